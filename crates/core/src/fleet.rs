@@ -1,0 +1,1 @@
+//! Which hosts run which apps, and what each target must run now.

@@ -1,0 +1,1 @@
+//! What is stored: keys, their writers, format versions.

@@ -1,0 +1,101 @@
+//! What a target runs: an artifact and what to do with it. Immutable once written.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::ArtifactRef;
+use crate::moment::Moment;
+use crate::name::{AppName, ReleaseId, Version};
+
+/// What a target runs. Two releases with one id are equal for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Names the release within its app.
+    pub id: ReleaseId,
+    /// The app it belongs to.
+    pub app: AppName,
+    /// The code it holds.
+    pub version: Version,
+    /// The full commit id the code was built from, when it came from git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The commit's first line, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The files; a workload of commands alone has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactRef>,
+    /// What prepare, activate and clean mean for it.
+    pub workload: Workload,
+    /// When it was pushed.
+    pub created_at: Moment,
+    /// A signature over the other fields. Always absent today; the field is in the first format so that
+    /// older agents do not trip over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// How a target prepares, activates and cleans a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Workload {
+    /// Depro's way: three lists of shell lines.
+    Command(Scripts),
+    /// Yola's way: unpacked under `versions/RELEASE`, a `live` symlink, and hooks.
+    ReleaseDir(Hooks),
+}
+
+/// Depro's three script lists. Each list is one script: variables and `cd` carry over from line to line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scripts {
+    /// The program that runs them; `bash` or `sh`.
+    pub shell: String,
+    /// Prepares the release.
+    pub deploy: Vec<String>,
+    /// Activates the release.
+    pub rollout: Vec<String>,
+    /// Runs before the release's folder is removed; its exit status does not matter.
+    pub clean: Vec<String>,
+    /// How long each script may run.
+    #[serde(with = "duration_millis")]
+    pub deadline: Duration,
+}
+
+/// The hooks of a release directory; run with the release's folder as working directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// Runs after unpacking; a failure leaves `live` as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Hook>,
+    /// Runs after `live` was switched; a failure fails the activation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated: Option<Hook>,
+}
+
+/// One command line, run by `sh -c`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The command line.
+    pub command: String,
+    /// How long it may run before it and all its children are killed.
+    #[serde(with = "duration_millis")]
+    pub deadline: Duration,
+}
+
+/// Durations as whole milliseconds, the same in every record.
+pub mod duration_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes a duration as its milliseconds.
+    pub fn serialize<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Reads a duration from its milliseconds.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}

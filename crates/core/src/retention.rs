@@ -1,0 +1,1 @@
+//! Which releases stay on the hosts.

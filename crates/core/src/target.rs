@@ -1,0 +1,203 @@
+//! One target: what the controller wants of it, what the agent saw, and what it does next.
+//!
+//! Invariants: a release is activated only when it is prepared; nothing that is live, wanted or kept is cleaned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::generation::Generation;
+use crate::moment::Moment;
+use crate::name::ReleaseId;
+use crate::release::Release;
+
+/// What the controller wants of one target. Written by the controller alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The age of this order; an agent that has obeyed a higher one ignores it.
+    pub generation: Generation,
+    /// What runs now, or until the switch below; nothing on a target that never ran the app.
+    pub run: Option<ReleaseId>,
+    /// What runs once the app's barrier has reached a generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Switch>,
+    /// The releases that must be prepared and stay so, whole, so that the agent needs no other key.
+    pub keep: Vec<Release>,
+    /// Where artifacts can be fetched from, best first.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// The second half of a barrier rollout's order: activate `to` once the barrier reached `barrier`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// The release to activate.
+    pub to: ReleaseId,
+    /// The generation that the barrier must have reached.
+    pub barrier: Generation,
+}
+
+/// A place that serves artifacts: `GET BASE/sha256:HEX`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The address up to the digest, without a trailing slash.
+    pub base: String,
+    /// The bearer token to show; a secret, never logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+impl Assignment {
+    /// Returns what must run when the barrier stands at `barrier`.
+    pub fn wanted(&self, barrier: Option<Generation>) -> Option<&ReleaseId> {
+        match &self.switch {
+            Some(switch) if barrier.is_some_and(|reached| reached >= switch.barrier) => Some(&switch.to),
+            _ => self.run.as_ref(),
+        }
+    }
+
+    /// Returns the kept release with this id.
+    pub fn release(&self, id: &ReleaseId) -> Option<&Release> {
+        self.keep.iter().find(|release| release.id == *id)
+    }
+}
+
+/// What an agent saw of one target. Written by that agent alone; observed, never believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The highest generation obeyed.
+    pub generation: Generation,
+    /// What `live` is, read from the disk.
+    pub live: Option<ReleaseId>,
+    /// When `live` became so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_since: Option<Moment>,
+    /// The releases with a completion mark.
+    pub prepared: BTreeSet<ReleaseId>,
+    /// What failed and has not succeeded since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<ReleaseId, Failure>,
+    /// What somebody else changed under the agent, until it is repaired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
+}
+
+/// Why a release could not be prepared, activated or cleaned on a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was tried.
+    pub verb: Verb,
+    /// The generation it was tried for.
+    pub generation: Generation,
+    /// Why it failed, in a sentence.
+    pub reason: String,
+    /// The last lines it printed; at most [`OUTPUT_TAIL_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was last tried.
+    pub at: Moment,
+}
+
+/// The most of a script's output that goes into a report; the whole of it is read with `footplate logs`.
+pub const OUTPUT_TAIL_BYTES_MAX: usize = 2048;
+
+/// What can be done to a release on a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Fetch, unpack, run the prepare hook, mark as complete.
+    Prepare,
+    /// Switch `live`, run the activated hook.
+    Activate,
+    /// Delete.
+    Clean,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verb::Prepare => "prepare",
+            Verb::Activate => "activate",
+            Verb::Clean => "clean",
+        })
+    }
+}
+
+/// One thing for the agent to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make this release live.
+    Activate(ReleaseId),
+    /// Make this release ready.
+    Prepare(ReleaseId),
+    /// Remove this release.
+    Clean(ReleaseId),
+}
+
+/// What a target does next and what it waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do now, in order.
+    pub actions: Vec<Action>,
+    /// The barrier to watch, when everything is prepared and only the switch is missing.
+    pub barrier: Option<Generation>,
+    /// When a failed action may be tried again.
+    pub retry_at: Option<Moment>,
+}
+
+/// Plans what one target does next: switch, then prepare, then clean.
+///
+/// Takes the newest assignment, the barrier as last seen, what is on the disk, and the time.
+/// Switching comes first so that a rollback never waits behind a download; cleaning comes last, when
+/// nothing is left to prepare or to switch.
+pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: Moment) -> Plan {
+    let mut plan = Plan::default();
+    let wanted = want.wanted(barrier);
+    let misses_switch = wanted.is_some() && wanted != have.live.as_ref();
+    if let Some(release) = wanted.filter(|release| misses_switch && have.prepared.contains(*release)) {
+        push_or_wait(&mut plan, Action::Activate(release.clone()), release, Verb::Activate, have, now);
+        return plan;
+    }
+    for release in want.keep.iter().map(|release| &release.id).filter(|id| !have.prepared.contains(*id)) {
+        push_or_wait(&mut plan, Action::Prepare(release.clone()), release, Verb::Prepare, have, now);
+    }
+    if !plan.actions.is_empty() || plan.retry_at.is_some() || misses_switch {
+        return plan;
+    }
+    plan.barrier = awaited_barrier(want, barrier);
+    if plan.barrier.is_none() {
+        let unwanted = |id: &&ReleaseId| want.release(id).is_none() && have.live.as_ref() != Some(*id);
+        plan.actions.extend(have.prepared.iter().filter(unwanted).cloned().map(Action::Clean));
+    }
+    plan
+}
+
+/// Returns how long after its last try a failed action may be tried again: 5 s, doubled each time, at most 5 min.
+pub fn retry_delay(attempts: u32) -> Duration {
+    Duration::from_secs(5u64.saturating_mul(1 << attempts.saturating_sub(1).min(6)).min(300))
+}
+
+fn push_or_wait(
+    plan: &mut Plan,
+    action: Action,
+    release: &ReleaseId,
+    verb: Verb,
+    have: &Report,
+    now: Moment,
+) {
+    let failure = have.failed.get(release).filter(|failure| failure.verb == verb);
+    let retry_at = failure.map(|failure| failure.at + retry_delay(failure.attempts));
+    match retry_at.filter(|at| *at > now) {
+        None => plan.actions.push(action),
+        Some(at) => plan.retry_at = Some(plan.retry_at.map_or(at, |earlier| earlier.min(at))),
+    }
+}
+
+fn awaited_barrier(want: &Assignment, barrier: Option<Generation>) -> Option<Generation> {
+    let switch = want.switch.as_ref()?;
+    barrier.is_none_or(|reached| reached < switch.barrier).then_some(switch.barrier)
+}

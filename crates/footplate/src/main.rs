@@ -1,0 +1,3 @@
+//! One binary: picks the role from the command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A single-node key-value server that speaks a named subset of Consul's KV API.
