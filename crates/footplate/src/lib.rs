@@ -2,3 +2,16 @@
 //!
 //! Invariants: `agent` and `controller` never import each other; `cli` talks to the controller through `client`,
 //! never to a store; only `main` and `cli` know all roles.
+
+pub mod api;
+pub mod client;
+
+/// Installs ring as the one crypto provider of this process; call it first in `main` and in each test program.
+///
+/// Doing it twice is fine: the first one stays.
+pub fn install_crypto_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Losing a race against another thread that installs the same provider is no failure.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+}
