@@ -1,1 +1,47 @@
-fn main() {}
+//! Developer commands: `cargo xtask test` is what the README and CI call; the rest serve whoever changes the code.
+//! Depends on none of our crates: it reads text and starts programs, so it still builds when they do not.
+
+mod failure;
+mod packages;
+mod program;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+use workspace::Workspace;
+
+/// The developer's command line.
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Footplate")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the tests need, check the house rules, run every test
+    Test,
+    /// Install what the tests need from Debian's packages, and nothing more
+    Packages,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match Workspace::open().and_then(|workspace| perform(&arguments.command, &workspace)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: &Command, workspace: &Workspace) -> Result<(), Failure> {
+    match command {
+        Command::Test => test::perform(workspace),
+        Command::Packages => packages::install(&packages::cache_folder()?),
+    }
+}

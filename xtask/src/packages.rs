@@ -1,0 +1,218 @@
+//! What the tests need from Debian's packages, and how it gets here.
+//!
+//! Programs of the system (`strace`, `ip`, …) are installed; the servers that tests start (Consul, etcd) are only unpacked
+//! into a cache folder, because nobody wants them as running services. The mirror is whichever one this machine's own apt
+//! uses; signatures are checked with Debian's keys; the machine's own package lists are neither needed nor changed.
+
+use crate::failure::Failure;
+use crate::program;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A server unpacked for the tests. The version is pinned by the suite that carries it.
+struct Server {
+    package: &'static str,
+    suite: &'static str,
+    folder: &'static str,
+    binary: &'static str,
+    why: &'static str,
+}
+
+const SERVERS: [Server; 2] = [
+    Server {
+        package: "consul",
+        suite: "bullseye",
+        folder: "consul",
+        binary: "usr/bin/consul",
+        why: "the store tests run against the real Consul 1.8.7",
+    },
+    Server {
+        package: "etcd-server",
+        suite: "bookworm",
+        folder: "etcd",
+        binary: "usr/bin/etcd",
+        why: "the store tests run against the real etcd",
+    },
+];
+
+/// A program of the system: its name, its package and why the tests want it.
+const TOOLS: [(&str, &str, &str); 4] = [
+    ("strace", "strace", "the power-loss proof records the system calls of an agent"),
+    ("ip", "iproute2", "tests cut the network inside namespaces of their own"),
+    ("setpriv", "util-linux", "tests run an agent without root's rights"),
+    ("git", "git", "apps are built from git repositories"),
+];
+
+const NEXT_APT: &str = "check that apt works on this machine (`apt-get update`), then run the command again";
+
+/// Returns the folder that holds unpacked servers: `$FOOTPLATE_TEST_CACHE`, else one in the user's cache.
+pub fn cache_folder() -> Result<PathBuf, Failure> {
+    if let Some(folder) = std::env::var_os("FOOTPLATE_TEST_CACHE") {
+        return Ok(PathBuf::from(folder));
+    }
+    match std::env::var_os("HOME") {
+        Some(home) => Ok(Path::new(&home).join(".cache/footplate-tests")),
+        None => Err(Failure::new(
+            "cannot choose a cache folder",
+            "neither FOOTPLATE_TEST_CACHE nor HOME is set",
+            "set FOOTPLATE_TEST_CACHE to a folder that may be written",
+        )),
+    }
+}
+
+/// Installs and unpacks whatever is missing, saying what and why. Does nothing when all is there.
+pub fn install(cache: &Path) -> Result<(), Failure> {
+    install_tools()?;
+    let missing: Vec<&Server> =
+        SERVERS.iter().filter(|server| !cache.join(server.folder).join(server.binary).is_file()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for server in &missing {
+        println!(
+            "unpacking {} of {} into {}: {}",
+            server.package,
+            server.suite,
+            cache.join(server.folder).display(),
+            server.why
+        );
+    }
+    unpack(&missing, cache)
+}
+
+fn install_tools() -> Result<(), Failure> {
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, ..)| !program::is_installed(tool)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    for (_, package, why) in &missing {
+        println!("installing {package}: {why}");
+    }
+    let by_hand = format!("as root: apt-get update && apt-get install {}", packages.join(" "));
+    if program::read(Command::new("id").arg("-u"), NEXT_APT)?.trim() != "0" {
+        return Err(Failure::new(
+            format!("cannot install {}", packages.join(", ")),
+            "this user is not root",
+            by_hand,
+        ));
+    }
+    program::perform(Command::new("apt-get").arg("update"), NEXT_APT)?;
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]);
+    program::perform(apt.args(&packages), &by_hand)
+}
+
+/// Downloads the packages with a private apt state, then puts each tree in place with one rename.
+fn unpack(servers: &[&Server], cache: &Path) -> Result<(), Failure> {
+    let failure = |error: std::io::Error| {
+        Failure::new(
+            format!("cannot write in {}", cache.display()),
+            error,
+            "set FOOTPLATE_TEST_CACHE to another folder",
+        )
+    };
+    fs::create_dir_all(cache).map_err(failure)?;
+    let scratch = tempfile::Builder::new().prefix(".apt-").tempdir_in(cache).map_err(failure)?;
+    let configuration = write_configuration(scratch.path()).map_err(failure)??;
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(scratch.path()).arg("-c").arg(&configuration);
+        apt
+    };
+    program::perform(apt().args(["-qq", "update"]), NEXT_APT)?;
+    for server in servers {
+        program::perform(
+            apt().args(["-qq", "download"]).arg(format!("{}/{}", server.package, server.suite)),
+            NEXT_APT,
+        )?;
+        let tree = scratch.path().join(server.folder);
+        let package = downloaded(scratch.path(), server.package).map_err(failure)?;
+        program::perform(Command::new("dpkg").arg("-x").arg(package).arg(&tree), NEXT_APT)?;
+        // Whoever was faster has put the same tree there.
+        let target = cache.join(server.folder);
+        if !target.join(server.binary).is_file() {
+            fs::rename(&tree, &target).map_err(failure)?;
+        }
+    }
+    Ok(())
+}
+
+/// Finds the one downloaded file of a package; its name carries a version that we do not know before.
+fn downloaded(folder: &Path, package: &str) -> std::io::Result<PathBuf> {
+    let beginning = format!("{package}_");
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&beginning) {
+            return Ok(entry.path());
+        }
+    }
+    Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("apt left no file {beginning}*.deb")))
+}
+
+/// Writes an apt configuration whose lists, cache and sources all lie in `folder`.
+fn write_configuration(folder: &Path) -> std::io::Result<Result<PathBuf, Failure>> {
+    for part in ["lists/partial", "cache/archives/partial", "nothing"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    let mirror = match mirror(&folder.join("nothing")) {
+        Ok(mirror) => mirror,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let option = if Path::new(keys).is_file() { format!("[signed-by={keys}] ") } else { String::new() };
+    let sources: String =
+        SERVERS.iter().map(|server| format!("deb {option}{mirror} {} main\n", server.suite)).collect();
+    fs::write(folder.join("sources.list"), sources)?;
+    let place = folder.display();
+    let settings = format!(
+        "Dir::State::lists \"{place}/lists\";\nDir::Cache \"{place}/cache\";\n\
+         Dir::Etc::sourcelist \"{place}/sources.list\";\nDir::Etc::sourceparts \"{place}/nothing\";\n\
+         Dir::Etc::preferencesparts \"{place}/nothing\";\nAPT::Sandbox::User \"root\";\n\
+         Acquire::Languages \"none\";\nAcquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
+         #clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n"
+    );
+    let path = folder.join("apt.conf");
+    fs::write(&path, settings)?;
+    Ok(Ok(path))
+}
+
+/// Asks this machine's apt which address it has Debian from. `nothing` is an empty folder: with no lists in it apt names
+/// every file it would read, whichever way the sources are written.
+fn mirror(nothing: &Path) -> Result<String, Failure> {
+    let lists = format!("Dir::State::lists={}", nothing.display());
+    let addresses =
+        program::read(Command::new("apt-get").args(["update", "--print-uris", "-o", &lists]), NEXT_APT)?;
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let codename =
+        system.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or("bookworm");
+    parse_mirror(&addresses, codename).ok_or_else(|| {
+        Failure::new(
+            "cannot find Debian's mirror",
+            format!("apt on this machine has no source for the suite {codename}"),
+            "add Debian's main archive to this machine's apt sources",
+        )
+    })
+}
+
+/// Reads the archive's address out of lines like `'ADDRESS/dists/SUITE/InRelease' name 0`.
+fn parse_mirror(addresses: &str, codename: &str) -> Option<String> {
+    let tail = format!("/dists/{codename}/InRelease");
+    let quoted = addresses.lines().filter_map(|line| line.strip_prefix('\'')?.split('\'').next());
+    quoted.filter_map(|address| address.strip_suffix(tail.as_str())).map(str::to_owned).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_is_the_one_that_carries_the_systems_own_suite() {
+        let addresses = "'http://mirror.test/security/dists/bookworm-security/InRelease' x 0\n\
+                         'http://mirror.test/debian/dists/bookworm-updates/InRelease' x 0\n\
+                         'http://mirror.test/debian/dists/bookworm/InRelease' x 0\n";
+        assert_eq!(parse_mirror(addresses, "bookworm").as_deref(), Some("http://mirror.test/debian"));
+        assert_eq!(parse_mirror(addresses, "trixie"), None);
+    }
+}
