@@ -1,10 +1,15 @@
 //! Developer commands: `cargo xtask test` is what the README and CI call; the rest serve whoever changes the code.
 //! Depends on none of our crates: it reads text and starts programs, so it still builds when they do not.
 
+mod check;
+mod dependencies;
 mod failure;
 mod packages;
 mod program;
+mod rules;
+mod source;
 mod test;
+mod tree;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +27,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check format, lints, dependencies and house rules
+    Check {
+        /// Only the house rules, which takes a second
+        #[arg(long)]
+        rules: bool,
+    },
     /// Install what the tests need, check the house rules, run every test
     Test,
     /// Install what the tests need from Debian's packages, and nothing more
@@ -41,6 +52,8 @@ fn main() -> ExitCode {
 
 fn perform(command: &Command, workspace: &Workspace) -> Result<(), Failure> {
     match command {
+        Command::Check { rules: true } => check::house_rules(workspace),
+        Command::Check { rules: false } => check::perform(workspace),
         Command::Test => test::perform(workspace),
         Command::Packages => packages::install(&packages::cache_folder()?),
     }

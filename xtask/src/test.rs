@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything CI wants to know, by one command.
 //! A server or program that cannot be had is a failure here, never a skipped test.
 
+use crate::check;
 use crate::failure::Failure;
 use crate::packages;
 use crate::program;
@@ -22,9 +23,10 @@ struct Tally {
 pub fn perform(workspace: &Workspace) -> Result<(), Failure> {
     let cache = packages::cache_folder()?;
     timed("packages", || packages::install(&cache))?;
+    let checked = timed("check", || Ok(check::perform(workspace)))?;
     let (tally, tested) = timed("tests", || run_tests(workspace, &cache))?;
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
-    tested
+    [checked, tested].into_iter().filter_map(Result::err).reduce(Failure::and).map_or(Ok(()), Err)
 }
 
 /// Runs one part and says how long it took.
