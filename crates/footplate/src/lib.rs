@@ -4,7 +4,11 @@
 //! never to a store; only `main` and `cli` know all roles.
 
 pub mod api;
+pub mod cli;
 pub mod client;
+pub mod config;
+pub mod failure;
+pub mod secret;
 
 /// Installs ring as the one crypto provider of this process; call it first in `main` and in each test program.
 ///

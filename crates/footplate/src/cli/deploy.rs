@@ -1,0 +1,194 @@
+//! `footplate deploy`.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use footplate_core::name::AppPath;
+use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished};
+use serde::Serialize;
+
+use super::Operator;
+use super::app::{EnvironmentArgs, Subject, config_here};
+use super::watch;
+use crate::api::{self, Overrides, Planned, Wanted};
+use crate::config::duration;
+use crate::failure::Failure;
+
+/// Bring a release to every host of an app, all at once
+///
+/// All targets prepare first; when every one has, they switch together. The command shows the rollout until its end
+/// and its exit code tells that end. Ctrl-C stops the watching, not the rollout.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  footplate deploy shop                    the version pushed last
+  footplate deploy shop@1.4.2              a version
+  footplate deploy shop@3f1c2ab            the commit it was built from
+  footplate deploy shop@sha256:…           an artifact's digest
+  footplate deploy shop@1.4.2 --plan       only say what would happen
+  footplate deploy --hold                  prepare everywhere, then wait for `footplate promote`
+
+Exit codes: 0 every target runs it, 1 failed or rolled back, 3 refused, 4 a deadline passed, 5 no controller,
+130 Ctrl-C.")]
+pub struct DeployArgs {
+    /// App and release, as APP, APP@VERSION, APP@COMMIT or APP@DIGEST [default: the app of the nearest
+    /// footplate.toml, the version pushed last]
+    #[arg(value_name = "APP[@RELEASE]")]
+    subject: Option<Subject>,
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+    /// Only say what would happen; change nothing
+    #[arg(long)]
+    plan: bool,
+    /// Return when the rollout has begun
+    #[arg(long, conflicts_with = "plan")]
+    detach: bool,
+    #[command(flatten)]
+    order: watch::OrderArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+}
+
+/// What one deploy changes in the app's rules.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Rules of this rollout [default: those of footplate.toml]")]
+struct RuleArgs {
+    /// Wait until at least so many hosts can take part
+    #[arg(long, value_name = "COUNT")]
+    nodes: Option<u32>,
+    /// How long all targets may take to prepare, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    prepare_deadline: Option<Duration>,
+    /// How long all targets may take to activate, such as 2m
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    activate_deadline: Option<Duration>,
+    /// Wait for `footplate promote` before the switch
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    hold: Option<bool>,
+    /// What a failed activation means for the other targets
+    #[arg(long, value_name = "WHAT")]
+    on_failed_activation: Option<FailedActivation>,
+    /// What a host that vanished means at the deadline
+    #[arg(long, value_name = "WHAT")]
+    on_vanished: Option<Vanished>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailedActivation {
+    /// All targets go back to the release before
+    Rollback,
+    /// The others stay; the failed ones are tried again
+    Keep,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Vanished {
+    /// The rollout fails; nothing is switched
+    Fail,
+    /// The rollout goes on with the others
+    GoOn,
+}
+
+impl RuleArgs {
+    fn overrides(&self) -> Overrides {
+        let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        Overrides {
+            nodes: self.nodes,
+            prepare_deadline_ms: self.prepare_deadline.map(millis),
+            activate_deadline_ms: self.activate_deadline.map(millis),
+            hold: self.hold,
+            on_failed_activation: self.on_failed_activation.map(|choice| match choice {
+                FailedActivation::Rollback => OnFailedActivation::Rollback,
+                FailedActivation::Keep => OnFailedActivation::Keep,
+            }),
+            on_vanished: self.on_vanished.map(|choice| match choice {
+                Vanished::Fail => OnVanished::Fail,
+                Vanished::GoOn => OnVanished::GoOn,
+            }),
+        }
+    }
+}
+
+/// Begins a rollout and shows it until its end.
+pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failure> {
+    let (app, release) = match &args.subject {
+        Some(subject) => (subject.app.clone(), subject.release.clone()),
+        None => (config_here()?.1.app, None),
+    };
+    let path = args.environment.path(app);
+    let order = api::Deploy {
+        path: path.clone(),
+        release: release.unwrap_or(Wanted::Newest),
+        reason: args.order.reason.clone(),
+        overrides: args.rules.overrides(),
+        actor: operator.actor()?,
+    };
+    let client = operator.client()?;
+    let what = format!("cannot deploy `{}` to {}", path.app, path.environment);
+    if args.plan {
+        let planned = client.plan(&order).await.map_err(|error| operator.failed(&what, error))?;
+        return operator.ui.show(&Preview(planned));
+    }
+    let planned = client.deploy(&order).await.map_err(|error| operator.failed(&what, error))?;
+    conclude(operator, &client, &path, planned, args.detach).await
+}
+
+/// Shows a rollout that has begun until its end, or only that it has begun.
+pub async fn conclude(
+    operator: &Operator,
+    client: &crate::client::Client,
+    path: &AppPath,
+    begun: Planned,
+    detach: bool,
+) -> Result<(), Failure> {
+    if detach {
+        operator.ui.show(&Preview(begun))
+    } else {
+        watch::until_the_end(operator, client, path, begun.number).await
+    }
+}
+
+/// What a rollout does, for the answer.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Preview(pub Planned);
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let planned = &self.0;
+        let verb = match planned.kind {
+            Kind::Deploy => "deploy",
+            Kind::Rollback => "roll back",
+        };
+        let from = planned.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+        let (app, environment) = (&planned.path.app, &planned.path.environment);
+        writeln!(f, "{verb} {app} in {environment}, rollout {}: {from} -> {}", planned.number, planned.to)?;
+        let hosts = planned.required.iter().map(ToString::to_string).collect::<Vec<_>>();
+        writeln!(f, "  targets: {}{}", hosts.len(), listed(&hosts))?;
+        writeln!(f, "  already prepared: {} of {}", planned.prepared.len(), hosts.len())?;
+        if let Some(bytes) = planned.artifact_bytes {
+            writeln!(f, "  artifact: {}", indicatif::HumanBytes(bytes))?;
+        }
+        for (host, why) in &planned.left_out {
+            writeln!(f, "  left out: {host}: {why}")?;
+        }
+        let removes = planned.removes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        if !removes.is_empty() {
+            writeln!(f, "  cleaned afterwards: {}", removes.join(", "))?;
+        }
+        for (index, step) in planned.steps.iter().enumerate() {
+            writeln!(f, "  {}. {step}", index + 1)?;
+        }
+        Ok(())
+    }
+}
+
+fn listed(hosts: &[String]) -> String {
+    const SHOWN: usize = 10;
+    match hosts.len() {
+        0 => String::new(),
+        1..=SHOWN => format!(" ({})", hosts.join(", ")),
+        more => format!(" ({}, and {} more)", hosts[..SHOWN].join(", "), more - SHOWN),
+    }
+}

@@ -1,0 +1,65 @@
+//! `footplate history`.
+
+use std::fmt;
+
+use footplate_core::name::AppName;
+use serde::Serialize;
+
+use super::Operator;
+use super::app::EnvironmentArgs;
+use super::when::stamp;
+use crate::api::HistoryEntry;
+use crate::failure::Failure;
+
+/// List what happened: every order with who gave it and why, and how each rollout ended
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  footplate history                   everything, newest first
+  footplate history shop --limit 50
+  footplate history --before 1207     the page before entry 1207
+  footplate history shop --json")]
+pub struct HistoryArgs {
+    /// App [default: all]
+    app: Option<AppName>,
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+    /// Most entries
+    #[arg(long, default_value_t = 20, value_name = "COUNT")]
+    limit: u32,
+    /// Only entries older than this number
+    #[arg(long, value_name = "NUMBER")]
+    before: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct History(Vec<HistoryEntry>);
+
+/// Lists what happened, newest first.
+pub async fn history(operator: &Operator, args: &HistoryArgs) -> Result<(), Failure> {
+    let path = args.app.clone().map(|app| args.environment.path(app));
+    let entries = operator.client()?.history(path.as_ref(), args.limit, args.before).await;
+    let entries = entries.map_err(|error| operator.failed("cannot read the history", error))?;
+    operator.ui.show(&History(entries))
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "Nothing has happened yet.");
+        }
+        let rows = self.0.iter().map(|entry| {
+            vec![
+                entry.sequence.to_string(),
+                stamp(entry.at),
+                entry
+                    .path
+                    .as_ref()
+                    .map_or(String::new(), |path| format!("{} in {}", path.app, path.environment)),
+                entry.actor.to_string(),
+                entry.text.clone(),
+            ]
+        });
+        f.write_str(&super::ui::table(&["NO", "WHEN", "APP", "BY", "WHAT"], rows))
+    }
+}

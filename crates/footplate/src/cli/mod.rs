@@ -1,0 +1,157 @@
+//! The command line: one file a command; a command's doc comment is its help.
+//!
+//! Invariants: stdout is data, stderr is talk; every command ends in [`Exit`]; commands talk to the controller through
+//! `client` and never to a store.
+
+mod abort;
+mod app;
+mod clean;
+mod completions;
+mod deploy;
+mod generate_docs;
+mod history;
+mod hosts;
+mod init;
+mod logs;
+mod operator;
+mod pause;
+mod progress;
+mod promote;
+mod resume;
+mod rollback;
+mod status;
+mod ui;
+mod watch;
+mod when;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use operator::Operator;
+pub use ui::Ui;
+
+use crate::failure::{Exit, Failure};
+
+/// Continuous deployment for a team's own machines: from commit to every host, and back when it is bad
+#[derive(Parser, Debug)]
+#[command(
+    name = "footplate",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  footplate up                      start everything here and deploy the example app
+  footplate deploy shop@1.4.2       bring version 1.4.2 of shop to production
+  footplate status                  what runs where, since when, by whom
+  footplate rollback shop           back to the release before
+
+Exit codes: 0 done, 1 failed or rolled back, 2 usage, 3 refused, 4 deadline, 5 unreachable."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Globals {
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true)]
+    json: bool,
+    /// Data directory; holds what `footplate up` keeps [default: the nearest .footplate]
+    #[arg(long, global = true, env = "FOOTPLATE_DATA", hide_env_values = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address of the controller [default: what the data directory says, else http://127.0.0.1:7701]
+    #[arg(long, global = true, env = "FOOTPLATE_CONTROLLER", hide_env_values = true, value_name = "URL")]
+    controller: Option<String>,
+    /// File that holds the token for the controller
+    #[arg(long, global = true, env = "FOOTPLATE_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Name that the history records [default: the user's name]
+    #[arg(long = "as", global = true, env = "FOOTPLATE_ACTOR", hide_env_values = true, value_name = "NAME")]
+    actor: Option<String>,
+    /// Say more about what happens; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// The commands, in the order of a deployment's life.
+#[derive(Subcommand, Debug)]
+enum Command {
+    Init(init::InitArgs),
+    Deploy(deploy::DeployArgs),
+    Promote(promote::PromoteArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
+    Abort(abort::AbortArgs),
+    Rollback(rollback::RollbackArgs),
+    Status(status::StatusArgs),
+    History(history::HistoryArgs),
+    Logs(logs::LogsArgs),
+    #[command(subcommand)]
+    Hosts(hosts::HostsCommand),
+    Clean(clean::CleanArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    GenerateDocs(generate_docs::GenerateDocsArgs),
+}
+
+/// Runs the program with these arguments, the program's own name first, and returns its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
+    let json = cli.globals.json;
+    ui::listen(cli.globals.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::new(Exit::Failed, "cannot start").because(&error)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let operator = Operator::new(cli.globals);
+    match cli.command {
+        Command::Init(args) => init::init(&operator, &args),
+        Command::Deploy(args) => deploy::deploy(&operator, &args).await,
+        Command::Promote(args) => promote::promote(&operator, &args).await,
+        Command::Pause(args) => pause::pause(&operator, &args).await,
+        Command::Resume(args) => resume::resume(&operator, &args).await,
+        Command::Abort(args) => abort::abort(&operator, &args).await,
+        Command::Rollback(args) => rollback::rollback(&operator, &args).await,
+        Command::Status(args) => status::status(&operator, &args).await,
+        Command::History(args) => history::history(&operator, &args).await,
+        Command::Logs(args) => logs::logs(&operator, &args).await,
+        Command::Hosts(command) => hosts::hosts(&operator, &command).await,
+        Command::Clean(args) => clean::clean(&operator, &args).await,
+        Command::Completions(args) => completions::completions(&operator, &args, Cli::command()),
+        Command::GenerateDocs(args) => generate_docs::generate_docs(&operator, &args, Cli::command()),
+    }
+}
+
+/// Prints what clap has to say: help and version to stdout with exit code 0, mistakes to stderr with exit code 2.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if error.exit_code() == 0 {
+        // The reader of the help may have closed the pipe: nobody is left to be told.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let mut parts = text.trim_start_matches("error: ").split("\n\n").map(str::trim);
+    let failure = Failure::new(Exit::Usage, "cannot understand the command line")
+        .because_of(parts.next().unwrap_or_default());
+    let tips = parts.filter(|part| part.starts_with("tip:"));
+    let failure = tips.fold(failure, |failure, tip| failure.because_of(tip));
+    failure.next("see `footplate --help`, or `--help` after a command").report(json)
+}

@@ -1,0 +1,97 @@
+//! The person at the command line: which controller they mean, with which token, and under which name.
+
+use std::path::PathBuf;
+
+use footplate_core::name::Actor;
+
+use super::{Globals, Ui};
+use crate::api::{Problem, ProblemKind};
+use crate::client::{Client, ClientError};
+use crate::config::context::{self, Context};
+use crate::failure::{Exit, Failure};
+use crate::secret::Secret;
+
+/// What a command needs to know about who runs it.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    globals: Globals,
+    /// Where answers go.
+    pub ui: Ui,
+}
+
+impl Operator {
+    /// Takes the flags that every command understands.
+    pub fn new(globals: Globals) -> Self {
+        let ui = Ui::new(globals.json);
+        Self { globals, ui }
+    }
+
+    /// Returns the data directory: the flag, else the nearest one, else `.footplate` here.
+    pub fn data(&self) -> PathBuf {
+        let nearest = || std::env::current_dir().ok().and_then(|here| context::nearest(&here));
+        self.globals.data.clone().or_else(nearest).unwrap_or_else(|| PathBuf::from(context::DATA_FOLDER))
+    }
+
+    /// Returns the controller's address and, when one is known, the token for it.
+    pub fn controller(&self) -> Result<(String, Option<Secret>), Failure> {
+        let file = Context::read(&self.data())?;
+        let address = self.globals.controller.clone();
+        let address = address.or_else(|| file.as_ref().map(|file| file.controller.clone()));
+        let address = address.unwrap_or_else(|| context::CONTROLLER_DEFAULT.to_owned());
+        let token_file = self.globals.token_file.clone().or_else(|| file.map(|file| file.token_file));
+        let token = token_file.as_deref().map(Secret::read).transpose()?;
+        Ok((address, token))
+    }
+
+    /// Returns a client for the controller; does not connect yet.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let (address, token) = self.controller()?;
+        if !address.starts_with("http://") && !address.starts_with("https://") {
+            return Err(Failure::new(Exit::Usage, format!("`{address}` is no controller's address"))
+                .because_of("it begins with neither http:// nor https://")
+                .next("give `--controller http://HOST:PORT`"));
+        }
+        Ok(Client::new(&address, token.as_ref().map_or("", Secret::expose)))
+    }
+
+    /// Returns the name that the history records; none leaves it to the token.
+    pub fn actor(&self) -> Result<Option<Actor>, Failure> {
+        let named = self.globals.actor.clone();
+        let Some(name) = named.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let wrong =
+            |error| Failure::new(Exit::Usage, "cannot use the name given with `--as`").because(&error);
+        name.parse().map(Some).map_err(wrong)
+    }
+
+    /// Turns an answer of the controller into what the person reads; `what` says what we were doing.
+    pub fn failed(&self, what: &str, error: ClientError) -> Failure {
+        match error {
+            ClientError::Problem(problem) => Failure::from(*problem),
+            ClientError::File { .. } => Failure::new(Exit::Failed, what).because(&error),
+            ClientError::Unreachable { .. } | ClientError::Foreign { .. } => {
+                Failure::new(Exit::Unreachable, what).because(&error).next(
+                    "start a controller with `footplate up` or `footplate controller`, or name another with `--controller`",
+                )
+            }
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    /// Keeps the three parts; the kind decides the exit code.
+    fn from(problem: Problem) -> Self {
+        let exit = match problem.kind {
+            ProblemKind::Invalid => Exit::Usage,
+            ProblemKind::Unknown | ProblemKind::Denied | ProblemKind::Refused => Exit::Refused,
+            ProblemKind::Unavailable => Exit::Unreachable,
+            ProblemKind::Internal => Exit::Failed,
+        };
+        let failure = problem.because.into_iter().fold(Failure::new(exit, problem.what), Failure::because_of);
+        match problem.next {
+            Some(next) => failure.next(next),
+            None => failure,
+        }
+    }
+}

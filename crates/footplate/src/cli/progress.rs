@@ -1,0 +1,204 @@
+//! Shows a rollout while it runs: one line a host, bars above twenty, plain lines without a terminal.
+//!
+//! Invariant: only stderr; what it shows is a function of the status alone ([`View`]).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use footplate_core::name::Target;
+use footplate_core::rollout::Phase;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Ui;
+use super::status::stage_word;
+use super::when::stopwatch;
+use crate::api::{AppStatus, RolloutStatus, Stage, TargetStatus};
+
+/// Above so many targets there are bars instead of lines.
+const LINES_MAX: usize = 20;
+
+/// What is shown of a rollout at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// "shop in production, rollout 7 to 1.4.2".
+    pub title: String,
+    /// What it waits for: the core's sentence.
+    pub sentence: String,
+    /// What each target does.
+    pub targets: BTreeMap<Target, String>,
+    /// How many have the release ready.
+    pub prepared: usize,
+    /// How many run it.
+    pub live: usize,
+}
+
+impl View {
+    /// Returns what there is to show of a rollout and its app.
+    pub fn of(app: &AppStatus, rollout: &RolloutStatus) -> Self {
+        let record = &rollout.record;
+        let back = matches!(record.phase, Phase::TurningBack { .. });
+        let goal = if back { record.from.as_ref() } else { Some(&record.to) }.map(|release| &release.id);
+        let taking_part = || app.targets.iter().filter(|target| record.required.contains(&target.target));
+        let runs_goal = |target: &TargetStatus| target.live.as_ref() == goal;
+        let has_goal = |target: &TargetStatus| {
+            runs_goal(target) || goal.is_some_and(|goal| target.prepared.contains(goal))
+        };
+        Self {
+            title: super::watch::title(rollout),
+            sentence: rollout.sentence.clone(),
+            targets: taking_part().map(|target| (target.target.clone(), word(target))).collect(),
+            prepared: taking_part().filter(|target| has_goal(target)).count(),
+            live: taking_part().filter(|target| runs_goal(target)).count(),
+        }
+    }
+
+    /// Returns the lines that are new since `before`: one for each target, or one for all when there are many.
+    pub fn news(&self, before: Option<&View>) -> Vec<String> {
+        let mut lines = Vec::new();
+        if before.is_none() {
+            lines.push(format!("{}: {} targets", self.title, self.targets.len()));
+        }
+        if self.targets.len() > LINES_MAX {
+            let counts = |view: &View| (view.prepared, view.live);
+            if before.map(counts) != Some(counts(self)) {
+                lines.push(format!(
+                    "{} of {} prepared, {} live",
+                    self.prepared,
+                    self.targets.len(),
+                    self.live
+                ));
+            }
+        } else {
+            let known = |target: &Target| before.and_then(|before| before.targets.get(target));
+            let changed = self.targets.iter().filter(|(target, word)| known(target) != Some(*word));
+            lines.extend(changed.map(|(target, word)| format!("{target} {word}")));
+        }
+        if before.is_none_or(|before| before.sentence != self.sentence) {
+            lines.push(self.sentence.clone());
+        }
+        lines
+    }
+}
+
+/// Where a target is, in one word, and why when it failed.
+fn word(target: &TargetStatus) -> String {
+    let word = stage_word(target.stage);
+    match target.failed.values().next_back().filter(|_| target.stage == Stage::Failed) {
+        Some(failure) => format!("{word}: {}", failure.reason),
+        None => word.to_owned(),
+    }
+}
+
+/// Draws views as they come.
+pub struct Progress {
+    ui: Ui,
+    begun: Instant,
+    last: Option<View>,
+    drawing: Option<Drawing>,
+}
+
+impl Progress {
+    /// Begins to show a rollout.
+    pub fn new(ui: Ui) -> Self {
+        let drawing = (ui.is_terminal() && !ui.is_json()).then(Drawing::new);
+        Self { ui, begun: Instant::now(), last: None, drawing }
+    }
+
+    /// Shows the newest state.
+    pub fn update(&mut self, app: &AppStatus, rollout: &RolloutStatus) {
+        let view = View::of(app, rollout);
+        match &mut self.drawing {
+            Some(drawing) => drawing.draw(&view),
+            None => {
+                let elapsed = stopwatch(self.begun.elapsed());
+                for line in view.news(self.last.as_ref()) {
+                    self.ui.say(format!("{elapsed} {line}"));
+                }
+            }
+        }
+        self.last = Some(view);
+    }
+
+    /// Says something beside the drawing.
+    pub fn say(&self, text: &str) {
+        match &self.drawing {
+            Some(drawing) => drawing.all.suspend(|| self.ui.say(text)),
+            None => self.ui.say(text),
+        }
+    }
+
+    /// Leaves the last state standing and returns how long it took.
+    pub fn finish(self) -> Duration {
+        if let Some(drawing) = self.drawing {
+            drawing.leave();
+        }
+        self.begun.elapsed()
+    }
+}
+
+/// The lines on a terminal that are drawn over.
+struct Drawing {
+    all: MultiProgress,
+    heading: ProgressBar,
+    lines: BTreeMap<Target, ProgressBar>,
+    bars: Option<[ProgressBar; 2]>,
+}
+
+impl Drawing {
+    fn new() -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let heading = all.add(ProgressBar::new_spinner());
+        heading.set_style(style("{spinner} {prefix}  {elapsed_precise}\n  {msg}"));
+        heading.enable_steady_tick(Duration::from_millis(200));
+        Self { all, heading, lines: BTreeMap::new(), bars: None }
+    }
+
+    fn draw(&mut self, view: &View) {
+        self.heading.set_prefix(view.title.clone());
+        self.heading.set_message(view.sentence.clone());
+        if view.targets.len() > LINES_MAX {
+            self.draw_bars(view);
+        } else {
+            self.draw_lines(view);
+        }
+    }
+
+    fn draw_lines(&mut self, view: &View) {
+        let width = view.targets.keys().map(|target| target.to_string().len()).max().unwrap_or(0);
+        for (target, word) in &view.targets {
+            let line = self.lines.entry(target.clone()).or_insert_with(|| {
+                let line = self.all.add(ProgressBar::new_spinner());
+                line.set_style(style("  {msg}"));
+                line
+            });
+            line.set_message(format!("{:width$}  {word}", target.to_string()));
+            line.tick();
+        }
+    }
+
+    fn draw_bars(&mut self, view: &View) {
+        let all = &self.all;
+        let bars = self.bars.get_or_insert_with(|| {
+            ["prepared", "live"].map(|name| {
+                let bar = all.add(ProgressBar::new(0));
+                bar.set_style(style("  {prefix:8} [{bar:40}] {pos} of {len}"));
+                bar.set_prefix(name);
+                bar
+            })
+        });
+        for (bar, count) in bars.iter().zip([view.prepared, view.live]) {
+            bar.set_length(view.targets.len() as u64);
+            bar.set_position(count as u64);
+        }
+    }
+
+    fn leave(self) {
+        self.heading.finish_and_clear();
+        let bars = self.bars.into_iter().flatten();
+        self.lines.into_values().chain(bars).for_each(|line| line.abandon());
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates here are constant and valid")
+}

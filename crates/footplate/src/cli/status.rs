@@ -1,0 +1,194 @@
+//! `footplate status`: what runs where, since when, by whom, is anything drifting, what is it waiting for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use footplate_core::name::{AppName, EnvironmentName};
+use serde::Serialize;
+
+use super::when::{ago, rough};
+use super::{Operator, ui};
+use crate::api::{AppStatus, RolloutStatus, Stage, Status, TargetStatus};
+use crate::failure::Failure;
+
+/// Above so many targets only those are listed that differ from the rest.
+const TARGETS_LISTED_MAX: usize = 20;
+
+/// Show what runs where, since when, by whom, what drifts, and what is waited for
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  footplate status                      every app
+  footplate status shop --all           one app, every target
+  footplate status --json
+
+With more than 20 targets only those are listed that are not as they should be; `--all` lists the rest.")]
+pub struct StatusArgs {
+    /// App [default: all]
+    app: Option<AppName>,
+    /// Environment [default: all]
+    #[arg(long, short, value_name = "NAME")]
+    environment: Option<EnvironmentName>,
+    /// List every target
+    #[arg(long)]
+    all: bool,
+}
+
+/// Shows what runs where.
+pub async fn status(operator: &Operator, args: &StatusArgs) -> Result<(), Failure> {
+    let status = operator.client()?.status().await;
+    let mut status = status.map_err(|error| operator.failed("cannot read the status", error))?;
+    status.apps.retain(|app| {
+        args.app.as_ref().is_none_or(|name| *name == app.path.app)
+            && args.environment.as_ref().is_none_or(|name| *name == app.path.environment)
+    });
+    operator.ui.show(&Answer { status, all: args.all })
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    status: Status,
+    #[serde(skip)]
+    all: bool,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = &self.status;
+        if status.apps.is_empty() {
+            writeln!(f, "No such app yet. Push a version with `footplate push`, then `footplate deploy`.")?;
+        }
+        for app in &status.apps {
+            self.app(f, app)?;
+        }
+        let gone: Vec<&str> =
+            status.hosts.iter().filter(|host| !host.alive).map(|host| host.host.as_str()).collect();
+        let aside =
+            status.hosts.iter().filter_map(|host| host.set_aside.as_ref().map(|why| (&host.host, why)));
+        for (host, why) in aside {
+            writeln!(f, "{host}: {why}")?;
+        }
+        let count = status.hosts.len();
+        match gone.len() {
+            0 => write!(f, "{count} hosts alive")?,
+            _ => write!(f, "{} of {count} hosts alive; gone: {}", count - gone.len(), gone.join(", "))?,
+        }
+        match &status.controller {
+            Some(acting) => writeln!(f, "; controller at {}; {}", acting.address, status.store),
+            None => writeln!(f, "; no controller acts; {}", status.store),
+        }
+    }
+}
+
+impl Answer {
+    fn app(&self, f: &mut fmt::Formatter<'_>, app: &AppStatus) -> fmt::Result {
+        let now = self.status.at;
+        write!(f, "{} in {}: ", app.path.app, app.path.environment)?;
+        match &app.current {
+            None => writeln!(f, "nothing runs yet")?,
+            Some(current) => {
+                let runs =
+                    app.targets.iter().filter(|target| target.live.as_ref() == Some(&current.id)).count();
+                write!(f, "{} on {runs} of {} targets", current.id, app.targets.len())?;
+                if let Some(since) = app.since {
+                    write!(f, ", since {}", ago(now, since))?;
+                }
+                if let Some(by) = &app.by {
+                    write!(f, " by {by}")?;
+                }
+                writeln!(f)?;
+                if let Some(summary) = &current.summary {
+                    writeln!(f, "  {}", crate::failure::printable(summary))?;
+                }
+            }
+        }
+        if let Some(rollout) = &app.rollout {
+            self.rollout(f, rollout)?;
+        }
+        self.targets(f, app)
+    }
+
+    fn rollout(&self, f: &mut fmt::Formatter<'_>, rollout: &RolloutStatus) -> fmt::Result {
+        let record = &rollout.record;
+        let begun = ago(self.status.at, record.begun_at);
+        writeln!(f, "  rollout {} to {}, begun {begun} by {}", record.number, record.to.id, record.actor)?;
+        write!(f, "    {}", rollout.sentence)?;
+        match rollout.until.filter(|_| !rollout.ended) {
+            Some(until) => writeln!(f, " ({} left)", rough(until.since(self.status.at)))?,
+            None => writeln!(f)?,
+        }
+        if let Some(pause) = &record.paused {
+            writeln!(f, "    paused by {} {}", pause.actor, ago(self.status.at, pause.at))?;
+        }
+        if rollout.unattended {
+            writeln!(f, "    unattended: no controller acts; the next one to start goes on with it")?;
+        }
+        Ok(())
+    }
+
+    fn targets(&self, f: &mut fmt::Formatter<'_>, app: &AppStatus) -> fmt::Result {
+        let few = app.targets.len() <= TARGETS_LISTED_MAX;
+        let listed = app.targets.iter().filter(|target| self.all || few || needs_a_look(target));
+        let rows: Vec<Vec<String>> = listed.map(|target| self.row(target)).collect();
+        if !rows.is_empty() {
+            let heading = ["TARGET", "RUNS", "SINCE", "STATE"];
+            let table = ui::table(&heading, rows);
+            table.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+        }
+        if !self.all && !few {
+            for (stage, count) in counted(app) {
+                writeln!(f, "    {count} {stage}")?;
+            }
+        }
+        writeln!(f)
+    }
+
+    fn row(&self, target: &TargetStatus) -> Vec<String> {
+        vec![
+            target.target.to_string(),
+            target.live.as_ref().map_or("-".to_owned(), ToString::to_string),
+            target.live_since.map_or(String::new(), |since| ago(self.status.at, since)),
+            state(target),
+        ]
+    }
+}
+
+fn needs_a_look(target: &TargetStatus) -> bool {
+    target.drift.is_some() || !target.failed.is_empty() || matches!(target.stage, Stage::Failed | Stage::Gone)
+}
+
+fn counted(app: &AppStatus) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for target in &app.targets {
+        *counts.entry(stage_word(target.stage)).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn state(target: &TargetStatus) -> String {
+    let mut state = stage_word(target.stage).to_owned();
+    if let Some(wanted) = target.wanted.as_ref().filter(|wanted| target.live.as_ref() != Some(*wanted)) {
+        state.push_str(&format!(", wanted: {wanted}"));
+    }
+    if let Some(drift) = &target.drift {
+        state.push_str(&format!("; drift: {drift}"));
+    }
+    for (release, failure) in &target.failed {
+        state.push_str(&format!("; {} of {release} failed: {}", failure.verb, failure.reason));
+    }
+    state
+}
+
+/// Returns the word for where a target is, the same in every command.
+pub fn stage_word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Steady => "steady",
+        Stage::Preparing => "preparing",
+        Stage::Prepared => "prepared",
+        Stage::Activating => "activating",
+        Stage::Live => "live",
+        Stage::Failed => "failed",
+        Stage::Gone => "gone",
+        Stage::Converging => "converging",
+    }
+}

@@ -1,0 +1,103 @@
+//! How commands speak: data to stdout, talk to stderr, logs to stderr when asked for.
+//!
+//! Invariant: meaning never depends on colour, and `anstream` takes colours away where they do not belong.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::failure::{Exit, Failure, printable};
+
+/// The two streams of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    json: bool,
+    terminal: bool,
+}
+
+impl Ui {
+    /// Speaks JSON on stdout when `json` is set.
+    pub fn new(json: bool) -> Self {
+        Self { json, terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Tells whether stdout is for programs.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Tells whether a person watches stderr, so that lines may be drawn over.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Prints an answer to stdout: as JSON, or as its text.
+    pub fn show<T: Serialize + Display>(&self, answer: &T) -> Result<(), Failure> {
+        if self.json {
+            let text = serde_json::to_string_pretty(answer).expect("answers have text keys only");
+            self.print(&format!("{text}\n"))
+        } else {
+            self.print(&answer.to_string())
+        }
+    }
+
+    /// Prints text to stdout as it is.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = anstream::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            // The reader has seen enough (`footplate status | head`).
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::new(Exit::Failed, "cannot write the answer").because(&error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Says something to the person, on stderr.
+    pub fn say(&self, text: impl AsRef<str>) {
+        // Nothing can be told to somebody whose stderr is closed.
+        drop(writeln!(anstream::stderr(), "{}", text.as_ref()));
+    }
+
+    /// Asks a yes-or-no question; no terminal is a no.
+    pub fn confirm(&self, question: &str) -> bool {
+        if !(self.terminal && std::io::stdin().is_terminal()) {
+            return false;
+        }
+        self.say(format!("{question} [y/N]"));
+        let mut answer = String::new();
+        let heard = std::io::stdin().read_line(&mut answer).is_ok();
+        heard && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+}
+
+/// Lays out rows below a heading, without lines around them.
+pub fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(heading);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Sends the program's own log to stderr: warnings, or more with `-v`.
+pub fn listen(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false)
+        .init();
+}

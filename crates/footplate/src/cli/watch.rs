@@ -1,0 +1,200 @@
+//! Gives orders to a rollout and follows it to its end.
+//!
+//! Invariants: the exit code tells the end of the rollout, not its beginning; whoever stops watching stops nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use footplate_core::name::AppPath;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Operator;
+use super::progress::Progress;
+use crate::api::{self, AppStatus, OrderVerb, RolloutStatus};
+use crate::client::{Client, ClientError};
+use crate::failure::{Exit, Failure};
+
+/// How long one call waits for something new.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a controller may be gone before we stop watching.
+const ABSENCE_MAX: Duration = Duration::from_secs(60);
+/// How long to wait before asking an absent controller again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What every order may carry.
+#[derive(clap::Args, Debug)]
+pub struct OrderArgs {
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// A rollout after an order, for the answer.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Ordered(RolloutStatus);
+
+impl From<RolloutStatus> for Ordered {
+    fn from(rollout: RolloutStatus) -> Self {
+        Self(rollout)
+    }
+}
+
+impl fmt::Display for Ordered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", title(&self.0), self.0.sentence)
+    }
+}
+
+/// Renders what a rollout is in a few words: "shop in production, rollout 7 to 1.4.2".
+pub fn title(rollout: &RolloutStatus) -> String {
+    let record = &rollout.record;
+    format!(
+        "{} in {}, rollout {} to {}",
+        record.path.app, record.path.environment, record.number, record.to.id
+    )
+}
+
+/// Gives an order to the app's running rollout.
+pub async fn order(
+    operator: &Operator,
+    path: &AppPath,
+    verb: OrderVerb,
+    args: &OrderArgs,
+) -> Result<RolloutStatus, Failure> {
+    let order =
+        api::Order { path: path.clone(), verb, reason: args.reason.clone(), actor: operator.actor()? };
+    let what = format!("cannot give the order to `{}` in {}", path.app, path.environment);
+    operator.client()?.order(&order).await.map_err(|error| operator.failed(&what, error))
+}
+
+/// Shows a rollout until it is over, and fails as it failed.
+pub async fn until_the_end(
+    operator: &Operator,
+    client: &Client,
+    path: &AppPath,
+    number: u64,
+) -> Result<(), Failure> {
+    tokio::select! {
+        ended = follow(operator, client, path, number) => conclude(operator, ended?),
+        heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, heard)),
+    }
+}
+
+/// What is left of a rollout when it is over.
+struct Ended {
+    rollout: RolloutStatus,
+    app: AppStatus,
+    elapsed: Duration,
+}
+
+async fn follow(operator: &Operator, client: &Client, path: &AppPath, number: u64) -> Result<Ended, Failure> {
+    let mut progress = Progress::new(operator.ui);
+    let mut seen = 0;
+    let mut absent_since: Option<Instant> = None;
+    loop {
+        match client.app_status(path, seen, PATIENCE).await {
+            Ok(status) => {
+                absent_since = None;
+                seen = status.change;
+                let app = status.apps.into_iter().find(|app| app.path == *path);
+                let app = app.ok_or_else(|| lost(path, number))?;
+                let rollout = app.rollout.clone().filter(|rollout| rollout.record.number >= number);
+                let Some(rollout) = rollout else { continue };
+                if rollout.record.number > number {
+                    return Err(overtaken(path, number, &rollout));
+                }
+                progress.update(&app, &rollout);
+                if rollout.ended {
+                    return Ok(Ended { rollout, app, elapsed: progress.finish() });
+                }
+            }
+            Err(error) => absent_since = Some(bear(operator, &progress, absent_since, error).await?),
+        }
+    }
+}
+
+/// Bears an absent controller for a while: the rollout is not its voice.
+async fn bear(
+    operator: &Operator,
+    progress: &Progress,
+    absent_since: Option<Instant>,
+    error: ClientError,
+) -> Result<Instant, Failure> {
+    if absent_since.is_none() {
+        progress.say(&format!("{error}; the rollout goes on, asking again"));
+    }
+    let since = absent_since.unwrap_or_else(Instant::now);
+    if since.elapsed() > ABSENCE_MAX || matches!(error, ClientError::Problem(_)) {
+        return Err(operator.failed("cannot follow the rollout to its end", error));
+    }
+    tokio::time::sleep(RETRY_DELAY).await;
+    Ok(since)
+}
+
+fn lost(path: &AppPath, number: u64) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot follow rollout {number} of `{}`", path.app))
+        .because_of(format!("the controller knows no `{}` in {} any more", path.app, path.environment))
+}
+
+fn overtaken(path: &AppPath, number: u64, newer: &RolloutStatus) -> Failure {
+    Failure::new(Exit::Failed, format!("rollout {number} of `{}` was overtaken", path.app))
+        .because_of(format!(
+            "{} began rollout {} to {}",
+            newer.record.actor, newer.record.number, newer.record.to.id
+        ))
+        .next(format!("see `footplate history {} --environment {}`", path.app, path.environment))
+}
+
+fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
+    let what = "stopped watching; the rollout goes on".to_owned();
+    let failure = match heard {
+        Ok(()) => Failure::new(Exit::Interrupted, what),
+        Err(error) => Failure::new(Exit::Interrupted, what).because(&error),
+    };
+    let place = format!("{} --environment {}", path.app, path.environment);
+    failure.next(format!("`footplate status {place}` shows it, `footplate abort {place}` stops it"))
+}
+
+fn conclude(operator: &Operator, ended: Ended) -> Result<(), Failure> {
+    let record = &ended.rollout.record;
+    let exit = match ended.rollout.exit_code {
+        Some(0) => Exit::Done,
+        Some(4) => Exit::Deadline,
+        _ => Exit::Failed,
+    };
+    if operator.ui.is_json() {
+        operator.ui.show(&Ordered(ended.rollout.clone()))?;
+    }
+    if exit == Exit::Done {
+        let took = super::when::stopwatch(ended.elapsed);
+        operator.ui.say(format!("{}: {} ({took})", title(&ended.rollout), ended.rollout.sentence));
+        return Ok(());
+    }
+    let what = format!("`{}` in {} does not run {}", record.path.app, record.path.environment, record.to.id);
+    let place = format!("{} --environment {}", record.path.app, record.path.environment);
+    let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
+    let failure = match outputs(&ended.app, &ended.rollout) {
+        text if text.is_empty() => failure,
+        text => failure.details(text),
+    };
+    Err(failure.next(format!(
+        "`footplate logs {place}` shows what hooks printed, `footplate status {place}` what runs"
+    )))
+}
+
+/// The output of each target that failed the rollout's release; many targets with one story are told once.
+fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
+    let mut stories: Vec<(String, Vec<String>)> = Vec::new();
+    for target in &app.targets {
+        let Some(failure) = target.failed.get(&rollout.record.to.id) else { continue };
+        let story = format!("{}: {}\n{}", failure.verb, failure.reason, failure.output.trim_end());
+        match stories.iter_mut().find(|(known, _)| *known == story) {
+            Some((_, hosts)) => hosts.push(target.target.to_string()),
+            None => stories.push((story, vec![target.target.to_string()])),
+        }
+    }
+    let told = stories.iter().map(|(story, hosts)| format!("{}\n{}", hosts.join(", "), story.trim_end()));
+    told.collect::<Vec<_>>().join("\n\n")
+}

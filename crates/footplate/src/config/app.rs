@@ -1,0 +1,243 @@
+//! `footplate.toml`: what a repository says about its app. `docs/reference/footplate.toml` shows every key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use footplate_core::name::{AppName, EnvironmentName, InvalidName};
+use footplate_core::release::{Hook, Hooks, Scripts, Workload};
+use footplate_core::rollout::{OnFailedActivation, OnVanished, Policy};
+
+use super::mistake::Mistakes;
+use super::table::{self, Findings, Table, TextOrTable};
+
+/// The file's name at the root of the app's folder.
+pub const FILE_NAME: &str = "footplate.toml";
+
+const HOOK_DEADLINE: Duration = Duration::from_secs(600);
+const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
+const ACTIVATE_DEADLINE: Duration = Duration::from_secs(120);
+const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
+const RELEASES_KEPT: u32 = 5;
+
+/// A whole `footplate.toml`, valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppConfig {
+    /// The app's name.
+    pub app: AppName,
+    /// How a commit becomes files; none when the folder itself is shipped.
+    pub build: Option<Build>,
+    /// What a target does with a release.
+    pub workload: Workload,
+    /// The rules of a rollout.
+    pub policy: Policy,
+    /// How many releases stay.
+    pub retain: Retain,
+    /// Where it runs; at least one.
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+}
+
+/// `[build]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Runs in a clean worktree of the commit; none when `output` is in the repository as it is.
+    pub command: Option<String>,
+    /// The folder that becomes the artifact, below the repository's root; `.` for all of it.
+    pub output: String,
+    /// How long the command may run.
+    pub deadline: Duration,
+}
+
+/// `[retain]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retain {
+    /// The number of releases that `clean` leaves.
+    pub keep: u32,
+    /// A release younger than this stays, whatever its number.
+    pub newer_than: Option<Duration>,
+}
+
+/// `[environments.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Which hosts run the app: `role=web`.
+    pub hosts: String,
+}
+
+impl AppConfig {
+    /// Parses the text of a `footplate.toml`; `path` is how messages name the file.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Mistakes> {
+        Self::parse_with(path, text, &Findings::default())
+    }
+
+    /// Parses like [`AppConfig::parse`] and leaves in `findings` which keys there are.
+    pub fn parse_with(path: &str, text: &str, findings: &Findings) -> Result<Self, Mistakes> {
+        table::parse(path, text, findings, read)
+    }
+}
+
+fn read(root: &mut Table) -> Option<AppConfig> {
+    root.planned(&["service", "kpi", "router", "gate", "notify", "settings"]);
+    let app = root.parsed("app");
+    if !root.has("app") {
+        root.mistake(0..0, "`app` is missing", "begin the file with app = \"NAME\"");
+    }
+    let workload = read_workload(root);
+    let build = root.table("build").map(read_build);
+    let policy = read_policy(root.table("rollout"));
+    let retain = read_retain(root.table("retain"));
+    let environments = read_environments(root);
+    Some(AppConfig { app: app?, build, workload, policy, retain, environments })
+}
+
+fn read_build(mut table: Table) -> Build {
+    let build = Build {
+        command: table.text("command").map(|found| found.value),
+        output: read_output(&mut table).unwrap_or_else(|| ".".to_owned()),
+        deadline: table.duration("deadline").unwrap_or(BUILD_DEADLINE),
+    };
+    table.finish();
+    build
+}
+
+fn read_output(table: &mut Table) -> Option<String> {
+    let found = table.text("output")?;
+    let leaves = found.value.starts_with('/') || found.value.split('/').any(|part| part == "..");
+    if leaves || found.value.is_empty() {
+        table.mistake(
+            found.span,
+            "`build.output` is not in the repository",
+            "expected a folder below its root, such as \"dist/\"",
+        );
+        return None;
+    }
+    Some(found.value)
+}
+
+fn read_workload(root: &mut Table) -> Workload {
+    let hooks = root.table("hooks");
+    let command = root.table("command");
+    match (hooks, command) {
+        (Some(hooks), Some(command)) => {
+            let right = "an app is either files with [hooks] or scripts with [command]; take one out";
+            command.mistake(command.span(), "`hooks` and `command` exclude each other", right);
+            read_scripts(command);
+            Workload::ReleaseDir(read_hooks(hooks))
+        }
+        (None, Some(command)) => {
+            if root.has("build") {
+                let right = "an app of scripts has no files to build; take [build] or [command] out";
+                command.mistake(command.span(), "`build` and `command` exclude each other", right);
+            }
+            Workload::Command(read_scripts(command))
+        }
+        (Some(hooks), None) => Workload::ReleaseDir(read_hooks(hooks)),
+        (None, None) => Workload::ReleaseDir(Hooks::default()),
+    }
+}
+
+fn read_hooks(mut table: Table) -> Hooks {
+    table.planned(&["drain", "clean"]);
+    let hooks =
+        Hooks { prepare: read_hook(&mut table, "prepare"), activated: read_hook(&mut table, "activated") };
+    table.finish();
+    hooks
+}
+
+fn read_hook(table: &mut Table, key: &str) -> Option<Hook> {
+    match table.text_or_table(key)? {
+        TextOrTable::Text(found) => Some(Hook { command: found.value, deadline: HOOK_DEADLINE }),
+        TextOrTable::Table(mut long) => {
+            let command = long.text("command");
+            if !long.has("command") {
+                long.mistake(long.span(), format!("`hooks.{key}.command` is missing"), "say what to run");
+            }
+            let deadline = long.duration("deadline").unwrap_or(HOOK_DEADLINE);
+            long.finish();
+            Some(Hook { command: command?.value, deadline })
+        }
+    }
+}
+
+fn read_scripts(mut table: Table) -> Scripts {
+    let scripts = Scripts {
+        shell: table.choice("shell", &[("bash", "bash"), ("sh", "sh")]).unwrap_or("bash").to_owned(),
+        deploy: read_script(&mut table, "deploy"),
+        rollout: read_script(&mut table, "rollout"),
+        clean: read_script(&mut table, "clean"),
+        deadline: table.duration("deadline").unwrap_or(HOOK_DEADLINE),
+    };
+    table.finish();
+    scripts
+}
+
+fn read_script(table: &mut Table, key: &str) -> Vec<String> {
+    table.texts(key).unwrap_or_default().into_iter().map(|line| line.value).collect()
+}
+
+fn read_policy(table: Option<Table>) -> Policy {
+    let mut policy = Policy {
+        nodes_min: 0,
+        prepare_deadline: PREPARE_DEADLINE,
+        activate_deadline: ACTIVATE_DEADLINE,
+        hold: false,
+        on_failed_activation: OnFailedActivation::Rollback,
+        on_vanished: OnVanished::Fail,
+    };
+    let Some(mut table) = table else { return policy };
+    table.planned(&["ramp", "batch", "soak", "on_unknown", "approvals"]);
+    read_strategy(&mut table);
+    policy.nodes_min = table.count("nodes").unwrap_or(0);
+    policy.prepare_deadline = table.duration("prepare_deadline").unwrap_or(PREPARE_DEADLINE);
+    policy.activate_deadline = table.duration("activate_deadline").unwrap_or(ACTIVATE_DEADLINE);
+    policy.hold = table.flag("hold").unwrap_or(false);
+    let failed = [("rollback", OnFailedActivation::Rollback), ("keep", OnFailedActivation::Keep)];
+    policy.on_failed_activation =
+        table.choice("on_failed_activation", &failed).unwrap_or(OnFailedActivation::Rollback);
+    let vanished = [("fail", OnVanished::Fail), ("go_on", OnVanished::GoOn)];
+    policy.on_vanished = table.choice("on_vanished", &vanished).unwrap_or(OnVanished::Fail);
+    table.finish();
+    policy
+}
+
+fn read_strategy(table: &mut Table) {
+    let Some(found) = table.text("strategy") else { return };
+    let what = format!("strategy \"{}\" is not known", found.value);
+    match found.value.as_str() {
+        "barrier" => {}
+        later @ ("rolling" | "canary" | "blue_green") => table.mistake(
+            found.span,
+            format!("strategy \"{later}\" is not yet in this version of footplate"),
+            "write \"barrier\", or take the line out",
+        ),
+        other => {
+            let right = table::did_you_mean(other, ["barrier"].into_iter());
+            table.mistake(found.span, what, right.unwrap_or_else(|| "expected \"barrier\"".to_owned()));
+        }
+    }
+}
+
+fn read_retain(table: Option<Table>) -> Retain {
+    let mut retain = Retain { keep: RELEASES_KEPT, newer_than: None };
+    let Some(mut table) = table else { return retain };
+    retain.keep = table.count("keep").unwrap_or(RELEASES_KEPT);
+    retain.newer_than = table.duration("newer_than");
+    table.finish();
+    retain
+}
+
+fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment> {
+    let mut environments = BTreeMap::new();
+    for (name, mut table) in root.named_tables("environments") {
+        table.planned(&["env", "approvals", "service"]);
+        let hosts = table.text("hosts").map(|found| found.value).unwrap_or_default();
+        let parsed: Result<EnvironmentName, InvalidName> = name.value.parse();
+        match parsed {
+            Ok(parsed) => {
+                environments.insert(parsed, Environment { hosts });
+            }
+            Err(error) => table.mistake(name.span, "this is no environment's name", error.to_string()),
+        }
+        table.finish();
+    }
+    environments
+}

@@ -1,0 +1,86 @@
+//! The reference pages are equal to the program.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use footplate::config::app::AppConfig;
+use footplate::config::table::Findings;
+
+use crate::program::{folder, run};
+
+fn docs() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))
+}
+
+#[test]
+fn the_command_line_reference_is_equal_to_the_program() {
+    let project = folder();
+    assert_eq!(run(project.path(), &["generate-docs"]).code, 0);
+    let generated = project.path().join("docs");
+    let mut pages = vec!["reference/cli.md".to_owned()];
+    let written = std::fs::read_dir(generated.join("man")).expect("man pages");
+    pages.extend(written.map(|page| format!("man/{}", page.expect("readable").file_name().display())));
+    for page in &pages {
+        let program = std::fs::read_to_string(generated.join(page)).expect("generated");
+        let kept = std::fs::read_to_string(docs().join(page)).unwrap_or_default();
+        assert!(
+            program == kept,
+            "docs/{page} differs from the program: run `cargo run -p footplate -- generate-docs`"
+        );
+    }
+    let kept = std::fs::read_dir(docs().join("man")).expect("man pages").count();
+    assert_eq!(kept + 1, pages.len(), "docs/man holds a page of a command that is gone");
+}
+
+#[test]
+fn the_reference_configuration_is_valid_and_names_every_key() {
+    let text = include_str!("../../../../docs/reference/footplate.toml");
+    let mut named = BTreeSet::new();
+    let mut asked = BTreeSet::new();
+    for text in [text.to_owned(), with_scripts(text)] {
+        let findings = Findings::default();
+        AppConfig::parse_with("docs/reference/footplate.toml", &text, &findings)
+            .unwrap_or_else(|mistakes| panic!("{}", mistakes.render()));
+        asked.extend(findings.asked());
+        named.extend(findings.named());
+    }
+    let missing: Vec<_> = asked.difference(&named).collect();
+    assert!(missing.is_empty(), "docs/reference/footplate.toml does not name {missing:?}");
+}
+
+/// Returns the page with the table of scripts taken out of its comments, and those it excludes taken away.
+fn with_scripts(text: &str) -> String {
+    let mut kept = String::new();
+    let mut excluded = false;
+    for line in text.lines() {
+        let line = line.strip_prefix("#| ").unwrap_or(line);
+        if line.starts_with('[') {
+            excluded = line == "[build]" || line == "[hooks]";
+        }
+        if !excluded {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let reference = std::fs::read_to_string(docs().join("reference/cli.md")).expect("the reference");
+    for section in reference.split("\n## ").skip(1) {
+        let (name, help) = section.split_once('\n').expect("a heading and a text");
+        let groups = help.contains("\nCommands:");
+        assert!(groups || help.contains("Examples:"), "the help of `{name}` has no example");
+    }
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    let here = folder();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(here.path(), &["completions", shell]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains("rollback"), "{shell}");
+    }
+}
