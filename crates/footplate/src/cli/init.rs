@@ -177,7 +177,7 @@ strategy = "barrier"                      # all hosts prepare first, then all sw
 keep = 5                                  # releases that stay on the hosts
 
 [environments.production]
-hosts = ""                                # labels such as "role=web"; empty for every host
+hosts = "*"                               # or labels such as "role=web"; `*` is every host
 "#,
         looks_like = recipe.looks_like,
         output = quoted(&recipe.output),

@@ -8,6 +8,7 @@ mod app;
 mod clean;
 mod completions;
 mod deploy;
+pub mod example;
 mod generate_docs;
 mod history;
 mod hosts;
