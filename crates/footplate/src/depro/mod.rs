@@ -1,0 +1,13 @@
+//! Depro's agent and commands: the original's tree, configuration and command line, with its faults repaired.
+//!
+//! A role of its own on the store: it knows neither the controller nor our own layout. Pure parts first ([`tree`],
+//! [`duration`], [`config`], [`plan`], [`pace`], [`readiness`]), then what touches the world.
+//! `docs/reference/depro.md` is the protocol, `docs/guide/from-depro.md` says what differs from the original on purpose.
+
+pub mod config;
+pub mod duration;
+pub mod pace;
+pub mod plan;
+pub mod readiness;
+pub mod stop;
+pub mod tree;
