@@ -1,0 +1,175 @@
+//! Artifacts over HTTP: `GET`, `HEAD` and `PUT BASE/sha256:HEX` with a bearer token, as the controller serves them.
+//!
+//! Several sources are tried in turn. Size and digest are checked while the bytes come; a source that sends nothing for
+//! a while is given up. Bytes of a wrong source never reach the destination's name.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use footplate_core::artifact::ArtifactRef;
+use footplate_core::target::Source;
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{ArtifactError, ArtifactStore, Fetch, FetchError};
+use crate::archive::Hasher;
+use crate::disk;
+
+/// How long a source may send nothing.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// One or more servers that have the same artifacts.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    sources: Vec<Source>,
+}
+
+impl Http {
+    /// Returns a driver for these sources, best first, that speaks through `client`.
+    ///
+    /// Give one client to all: it keeps connections open. Its own timeouts must not bound a whole download.
+    pub fn new(client: reqwest::Client, sources: Vec<Source>) -> Self {
+        Self { client, sources }
+    }
+
+    fn request(
+        &self,
+        method: reqwest::Method,
+        source: &Source,
+        artifact: &ArtifactRef,
+    ) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, format!("{}/{}", source.base, artifact.digest));
+        match &source.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Returns why this source did not give the artifact, if so.
+    async fn fetch_from(&self, source: &Source, artifact: &ArtifactRef, to: &Path) -> Result<(), String> {
+        let request = self.request(reqwest::Method::GET, source, artifact);
+        let answer = patiently(request.send()).await?;
+        if !answer.status().is_success() {
+            return Err(refusal(answer).await);
+        }
+        let mut file =
+            tokio::fs::File::create_new(to).await.map_err(|error| disk_text("create", to, error))?;
+        let mut hasher = Hasher::default();
+        let mut pieces = answer.bytes_stream();
+        while let Some(piece) = patiently(async { pieces.next().await.transpose() }).await? {
+            hasher.push(&piece);
+            if hasher.bytes() > artifact.bytes {
+                return Err(format!("it sends more than the {} bytes that were announced", artifact.bytes));
+            }
+            file.write_all(&piece).await.map_err(|error| disk_text("write", to, error))?;
+        }
+        file.flush().await.map_err(|error| disk_text("write", to, error))?;
+        match hasher.finish() {
+            found if found == *artifact => Ok(()),
+            found if found.bytes < artifact.bytes => {
+                Err(format!("it sent {} of {} bytes", found.bytes, artifact.bytes))
+            }
+            found => Err(format!("it sent bytes of {}", found.digest)),
+        }
+    }
+
+    fn first(&self) -> Result<&Source, ArtifactError> {
+        self.sources.first().ok_or_else(|| ArtifactError::Remote {
+            address: "an artifact source".to_owned(),
+            answer: "none is configured".to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl Fetch for Http {
+    async fn fetch(
+        &self,
+        artifact: &ArtifactRef,
+        destination: &Path,
+        stop: &CancellationToken,
+    ) -> Result<(), FetchError> {
+        let failed = |because: String| {
+            FetchError {
+            artifact: artifact.clone(),
+            because,
+            next: "check that the controller runs and can be reached from this host; it is tried again by itself".to_owned(),
+        }
+        };
+        let mut reasons = Vec::new();
+        for source in &self.sources {
+            let fetched = tokio::select! {
+                () = stop.cancelled() => Err("it was stopped".to_owned()),
+                fetched = self.fetch_from(source, artifact, destination) => fetched,
+            };
+            let Err(because) = fetched else { return Ok(()) };
+            disk::remove_file(destination).map_err(|error| failed(crate::chain(&error)))?;
+            reasons.push(format!("{}: {because}", source.base));
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push("no source for artifacts is known".to_owned());
+        }
+        Err(failed(reasons.join("; ")))
+    }
+}
+
+#[async_trait]
+impl ArtifactStore for Http {
+    fn describe(&self) -> String {
+        self.sources.first().map_or_else(|| "no artifact source".to_owned(), |source| source.base.clone())
+    }
+
+    async fn has(&self, artifact: &ArtifactRef) -> Result<bool, ArtifactError> {
+        let source = self.first()?;
+        let remote = |answer| ArtifactError::Remote { address: source.base.clone(), answer };
+        let request = self.request(reqwest::Method::HEAD, source, artifact);
+        let answer = patiently(request.send()).await.map_err(remote)?;
+        match answer.status() {
+            status if status.is_success() => Ok(true),
+            reqwest::StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(remote(refusal(answer).await)),
+        }
+    }
+
+    async fn put(&self, artifact: &ArtifactRef, file: &Path) -> Result<(), ArtifactError> {
+        let source = self.first()?;
+        let remote = |answer| ArtifactError::Remote { address: source.base.clone(), answer };
+        let opened = tokio::fs::File::open(file).await.map_err(disk::failed("open", file))?;
+        let body =
+            reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(opened, 128 * 1024));
+        let request = self.request(reqwest::Method::PUT, source, artifact);
+        let request = request.header(reqwest::header::CONTENT_LENGTH, artifact.bytes).body(body);
+        let answer = request.send().await.map_err(|error| remote(crate::chain(&error)))?;
+        if answer.status().is_success() { Ok(()) } else { Err(remote(refusal(answer).await)) }
+    }
+}
+
+/// Waits for the next sign of life from the other side.
+async fn patiently<T>(step: impl Future<Output = Result<T, reqwest::Error>>) -> Result<T, String> {
+    match tokio::time::timeout(SILENCE_MAX, step).await {
+        Ok(done) => done.map_err(|error| crate::chain(&error)),
+        Err(_) => Err(format!("it sent nothing for {} s", SILENCE_MAX.as_secs())),
+    }
+}
+
+/// Returns what a server said when it said no; at most 200 bytes of it.
+async fn refusal(answer: reqwest::Response) -> String {
+    let status = answer.status();
+    let said = patiently(answer.text()).await.unwrap_or_else(|error| error);
+    let said: String = said.chars().take(200).collect();
+    if said.trim().is_empty() {
+        format!("it says {status}")
+    } else {
+        format!("it says {status}: {}", said.trim())
+    }
+}
+
+fn disk_text(action: &'static str, path: &Path, error: std::io::Error) -> String {
+    crate::chain(&disk::failed(action, path)(error))
+}

@@ -1,0 +1,9 @@
+//! The hands on real files and real processes: one test binary for all families but the store.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod archive;
+mod artifact;
+mod shell;
+mod support;
+mod workload;
