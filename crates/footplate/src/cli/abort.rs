@@ -1,5 +1,7 @@
 //! `footplate abort`.
 
+use clap::Args;
+
 use super::Operator;
 use super::app::AppArgs;
 use super::watch::{self, OrderArgs};
@@ -10,7 +12,7 @@ use crate::failure::Failure;
 ///
 /// Before the switch the rollout ends and every target keeps what it runs. After it the targets go back to the release
 /// before.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = r#"Examples:
   footplate abort shop --reason "wrong branch"
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use clap::Args;
 use serde::Serialize;
 
 use super::Operator;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 /// Remove releases that the retention rule lets go, or one release, from every host
 ///
 /// The rule is `[retain]` in footplate.toml. The current release and the one before are never removed.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate clean shop --plan            only say what would go
   footplate clean shop

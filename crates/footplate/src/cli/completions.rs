@@ -1,12 +1,13 @@
 //! `footplate completions`.
 
+use clap::Args;
 use clap_complete::Shell;
 
 use super::Operator;
 use crate::failure::Failure;
 
 /// Print the completions for a shell
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate completions bash > /etc/bash_completion.d/footplate
   footplate completions fish > ~/.config/fish/completions/footplate.fish")]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use footplate_core::name::AppPath;
 use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 ///
 /// All targets prepare first; when every one has, they switch together. The command shows the rollout until its end
 /// and its exit code tells that end. Ctrl-C stops the watching, not the rollout.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate deploy shop                    the version pushed last
   footplate deploy shop@1.4.2              a version
@@ -50,7 +50,7 @@ pub struct DeployArgs {
 }
 
 /// What one deploy changes in the app's rules.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(next_help_heading = "Rules of this rollout [default: those of footplate.toml]")]
 struct RuleArgs {
     /// Wait until at least so many hosts can take part

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Command;
+use clap::{Args, Command};
 
 use super::Operator;
 use crate::failure::{Exit, Failure};
 
 /// Write docs/reference/cli.md and the man pages
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 pub struct GenerateDocsArgs {
     /// Folder of the project
     #[arg(default_value = ".")]

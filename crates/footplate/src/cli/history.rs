@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use clap::Args;
 use footplate_core::name::AppName;
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::api::HistoryEntry;
 use crate::failure::Failure;
 
 /// List what happened: every order with who gave it and why, and how each rollout ended
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate history                   everything, newest first
   footplate history shop --limit 50

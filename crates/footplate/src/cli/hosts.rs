@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use footplate_core::name::HostName;
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ pub enum HostsCommand {
 }
 
 /// One host.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 pub struct HostArgs {
     /// Host
     host: HostName,

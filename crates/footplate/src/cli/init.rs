@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use footplate_core::name::AppName;
 
 use super::Operator;
@@ -16,7 +17,7 @@ use crate::failure::{Exit, Failure};
 ///
 /// Knows package.json, Cargo.toml, requirements.txt, Makefile and static pages; the name comes from the git remote or
 /// from the folder. A footplate.toml that is there stays as it is.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate init
   footplate init ../shop --app shop

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use clap::Args;
 use footplate_core::name::HostName;
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 const PAGE: u32 = 200;
 
 /// Show what hooks and scripts printed on the targets of an app
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate logs shop                  all hosts, oldest first
   footplate logs shop --host web-1

@@ -1,5 +1,7 @@
 //! `footplate pause`.
 
+use clap::Args;
+
 use super::Operator;
 use super::app::AppArgs;
 use super::watch::{self, OrderArgs};
@@ -10,7 +12,7 @@ use crate::failure::Failure;
 ///
 /// Targets that prepare go on preparing; nothing is switched until `footplate resume`. The deadlines stand still
 /// no longer than the rollout's own: see `footplate status`.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = r#"Examples:
   footplate pause shop --reason "looking at the error rate""#)]
 pub struct PauseArgs {

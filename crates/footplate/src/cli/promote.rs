@@ -1,5 +1,7 @@
 //! `footplate promote`.
 
+use clap::Args;
+
 use super::Operator;
 use super::app::AppArgs;
 use super::watch::{self, OrderArgs};
@@ -10,7 +12,7 @@ use crate::failure::Failure;
 ///
 /// Works while all targets are prepared and the rollout waits for a person: it was begun with `--hold`, or the
 /// app's footplate.toml says `hold = true`.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate promote shop
   footplate promote shop --detach   do not wait for the end")]

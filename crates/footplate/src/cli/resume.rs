@@ -1,5 +1,7 @@
 //! `footplate resume`.
 
+use clap::Args;
+
 use super::Operator;
 use super::app::AppArgs;
 use super::watch::{self, OrderArgs};
@@ -9,7 +11,7 @@ use crate::failure::Failure;
 /// Let a paused rollout go forward again
 ///
 /// See `footplate status` for who paused it.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = r#"Examples:
   footplate resume shop"#)]
 pub struct ResumeArgs {

@@ -1,5 +1,6 @@
 //! `footplate rollback`.
 
+use clap::Args;
 use footplate_core::name::AppPath;
 
 use super::Operator;
@@ -13,7 +14,7 @@ use crate::failure::{Exit, Failure};
 ///
 /// With no release named it proposes the one before the current and asks. A rollback never waits behind a deployment:
 /// one that is under way is turned back. The release before stays prepared on the hosts, so no byte is fetched.
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate rollback shop               propose the release before, and ask
   footplate rollback shop --yes         take what is proposed

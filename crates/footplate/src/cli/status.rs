@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use clap::Args;
 use footplate_core::name::{AppName, EnvironmentName};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 const TARGETS_LISTED_MAX: usize = 20;
 
 /// Show what runs where, since when, by whom, what drifts, and what is waited for
-#[derive(clap::Args, Debug)]
+#[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate status                      every app
   footplate status shop --all           one app, every target

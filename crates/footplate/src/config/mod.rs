@@ -4,8 +4,12 @@
 //! Invariants: a file is read whole and every mistake in it is shown at once, underlined; an unknown key is a mistake;
 //! whoever gets a configuration gets only valid values.
 
+pub mod agent;
 pub mod app;
 pub mod context;
+pub mod controller;
 pub mod duration;
 pub mod mistake;
+pub mod role;
+pub mod store;
 pub mod table;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use footplate::config::agent::AgentFile;
 use footplate::config::app::AppConfig;
+use footplate::config::controller::ControllerFile;
 use footplate::config::table::Findings;
 
 use crate::program::{folder, run};
@@ -46,6 +48,23 @@ fn the_reference_configuration_is_valid_and_names_every_key() {
     }
     let missing: Vec<_> = asked.difference(&named).collect();
     assert!(missing.is_empty(), "docs/reference/footplate.toml does not name {missing:?}");
+}
+
+#[test]
+fn the_reference_files_of_the_roles_are_valid_and_name_every_key() {
+    for file in ["agent.toml", "controller.toml"] {
+        let findings = Findings::default();
+        let path = docs().join("reference").join(file);
+        let text = std::fs::read_to_string(&path).expect("the reference");
+        let parsed = match file {
+            "agent.toml" => AgentFile::parse_with(file, &text, Path::new(""), &findings).map(drop),
+            _ => ControllerFile::parse_with(file, &text, Path::new(""), &findings).map(drop),
+        };
+        parsed.unwrap_or_else(|mistakes| panic!("{}", mistakes.render()));
+        let (asked, named) = (findings.asked(), findings.named());
+        let missing: Vec<_> = asked.difference(&named).collect();
+        assert!(missing.is_empty(), "docs/reference/{file} does not name {missing:?}");
+    }
 }
 
 /// Returns the page with the table of scripts taken out of its comments, and those it excludes taken away.

@@ -1,0 +1,63 @@
+//! `agent.toml`: which host an agent speaks for and where it gets its orders. `docs/reference/agent.toml` shows every key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use footplate_core::name::HostName;
+
+use super::mistake::Mistakes;
+use super::store::StoreSettings;
+use super::table::{self, Findings, Table};
+
+/// The file's name in `/etc/footplate`.
+pub const FILE_NAME: &str = "agent.toml";
+/// The agent's own folder unless told otherwise.
+pub const FOLDER_DEFAULT: &str = "/var/lib/footplate/agent";
+
+/// What an `agent.toml` says; what is absent is decided by the next layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentFile {
+    /// The host it speaks for.
+    pub host: Option<HostName>,
+    /// The agent's own folder.
+    pub folder: Option<PathBuf>,
+    /// What selectors choose hosts by.
+    pub labels: BTreeMap<String, String>,
+    /// Where orders come from.
+    pub store: StoreSettings,
+    /// How many releases are prepared side by side.
+    pub prepares: Option<u32>,
+    /// How often the disk is looked at when nothing happens.
+    pub look_every: Option<Duration>,
+}
+
+impl AgentFile {
+    /// Parses the text of an `agent.toml`; relative paths in it begin at `folder`.
+    pub fn parse(path: &str, text: &str, folder: &Path) -> Result<Self, Mistakes> {
+        Self::parse_with(path, text, folder, &Findings::default())
+    }
+
+    /// Parses like [`AgentFile::parse`] and leaves in `findings` which keys there are.
+    pub fn parse_with(path: &str, text: &str, folder: &Path, findings: &Findings) -> Result<Self, Mistakes> {
+        table::parse(path, text, findings, |root| Some(read(root, folder)))
+    }
+}
+
+fn read(root: &mut Table, folder: &Path) -> AgentFile {
+    let mut file = AgentFile {
+        host: root.parsed("host"),
+        folder: root.text("folder").map(|found| folder.join(found.value)),
+        labels: root.named_texts("labels"),
+        ..AgentFile::default()
+    };
+    if let Some(store) = root.table("store") {
+        file.store = StoreSettings::read(store, folder);
+    }
+    if let Some(mut limits) = root.table("limits") {
+        file.prepares = limits.count("prepares");
+        file.look_every = limits.duration("look_every");
+        limits.finish();
+    }
+    file
+}

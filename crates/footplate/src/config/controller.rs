@@ -1,0 +1,72 @@
+//! `controller.toml`: where the controller listens and what it keeps. `docs/reference/controller.toml` shows every key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::mistake::Mistakes;
+use super::store::StoreSettings;
+use super::table::{self, Findings, Table};
+
+/// The file's name in `/etc/footplate`.
+pub const FILE_NAME: &str = "controller.toml";
+/// The controller's own folder unless told otherwise.
+pub const FOLDER_DEFAULT: &str = "/var/lib/footplate/controller";
+/// Where the API listens unless told otherwise.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:7701";
+
+/// What a `controller.toml` says; what is absent is decided by the next layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControllerFile {
+    /// Where the API listens.
+    pub listen: Option<SocketAddr>,
+    /// The address that hosts reach it at, when it is another: `https://deploy.example.org`.
+    pub advertise: Option<String>,
+    /// The controller's own folder: ledger, artifacts, token.
+    pub folder: Option<PathBuf>,
+    /// The file of the operators' token; made when it is not there.
+    pub token_file: Option<PathBuf>,
+    /// The certificate chain for https, as a PEM file.
+    pub certificate: Option<PathBuf>,
+    /// Its key, as a PEM file.
+    pub key: Option<PathBuf>,
+    /// Where orders go.
+    pub store: StoreSettings,
+}
+
+impl ControllerFile {
+    /// Parses the text of a `controller.toml`; relative paths in it begin at `folder`.
+    pub fn parse(path: &str, text: &str, folder: &Path) -> Result<Self, Mistakes> {
+        Self::parse_with(path, text, folder, &Findings::default())
+    }
+
+    /// Parses like [`ControllerFile::parse`] and leaves in `findings` which keys there are.
+    pub fn parse_with(path: &str, text: &str, folder: &Path, findings: &Findings) -> Result<Self, Mistakes> {
+        table::parse(path, text, findings, |root| Some(read(root, folder)))
+    }
+}
+
+fn read(root: &mut Table, folder: &Path) -> ControllerFile {
+    let mut file = ControllerFile {
+        listen: root.parsed("listen"),
+        advertise: root.text("advertise").map(|found| found.value),
+        folder: read_path(root, "folder", folder),
+        token_file: read_path(root, "token_file", folder),
+        ..ControllerFile::default()
+    };
+    if let Some(mut tls) = root.table("tls") {
+        file.certificate = read_path(&mut tls, "certificate", folder);
+        file.key = read_path(&mut tls, "key", folder);
+        if file.certificate.is_some() != file.key.is_some() {
+            tls.mistake(tls.span(), "half of [tls] is missing", "expected both `certificate` and `key`");
+        }
+        tls.finish();
+    }
+    if let Some(store) = root.table("store") {
+        file.store = StoreSettings::read(store, folder);
+    }
+    file
+}
+
+fn read_path(table: &mut Table, key: &str, folder: &Path) -> Option<PathBuf> {
+    table.text(key).map(|found| folder.join(found.value))
+}

@@ -1,0 +1,90 @@
+//! `[store]` of `agent.toml` and `controller.toml`, and the flags that say the same.
+//!
+//! Invariant: no file and no flag holds a secret, only the name of a file that holds one.
+
+use std::path::{Path, PathBuf};
+
+use super::table::Table;
+
+/// Where the embedded store listens unless told otherwise.
+pub const ADDRESS_DEFAULT: &str = "http://127.0.0.1:7700";
+
+/// Where the store is and who we are to it; what is absent is decided by the next layer.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Store")]
+pub struct StoreSettings {
+    /// Address: http://HOST:PORT or https://… for the embedded store and Consul, etcd+https://… for etcd
+    /// [default: http://127.0.0.1:7700]
+    #[arg(long = "store", env = "FOOTPLATE_STORE", hide_env_values = true, value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// Text before every key, ending in a slash [default: footplate/]
+    #[arg(long = "store-root", env = "FOOTPLATE_STORE_ROOT", hide_env_values = true, value_name = "TEXT")]
+    pub root: Option<String>,
+    /// File that holds a token of Consul or of the embedded store
+    #[arg(
+        long = "store-token-file",
+        env = "FOOTPLATE_STORE_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// User of etcd
+    #[arg(long = "store-user", env = "FOOTPLATE_STORE_USER", hide_env_values = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// File that holds the password of the etcd user
+    #[arg(
+        long = "store-password-file",
+        env = "FOOTPLATE_STORE_PASSWORD_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub password_file: Option<PathBuf>,
+    /// Authority to trust for https, as a PEM file [default: the system's]
+    #[arg(
+        long = "store-ca-file",
+        env = "FOOTPLATE_STORE_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub ca_file: Option<PathBuf>,
+    /// Datacenter of Consul, when it is not the one of the server that answers
+    #[arg(
+        long = "store-datacenter",
+        env = "FOOTPLATE_STORE_DATACENTER",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub datacenter: Option<String>,
+}
+
+impl StoreSettings {
+    /// Reads the table; relative paths begin at `folder`, the file's own.
+    pub fn read(mut table: Table, folder: &Path) -> Self {
+        let mut text = |key| table.text(key).map(|found| found.value);
+        let settings = Self {
+            address: text("address"),
+            root: text("root"),
+            token_file: text("token_file").map(|file| folder.join(file)),
+            user: text("user"),
+            password_file: text("password_file").map(|file| folder.join(file)),
+            ca_file: text("ca_file").map(|file| folder.join(file)),
+            datacenter: text("datacenter"),
+        };
+        table.finish();
+        settings
+    }
+
+    /// Fills what is absent here from `lower`, the layer below.
+    #[must_use]
+    pub fn or(self, lower: Self) -> Self {
+        Self {
+            address: self.address.or(lower.address),
+            root: self.root.or(lower.root),
+            token_file: self.token_file.or(lower.token_file),
+            user: self.user.or(lower.user),
+            password_file: self.password_file.or(lower.password_file),
+            ca_file: self.ca_file.or(lower.ca_file),
+            datacenter: self.datacenter.or(lower.datacenter),
+        }
+    }
+}
