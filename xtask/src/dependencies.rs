@@ -1,7 +1,7 @@
 //! Judges what the dependencies bring in against `deny.toml`: licences, banned and doubled packages, foreign sources.
 //!
 //! Reads the part of cargo-deny's file format that we use, because installing cargo-deny costs more than building all of
-//! Footplate (see docs/decisions). Where cargo-deny is installed it runs as well, on the same file.
+//! Footplate (see docs/decisions/0010). Where cargo-deny is installed it runs as well, on the same file.
 
 use crate::failure::Failure;
 use crate::program;

@@ -1,11 +1,15 @@
 //! Developer commands: `cargo xtask test` is what the README and CI call; the rest serve whoever changes the code.
 //! Depends on none of our crates: it reads text and starts programs, so it still builds when they do not.
 
+mod bench;
 mod check;
 mod dependencies;
 mod failure;
+mod machine;
+mod note;
 mod packages;
 mod program;
+mod prove;
 mod rules;
 mod source;
 mod test;
@@ -37,6 +41,13 @@ enum Command {
     Test,
     /// Install what the tests need from Debian's packages, and nothing more
     Packages,
+    /// Run a test at a length that nobody waits for every day, and keep the result
+    Prove {
+        /// Which proof; all are listed without a name
+        name: Option<String>,
+    },
+    /// Take figures, with targets where some were promised
+    Bench(bench::BenchArguments),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +66,12 @@ fn perform(command: &Command, workspace: &Workspace) -> Result<(), Failure> {
         Command::Check { rules: true } => check::house_rules(workspace),
         Command::Check { rules: false } => check::perform(workspace),
         Command::Test => test::perform(workspace),
+        Command::Prove { name: None } => {
+            prove::list();
+            Ok(())
+        }
+        Command::Prove { name: Some(name) } => prove::perform(workspace, name),
+        Command::Bench(arguments) => bench::perform(workspace, arguments),
         Command::Packages => packages::install(&packages::cache_folder()?),
     }
 }

@@ -33,6 +33,7 @@ fn judge(tree: &Tree) -> Vec<Finding> {
             }
         }
     }
+    findings.dedup();
     findings
 }
 

@@ -12,7 +12,11 @@ pub const RULE: Rule = Rule {
 };
 
 /// Files that may be longer, to which length, and why. The number only goes down.
-const RATCHET: [(&str, usize, &str); 0] = [];
+const RATCHET: [(&str, usize, &str); 1] = [(
+    "crates/footplate/src/api.rs",
+    521,
+    "plain data of one API: a reader wants the whole list in one place",
+)];
 
 fn judge(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -13,7 +13,8 @@ pub const RULE: Rule = Rule {
 
 fn judge(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, text) in tree.rust() {
+    // The servers of the testkit wait for what they start, and their proxy delays on purpose: that is no test's sleep.
+    for (path, text) in tree.rust().filter(|(path, _)| !path.starts_with("crates/testkit/src/")) {
         let source = Source::parse(path, text);
         for (number, line) in
             source.tests().filter(|(_, line)| has_word(line, "sleep(") && !line.contains("fn sleep("))

@@ -1,0 +1,168 @@
+//! `cargo xtask bench fleet`: versions staged on every host and switched everywhere at once, with real processes.
+//!
+//! Runs of one site share their agents; each run deploys a version that no host has seen. Times come from the files on
+//! the hosts. The targets belong to the rows at 100 and 200 agents on the embedded store and Consul.
+
+mod barrier;
+mod observation;
+mod originals;
+mod rows;
+mod site;
+mod work;
+
+use super::floor;
+use super::report::Row;
+use super::server::Kind;
+use crate::failure::Failure;
+use crate::program;
+use barrier::Watch;
+use observation::{Deployment, Host};
+use site::Site;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+pub use work::Work;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub kinds: Vec<Kind>,
+    pub agents: Vec<usize>,
+    pub works: Vec<Work>,
+    /// Runs of one kind of work on one site; slow ones are run half as often.
+    pub runs: usize,
+    pub idle: Duration,
+    pub seed: u64,
+}
+
+/// Runs the matrix and returns its rows.
+pub fn measure(binary: &Path, options: &Options) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for kind in &options.kinds {
+        for agents in &options.agents {
+            eprintln!("{} × {agents}: {} runs of each kind of work", kind.name(), options.runs);
+            rows.extend(times(binary, *kind, *agents, options)?);
+            rows.extend(requests(binary, *kind, *agents, options)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// Measures the times of one site whose agents talk to the store directly.
+fn times(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
+    let site = Site::open(binary, kind, agents, false)?;
+    let mut rows = Vec::new();
+    for work in &options.works {
+        let runs = if work.is_slow() { options.runs.div_ceil(2) } else { options.runs };
+        // The first version comes to hosts that have nothing; it is no switch from one release to another.
+        deploy(&site, *work, 0, options.seed)?;
+        let mut deployments = Vec::new();
+        for run in 1..=runs {
+            deployments.push(deploy(&site, *work, run, options.seed)?);
+        }
+        let place = rows::Place { kind, agents, work: *work };
+        rows.extend(rows::of_deployments(&place, &deployments));
+        rows.extend(rows::of_floor(&place, &deployments, &floor_of(&site, *work, runs)?));
+        rows.extend(rows::of_cleanup(&place, clean(&site, *work, runs)?));
+    }
+    Ok(rows)
+}
+
+/// Measures requests of a deployment and at rest on a site whose agents talk to the store through a counting proxy.
+fn requests(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
+    let site = Site::open(binary, kind, agents, true)?;
+    let proxy = site.proxy.as_ref().expect("the site was asked to count");
+    let mut rows = Vec::new();
+    for work in &options.works {
+        deploy(&site, *work, 0, options.seed)?;
+        let mut counts = Vec::new();
+        for run in 1..=2 {
+            std::thread::sleep(SETTLE);
+            drop(proxy.take());
+            deploy(&site, *work, run, options.seed)?;
+            std::thread::sleep(SETTLE);
+            counts.push(proxy.take().len() as f64 / agents as f64);
+        }
+        rows.extend(rows::of_requests(&rows::Place { kind, agents, work: *work }, &counts));
+    }
+    drop(proxy.take());
+    let start = Instant::now();
+    std::thread::sleep(options.idle);
+    let requests = proxy.take().len() as f64 / agents as f64 / start.elapsed().as_secs_f64();
+    let memory: Vec<f64> =
+        site.agents.iter().filter_map(|agent| agent.memory()).map(|bytes| bytes as f64).collect();
+    rows.extend(rows::of_rest(kind, agents, options.works.len(), requests, &memory));
+    Ok(rows)
+}
+
+/// How long after a deployment its last requests may still come.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Deploys one version everywhere and reads what happened from the hosts' folders.
+fn deploy(site: &Site, work: Work, run: usize, seed: u64) -> Result<Deployment, Failure> {
+    let version = (run + 1).to_string();
+    site.push(work, &version)?;
+    if work.is_slow() {
+        write_delays(site, seed + run as u64)?;
+    }
+    let watch = Watch::begin(
+        site.kind,
+        site.server.address,
+        &format!("footplate/barriers/production.{}", work.app()),
+    );
+    let start = SystemTime::now();
+    let subject = format!("{}@{version}", work.app());
+    program::read(&mut site.command(&["deploy", &subject]), "see the agents' logs")?;
+    let barrier = watch.and_then(Watch::changed_at);
+    let read = |number| Host::read(&site.target(number, work.app()), &version);
+    let hosts: Result<Vec<Host>, std::io::Error> = (0..site.agents.len()).map(read).collect();
+    let hosts =
+        hosts.map_err(|error| Failure::new("cannot read a host's folder", error, "check the disk"))?;
+    Ok(Deployment::of(start, barrier, &hosts))
+}
+
+/// Gives each host a time between 0 and 2 s for its slow script.
+fn write_delays(site: &Site, seed: u64) -> Result<(), Failure> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for number in 0..site.agents.len() {
+        state = next_random(state);
+        let seconds = (state >> 11) as f64 / (1u64 << 53) as f64 * 2.0;
+        std::fs::write(site.host(number).join("delay"), format!("{seconds:.3}"))
+            .map_err(|error| Failure::new("cannot write a host's delay", error, "check the disk"))?;
+    }
+    Ok(())
+}
+
+/// The next number of Marsaglia's xorshift generator ("Xorshift RNGs", 2003, triple 13, 7, 17).
+fn next_random(mut state: u64) -> u64 {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^ (state << 17)
+}
+
+/// Measures what the machine needs for the same scripts or renames alone.
+fn floor_of(site: &Site, work: Work, runs: usize) -> Result<Vec<Duration>, Failure> {
+    let once = |run: usize| {
+        let (place, hosts) = (site.scratch(&format!("floor/{}-{run}", work.app())), site.agents.len());
+        match work {
+            Work::Scripts => {
+                floor::scripts(&place, hosts, work::SHELL, work::PREPARE, "ln -sfn $VERSION link")
+            }
+            _ => floor::renames(&place, hosts),
+        }
+    };
+    let times: Result<Vec<Duration>, std::io::Error> = (0..runs).map(once).collect();
+    times.map_err(|error| Failure::new("cannot measure the floor", error, "check that bash is installed"))
+}
+
+/// Removes the oldest release everywhere; returns the time until the last host's folder is gone.
+fn clean(site: &Site, work: Work, newest: usize) -> Result<Option<Duration>, Failure> {
+    if newest < 2 {
+        return Ok(None);
+    }
+    let start = Instant::now();
+    program::read(&mut site.command(&["clean", work.app(), "--release", "1"]), "see the agents' logs")?;
+    let is_gone = |number: usize| !site.target(number, work.app()).join("versions/1").exists();
+    super::process::poll("the hosts to clean", Duration::from_secs(60), || {
+        Ok((0..site.agents.len()).all(is_gone).then_some(Some(start.elapsed())))
+    })
+}

@@ -1,0 +1,131 @@
+//! `cargo xtask bench NAME`: figures by one command that anybody can run, with targets where some were promised.
+//!
+//! Benchmarks drive the release build of the program as its users do: processes, files, HTTP.
+
+mod fleet;
+mod floor;
+mod process;
+mod proxy;
+mod report;
+mod server;
+mod statistics;
+
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::note::{self, Origin};
+use crate::packages;
+use crate::program;
+use crate::workspace::Workspace;
+use clap::{Args, ValueEnum};
+use report::Report;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to measure, and how much of it.
+#[derive(Args)]
+pub struct BenchArguments {
+    /// Which benchmark
+    name: Name,
+    /// Only the rows that carry targets, within five minutes
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Keep the result as a page in docs/benchmarks
+    #[arg(long)]
+    page: bool,
+    /// Numbers of agents, instead of the benchmark's own
+    #[arg(long, value_delimiter = ',')]
+    agents: Vec<usize>,
+    /// Stores, instead of the benchmark's own
+    #[arg(long, value_delimiter = ',')]
+    stores: Vec<server::Kind>,
+    /// Kinds of work, instead of the benchmark's own
+    #[arg(long, value_delimiter = ',')]
+    works: Vec<fleet::Work>,
+    /// Runs of each measurement, instead of the benchmark's own
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Seed of the random script lengths
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// Agents by the hundred: times, requests, memory, with the original's figures beside
+    Fleet,
+}
+
+/// Builds the program, measures, prints, and fails when a target was missed.
+pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), Failure> {
+    packages::install(&packages::cache_folder()?)?;
+    let binary = build(workspace)?;
+    let rows = match arguments.name {
+        Name::Fleet => fleet::measure(&binary, &fleet_options(arguments))?,
+    };
+    let report = Report { bench: "fleet".into(), machine: Machine::read(), rows };
+    println!("{}", if arguments.json { report.render_json() } else { report.render_text() });
+    if arguments.page {
+        write_page(workspace, &report, arguments.quick)?;
+    }
+    let missed: Vec<&str> = report.missed().iter().map(|row| row.name.as_str()).collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "targets were missed",
+        missed.join("; "),
+        "run it again on a quiet machine, then profile the agent",
+    ))
+}
+
+/// Fills what was not asked for by the benchmark's own choice.
+fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
+    let quick = arguments.quick;
+    let or = |given: &[usize], quick_ones: &[usize], all: &[usize]| match (given, quick) {
+        ([], true) => quick_ones.to_vec(),
+        ([], false) => all.to_vec(),
+        (given, _) => given.to_vec(),
+    };
+    let kinds = match (arguments.stores.as_slice(), quick) {
+        ([], true) => vec![server::Kind::Embedded, server::Kind::Consul],
+        ([], false) => vec![server::Kind::Embedded, server::Kind::Consul, server::Kind::Etcd],
+        (given, _) => given.to_vec(),
+    };
+    fleet::Options {
+        kinds,
+        agents: or(&arguments.agents, &[100, 200], &[1, 10, 50, 100, 200]),
+        works: if arguments.works.is_empty() { fleet::Work::ALL.to_vec() } else { arguments.works.clone() },
+        runs: arguments.runs.unwrap_or(if quick { 3 } else { 5 }),
+        idle: Duration::from_secs(if quick { 10 } else { 40 }),
+        seed: arguments.seed,
+    }
+}
+
+/// Builds the program with optimisation and returns where it is.
+fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let mut cargo = workspace.cargo();
+    program::perform(
+        cargo.args(["build", "--quiet", "--release", "--locked", "--package", "footplate"]),
+        "mend the build",
+    )?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root().join("target"), PathBuf::from);
+    Ok(target.join("release/footplate"))
+}
+
+fn write_page(workspace: &Workspace, report: &Report, quick: bool) -> Result<(), Failure> {
+    let (name, flag) = if quick { ("fleet-quick", " --quick") } else { ("fleet", "") };
+    let origin = Origin::read(workspace, format!("cargo xtask bench {}{flag} --page", report.bench))?;
+    let page = format!(
+        "# Benchmark: {}{flag}\n\n{}\nTimes of several runs, minimum / median / maximum. A time or a size meets its target by the median; \
+         a promise (nothing early, so many requests) by every single run.\nThe last column is what the original Depro \
+         needed, measured on two cores with Consul 1.8.7.\n\n{}",
+        report.bench,
+        origin.render(&report.machine),
+        report.render_markdown()
+    );
+    note::write_page(workspace, name, &page)
+}

@@ -1,0 +1,93 @@
+//! A program that a benchmark has started: it ends with the benchmark, whatever happens, and its talk goes to a file.
+
+use crate::failure::Failure;
+use crate::program;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running program.
+pub struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program with its output in `log`.
+    pub fn start(mut command: Command, log: &Path) -> Result<Process, Failure> {
+        let name = program::render(&command);
+        let failure = |error: std::io::Error| {
+            Failure::new(format!("cannot start `{name}`"), error, "build it, or install it")
+        };
+        let out = File::create(log).map_err(failure)?;
+        let talk = out.try_clone().map_err(failure)?;
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(talk).spawn().map_err(failure)?;
+        Ok(Process { child, name, log: log.to_path_buf() })
+    }
+
+    /// Returns the program's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails with the end of the log when the program has ended by itself.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.failure(status.to_string())),
+            Err(error) => Err(self.failure(error.to_string())),
+        }
+    }
+
+    /// Returns the resident memory in bytes.
+    pub fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(value.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    }
+
+    fn failure(&self, because: String) -> Failure {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(15)..].join("\n    ");
+        Failure::new(
+            format!("`{}` ended early", self.name),
+            format!("{because}\n    {end}"),
+            "read its talk above",
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended before; then there is nobody to end and nothing to wait for.
+        if self.child.kill().is_ok() {
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// Looks every 2 ms until `look` finds something. Fails with `what` at the deadline.
+pub fn poll<T>(
+    what: &str,
+    deadline: Duration,
+    mut look: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if start.elapsed() > deadline {
+            let because = format!("nothing after {} s", deadline.as_secs());
+            return Err(Failure::new(
+                format!("waited in vain for {what}"),
+                because,
+                "run it again with fewer agents",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

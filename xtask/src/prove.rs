@@ -1,0 +1,115 @@
+//! `cargo xtask prove NAME`: the tests that run on every commit, at a length that nobody wants to wait for on every commit.
+//!
+//! A proof is a test plus settings. Its result is kept in docs/benchmarks with the command and the machine.
+
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::note::{self, Origin};
+use crate::packages;
+use crate::workspace::Workspace;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+
+/// One long proof.
+struct Proof {
+    name: &'static str,
+    /// What it shows when it passes, in a sentence.
+    shows: &'static str,
+    package: &'static str,
+    /// The beginning of the tests' names.
+    tests: &'static str,
+    /// What makes it longer than in the daily run.
+    settings: &'static [(&'static str, &'static str)],
+}
+
+const PROOFS: [Proof; 0] = [];
+
+/// Prints what can be proved.
+pub fn list() {
+    for Proof { name, shows, settings, .. } in &PROOFS {
+        let settings: Vec<String> = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        println!("{name:<14} {shows} ({})", settings.join(" "));
+    }
+}
+
+/// Runs one proof and keeps its result.
+pub fn perform(workspace: &Workspace, name: &str) -> Result<(), Failure> {
+    let Some(proof) = PROOFS.iter().find(|proof| proof.name == name) else {
+        let names: Vec<&str> = PROOFS.iter().map(|proof| proof.name).collect();
+        return Err(Failure::new(
+            format!("there is no proof `{name}`"),
+            "its name is not known",
+            format!("one of: {}", names.join(", ")),
+        ));
+    };
+    let cache = packages::cache_folder()?;
+    packages::install(&cache)?;
+    let start = Instant::now();
+    let (output, passed) = run(workspace, proof)?;
+    let seconds = start.elapsed().as_secs();
+    let origin = Origin::read(workspace, format!("cargo xtask prove {name}"))?;
+    let verdict = if passed { "passed" } else { "FAILED" };
+    let page = format!(
+        "# Proof: {name}\n\n{}\n\n{}- result: {verdict} after {seconds} s, build included\n\n```text\n{}\n```\n",
+        proof.shows,
+        origin.render(&Machine::read()),
+        output.join("\n")
+    );
+    note::write_page(workspace, &format!("proof-{name}"), &page)?;
+    if passed {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("the proof `{name}` failed"),
+        "a test failed, see above",
+        "replay it with the seed it printed",
+    ))
+}
+
+/// Runs the tests of a proof and returns what they said, without cargo's own lines.
+fn run(workspace: &Workspace, proof: &Proof) -> Result<(Vec<String>, bool), Failure> {
+    let mut cargo = workspace.cargo();
+    cargo.args([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        proof.package,
+        proof.tests,
+        "--",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    cargo.envs(proof.settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let failure = |error| Failure::new("cannot run the proof", error, "install Rust with cargo");
+    let mut child = cargo.spawn().map_err(failure)?;
+    let output = child.stdout.take().expect("the output was asked for as a pipe");
+    let mut said = Vec::new();
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(failure)?;
+        println!("{line}");
+        if tells_something(&line) {
+            said.push(line);
+        }
+    }
+    Ok((said, child.wait().map_err(failure)?.success()))
+}
+
+/// Says whether a line is one of the tests' own, or the sum of a binary that ran some.
+fn tells_something(line: &str) -> bool {
+    let of_the_harness = line.starts_with("running ") || line.trim().is_empty();
+    !of_the_harness && !line.starts_with("test result: ok. 0 passed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_that_tell_something_are_kept() {
+        let lines =
+            ["running 1 test", "", "seeds 0 to 1999: 3 kinds of ends", "test result: ok. 0 passed; 0 failed"];
+        assert_eq!(lines.into_iter().filter(|line| tells_something(line)).count(), 1);
+    }
+}
