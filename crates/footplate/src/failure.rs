@@ -65,6 +65,13 @@ impl Failure {
         Self { what: what.into(), because: Vec::new(), next: None, details: None, exit }
     }
 
+    /// Says what was being done when this failed; what was said first becomes the first reason.
+    #[must_use]
+    pub fn during(mut self, what: impl Into<String>) -> Self {
+        self.because.insert(0, std::mem::replace(&mut self.what, what.into()));
+        self
+    }
+
     /// Adds an error and everything that caused it.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {

@@ -18,6 +18,7 @@ mod operator;
 mod pause;
 mod progress;
 mod promote;
+mod push;
 mod resume;
 mod rollback;
 mod status;
@@ -84,6 +85,7 @@ pub struct Globals {
 #[derive(Subcommand, Debug)]
 enum Command {
     Init(init::InitArgs),
+    Push(push::PushArgs),
     Deploy(deploy::DeployArgs),
     Promote(promote::PromoteArgs),
     Pause(pause::PauseArgs),
@@ -125,6 +127,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let operator = Operator::new(cli.globals);
     match cli.command {
         Command::Init(args) => init::init(&operator, &args),
+        Command::Push(args) => push::push(&operator, &args).await,
         Command::Deploy(args) => deploy::deploy(&operator, &args).await,
         Command::Promote(args) => promote::promote(&operator, &args).await,
         Command::Pause(args) => pause::pause(&operator, &args).await,

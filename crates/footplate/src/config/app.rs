@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use footplate_core::name::{AppName, EnvironmentName, InvalidName};
+use footplate_core::artifact::ArtifactRef;
+use footplate_core::name::{AppName, EnvironmentName, InvalidName, Version};
 use footplate_core::release::{Hook, Hooks, Scripts, Workload};
 use footplate_core::rollout::{OnFailedActivation, OnVanished, Policy};
 
 use super::mistake::Mistakes;
 use super::table::{self, Findings, Table, TextOrTable};
+use crate::api::{Delivery, Push};
 
 /// The file's name at the root of the app's folder.
 pub const FILE_NAME: &str = "footplate.toml";
 
+/// The process group of an app without services.
+const FILES: &str = "files";
+/// The environment of an app that names none.
+const EVERY_HOST: &str = "*";
+const ENVIRONMENT_DEFAULT: &str = "production";
 const HOOK_DEADLINE: Duration = Duration::from_secs(600);
 const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
 const ACTIVATE_DEADLINE: Duration = Duration::from_secs(120);
@@ -72,6 +79,37 @@ impl AppConfig {
     /// Parses like [`AppConfig::parse`] and leaves in `findings` which keys there are.
     pub fn parse_with(path: &str, text: &str, findings: &Findings) -> Result<Self, Mistakes> {
         table::parse(path, text, findings, read)
+    }
+
+    /// Returns what the controller is told of a version of this app.
+    pub fn push(
+        &self,
+        version: Version,
+        commit: Option<String>,
+        summary: Option<String>,
+        artifact: Option<ArtifactRef>,
+    ) -> Push {
+        let delivery = |environment: &Environment| Delivery {
+            hosts: environment.hosts.clone(),
+            groups: vec![FILES.parse().expect("it is a valid name")],
+            policy: self.policy.clone(),
+            retain_count: Some(self.retain.keep),
+            retain_newer_than_ms: self
+                .retain
+                .newer_than
+                .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let environments =
+            self.environments.iter().map(|(name, environment)| (name.clone(), delivery(environment)));
+        Push {
+            app: self.app.clone(),
+            version,
+            commit,
+            summary,
+            artifact,
+            workload: self.workload.clone(),
+            environments: environments.collect(),
+        }
     }
 }
 
@@ -227,9 +265,17 @@ fn read_retain(table: Option<Table>) -> Retain {
 
 fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment> {
     let mut environments = BTreeMap::new();
+    if !root.has("environments") {
+        let name = ENVIRONMENT_DEFAULT.parse().expect("it is a valid name");
+        environments.insert(name, Environment { hosts: EVERY_HOST.to_owned() });
+    }
     for (name, mut table) in root.named_tables("environments") {
         table.planned(&["env", "approvals", "service"]);
         let hosts = table.text("hosts").map(|found| found.value).unwrap_or_default();
+        if !table.has("hosts") {
+            let right = "say which: hosts = \"role=web\", or \"*\" for every host";
+            table.mistake(table.span(), format!("`environments.{}.hosts` is missing", name.value), right);
+        }
         let parsed: Result<EnvironmentName, InvalidName> = name.value.parse();
         match parsed {
             Ok(parsed) => {
