@@ -2,15 +2,26 @@
 //!
 //! Invariants: no IO, no clock, no async, no randomness, no `HashMap` order. Time comes in as [`moment::Moment`].
 //! The same input gives the same answer on every machine.
-//! The modules stand in reading order; each may import only those above it.
+//! The modules stand in reading order (the empty lines keep it); each may import only those above it.
+
+pub mod name;
+
+pub mod moment;
+
+pub mod refusal;
+
+pub mod generation;
 
 pub mod artifact;
-pub mod fleet;
-pub mod generation;
-pub mod moment;
-pub mod name;
-pub mod record;
+
 pub mod release;
-pub mod retention;
-pub mod rollout;
+
 pub mod target;
+
+pub mod rollout;
+
+pub mod retention;
+
+pub mod fleet;
+
+pub mod record;

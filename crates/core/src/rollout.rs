@@ -1,19 +1,33 @@
 //! Moving an app's targets from one release to another: a pure state machine.
 //!
 //! Invariants: what must be true of every target is computed from the record alone ([`assignments`], [`barrier`]);
-//! no target may activate before every required target reported the release prepared; a rollback takes a higher
+//! no target may activate before every required target reported the release prepared; turning back takes a higher
 //! generation; every waiting phase has a deadline and says what it waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::name::{Actor, AppPath, HostName, Target};
-use crate::release::{Release, duration_millis};
-use crate::target::{Assignment, Report};
+use crate::name::{Actor, AppPath, GroupName, HostName, Target};
+use crate::release::Release;
+use crate::target::Report;
+
+mod orders;
+mod outcome;
+mod plan;
+mod policy;
+mod step;
+mod waiting;
+
+pub(crate) use orders::distinct;
+pub use orders::{assignments, barrier};
+pub use outcome::{Class, Few, NAMED_MAX, Outcome, Why, describe};
+pub use plan::{Request, plan};
+pub use policy::{OnFailedActivation, OnVanished, Policy};
+pub use step::{Announcement, Command, Event, Step, announce, step};
+pub use waiting::{Progress, TargetState, WaitingOn, progress, waiting_on};
 
 /// One rollout as it is stored. The controller writes it before it does anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,22 +44,92 @@ pub struct Rollout {
     pub to: Release,
     /// Further releases that stay prepared meanwhile.
     pub keep: Vec<Release>,
-    /// The age of its present orders; rises when it turns back.
+    /// The age of its present orders; rises when it turns back or ends with nothing switched.
     pub generation: Generation,
-    /// The targets that must take part: the matching ones when the rollout was planned.
-    pub required: BTreeSet<Target>,
+    /// The age from which a report that names `to` as prepared counts: since then every order has kept it.
+    pub kept_since: Generation,
+    /// The process groups that it moves on each host.
+    pub groups: BTreeSet<GroupName>,
+    /// The hosts that must take part: the matching ones when the rollout was planned.
+    pub hosts: BTreeSet<HostName>,
+    /// Hosts that it no longer waits for, because they vanished or were cordoned before the switch. Their orders stand.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub excused: BTreeSet<HostName>,
     /// The rules it follows.
     pub policy: Policy,
     /// Who ordered it.
     pub actor: Actor,
     /// Why, when the person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it was planned.
     pub begun_at: Moment,
+    /// Who promoted it, when it held and a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Signature>,
     /// Who paused it and when, while it is paused.
-    pub paused: Option<Pause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Signature>,
     /// Where it is.
     pub phase: Phase,
+}
+
+impl Rollout {
+    /// Lists the targets that must report before it goes on.
+    pub fn required(&self) -> impl Iterator<Item = Target> {
+        targets(&self.hosts, &self.groups)
+    }
+
+    /// Lists all targets that have its orders: the required and the excused ones.
+    pub fn participants(&self) -> impl Iterator<Item = Target> {
+        targets(&self.hosts, &self.groups).chain(targets(&self.excused, &self.groups))
+    }
+
+    /// Tells whether this host has its orders.
+    pub fn concerns(&self, host: &HostName) -> bool {
+        self.hosts.contains(host) || self.excused.contains(host)
+    }
+
+    /// Tells whether it is still under way.
+    pub fn is_active(&self) -> bool {
+        !matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Tells whether its orders lead to `to`, rather than back to `from`.
+    pub fn leads_forward(&self) -> bool {
+        match &self.phase {
+            Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Switching { .. } => true,
+            Phase::TurningBack { .. } => false,
+            Phase::Ended { outcome, .. } => outcome.keeps_forward_orders(),
+        }
+    }
+
+    /// Tells whether targets that do not take part run `to` as well: its barrier is open and it has not turned back.
+    pub fn has_switched(&self) -> bool {
+        barrier(self).is_some()
+    }
+
+    /// Returns when something happens to it even if nothing is reported; a pause moves this.
+    pub fn deadline(&self) -> Option<Moment> {
+        match &self.paused {
+            Some(pause) => Some(pause.at + self.policy.hold_deadline),
+            None => self.phase.until(),
+        }
+    }
+
+    /// Returns how it ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.phase {
+            Phase::Ended { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+}
+
+fn targets(hosts: &BTreeSet<HostName>, groups: &BTreeSet<GroupName>) -> impl Iterator<Item = Target> {
+    hosts
+        .iter()
+        .flat_map(|host| groups.iter().map(|group| Target { host: host.clone(), group: group.clone() }))
 }
 
 /// Whether a rollout goes on or back.
@@ -58,51 +142,12 @@ pub enum Kind {
     Rollback,
 }
 
-/// The rules of one rollout, fixed when it was planned.
+/// Who did something, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// The least number of hosts that must take part; the rollout waits for them until its prepare deadline.
-    pub nodes_min: u32,
-    /// How long all targets may take to prepare.
-    #[serde(with = "duration_millis")]
-    pub prepare_deadline: Duration,
-    /// How long all targets may take to activate.
-    #[serde(with = "duration_millis")]
-    pub activate_deadline: Duration,
-    /// Whether to wait for `promote` when all are prepared.
-    pub hold: bool,
-    /// What a failed activation means for the others.
-    pub on_failed_activation: OnFailedActivation,
-    /// What a required host that vanished means at the deadline.
-    pub on_vanished: OnVanished,
-}
-
-/// What happens to the other targets when one could not activate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailedActivation {
-    /// All go back to the release before.
-    Rollback,
-    /// The others stay; the failed ones are tried again by their agents.
-    Keep,
-}
-
-/// What happens when a required host is gone at the deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnVanished {
-    /// The rollout fails; nothing was switched.
-    Fail,
-    /// The rollout goes on with the others.
-    GoOn,
-}
-
-/// Who paused a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// The person.
+pub struct Signature {
+    /// The person or program.
     pub actor: Actor,
-    /// Since when.
+    /// When.
     pub at: Moment,
 }
 
@@ -117,7 +162,7 @@ pub enum Phase {
     },
     /// All are prepared; a person must promote (or abort) before the deadline.
     Holding {
-        /// When it is aborted by itself.
+        /// When it fails because nobody did.
         until: Moment,
     },
     /// The barrier is open; targets activate.
@@ -128,7 +173,7 @@ pub enum Phase {
     /// The targets go back to `from`.
     TurningBack {
         /// Why.
-        why: String,
+        why: Why,
         /// When it ends even if some have not come back; their agents go on trying.
         until: Moment,
     },
@@ -141,36 +186,36 @@ pub enum Phase {
     },
 }
 
-/// How a rollout ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
-    /// Every target that takes part runs `to`.
-    Done,
-    /// `to` runs, except on targets whose activation failed (policy `keep`).
-    DoneExcept {
-        /// The targets that failed, with the reason of each.
-        failed: BTreeMap<String, String>,
-    },
-    /// Nothing was switched, because this failed.
-    Failed {
-        /// Why, in a sentence.
-        why: String,
-        /// Whether a deadline passed (exit code 4) rather than something failing (exit code 1).
-        deadline: bool,
-    },
-    /// A person stopped it before the switch; nothing was switched.
-    Aborted {
-        /// Who.
-        by: Actor,
-    },
-    /// Targets were switched and taken back.
-    TurnedBack {
-        /// Why, in a sentence.
-        why: String,
-        /// Targets that had not come back when it ended.
-        missing: BTreeSet<Target>,
-    },
+impl Phase {
+    /// Returns the phase in one word, for people and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Phase::Preparing { .. } => "preparing",
+            Phase::Holding { .. } => "holding",
+            Phase::Switching { .. } => "switching",
+            Phase::TurningBack { .. } => "turning back",
+            Phase::Ended { .. } => "ended",
+        }
+    }
+
+    /// Returns when something happens even if nothing is reported.
+    pub fn until(&self) -> Option<Moment> {
+        match self {
+            Phase::Preparing { until }
+            | Phase::Holding { until }
+            | Phase::Switching { until }
+            | Phase::TurningBack { until, .. } => Some(*until),
+            Phase::Ended { .. } => None,
+        }
+    }
+
+    /// Returns when it ended, once it has.
+    pub fn ended_at(&self) -> Option<Moment> {
+        match self {
+            Phase::Ended { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
 }
 
 /// What the controller saw in one look at the store.
@@ -178,7 +223,7 @@ pub enum Outcome {
 pub struct Observation {
     /// When it looked.
     pub now: Moment,
-    /// Every host that matches the app's selector, and every required one that is known at all.
+    /// Every host that matches the app's selector, and every one that takes part in its rollout.
     pub hosts: BTreeMap<HostName, HostSeen>,
 }
 
@@ -187,6 +232,39 @@ pub struct Observation {
 pub struct HostSeen {
     /// Whether its agent's session is alive.
     pub alive: bool,
+    /// Whether its labels match the app's selector. Known only while it is alive.
+    pub matches: bool,
+    /// Whether a person cordoned or drained it.
+    pub cordoned: bool,
     /// What it last reported of the app's targets.
     pub reports: BTreeMap<Target, Report>,
+}
+
+impl HostSeen {
+    /// Tells whether a rollout planned now would require this host.
+    pub fn takes_part(&self) -> bool {
+        self.alive && self.matches && !self.cordoned
+    }
+}
+
+impl Observation {
+    /// Lists the hosts that a rollout planned now would require.
+    pub fn eligible(&self) -> impl Iterator<Item = &HostName> {
+        self.hosts.iter().filter(|(_, seen)| seen.takes_part()).map(|(host, _)| host)
+    }
+
+    /// Returns what this target last reported.
+    pub fn report(&self, target: &Target) -> Option<&Report> {
+        self.hosts.get(&target.host)?.reports.get(target)
+    }
+
+    /// Tells whether this host's agent is alive.
+    pub fn is_alive(&self, host: &HostName) -> bool {
+        self.hosts.get(host).is_some_and(|seen| seen.alive)
+    }
+
+    /// Tells whether a person cordoned or drained this host.
+    pub fn is_cordoned(&self, host: &HostName) -> bool {
+        self.hosts.get(host).is_some_and(|seen| seen.cordoned)
+    }
 }

@@ -50,12 +50,21 @@ pub struct Source {
 }
 
 impl Assignment {
-    /// Returns what must run when the barrier stands at `barrier`.
+    /// Returns what must run when the barrier stands at `barrier`; `None` leaves as it is whatever runs.
+    ///
+    /// A barrier beyond the switch's was opened for a later order, which this host has not got yet (it was away): this
+    /// order may have failed meanwhile, so it neither switches nor goes back, and waits for the new order.
     pub fn wanted(&self, barrier: Option<Generation>) -> Option<&ReleaseId> {
-        match &self.switch {
-            Some(switch) if barrier.is_some_and(|reached| reached >= switch.barrier) => Some(&switch.to),
+        match (&self.switch, barrier) {
+            (Some(switch), Some(reached)) if reached == switch.barrier => Some(&switch.to),
+            (Some(switch), Some(reached)) if reached > switch.barrier => None,
             _ => self.run.as_ref(),
         }
+    }
+
+    /// Tells whether the barrier stands beyond this order's switch: a newer order is on its way to this host.
+    pub fn is_outdated(&self, barrier: Option<Generation>) -> bool {
+        self.switch.as_ref().is_some_and(|switch| barrier.is_some_and(|reached| reached > switch.barrier))
     }
 
     /// Returns the kept release with this id.
@@ -82,6 +91,20 @@ pub struct Report {
     /// What somebody else changed under the agent, until it is repaired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
+}
+
+impl Report {
+    /// Tells whether this release is live and its activation went well.
+    ///
+    /// `live` alone does not say so: a release whose `activated` hook failed is live and still has to be activated.
+    pub fn runs(&self, release: &ReleaseId) -> bool {
+        self.live.as_ref() == Some(release) && self.failure(release, Verb::Activate).is_none()
+    }
+
+    /// Returns how this verb failed on this release and has not succeeded since.
+    pub fn failure(&self, release: &ReleaseId, verb: Verb) -> Option<&Failure> {
+        self.failed.get(release).filter(|failure| failure.verb == verb)
+    }
 }
 
 /// Why a release could not be prepared, activated or cleaned on a target.
@@ -143,7 +166,7 @@ pub enum Action {
 pub struct Plan {
     /// What to do now, in order.
     pub actions: Vec<Action>,
-    /// The barrier to watch, when everything is prepared and only the switch is missing.
+    /// The barrier to watch, also while actions run: the release behind it is prepared and only the switch is missing.
     pub barrier: Option<Generation>,
     /// When a failed action may be tried again.
     pub retry_at: Option<Moment>,
@@ -151,27 +174,31 @@ pub struct Plan {
 
 /// Plans what one target does next: switch, then prepare, then clean.
 ///
-/// Takes the newest assignment, the barrier as last seen, what is on the disk, and the time.
-/// Switching comes first so that a rollback never waits behind a download; cleaning comes last, when
-/// nothing is left to prepare or to switch.
+/// Takes the newest assignment, the barrier as last read, what is on the disk, and the time. Switching comes first so
+/// that a rollback never waits behind a download; what must run is prepared before anything that is only kept;
+/// cleaning comes last, when nothing is left to prepare, to switch or to wait for.
+///
+/// The barrier must have been read after the assignment: one remembered from before a store was restored could open
+/// an order that nobody opened. An agent whose `live` is not `run` reads it before its first plan, so that a host that
+/// joins after the switch does not pass through the old release.
 pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: Moment) -> Plan {
     let mut plan = Plan::default();
     let wanted = want.wanted(barrier);
-    let misses_switch = wanted.is_some() && wanted != have.live.as_ref();
-    if let Some(release) = wanted.filter(|release| misses_switch && have.prepared.contains(*release)) {
-        push_or_wait(&mut plan, Action::Activate(release.clone()), release, Verb::Activate, have, now);
-        return plan;
+    let unsettled = wanted.filter(|release| !have.runs(release));
+    if let Some(release) = unsettled.filter(|release| have.prepared.contains(*release)) {
+        plan.push_or_wait(Action::Activate(release.clone()), want, have, now);
     }
-    for release in want.keep.iter().map(|release| &release.id).filter(|id| !have.prepared.contains(*id)) {
-        push_or_wait(&mut plan, Action::Prepare(release.clone()), release, Verb::Prepare, have, now);
+    if plan.actions.is_empty() {
+        for release in missing(want, unsettled, have) {
+            plan.push_or_wait(Action::Prepare(release.clone()), want, have, now);
+        }
     }
-    if !plan.actions.is_empty() || plan.retry_at.is_some() || misses_switch {
-        return plan;
-    }
-    plan.barrier = awaited_barrier(want, barrier);
-    if plan.barrier.is_none() {
-        let unwanted = |id: &&ReleaseId| want.release(id).is_none() && have.live.as_ref() != Some(*id);
-        plan.actions.extend(have.prepared.iter().filter(unwanted).cloned().map(Action::Clean));
+    plan.barrier = awaited_barrier(want, barrier, have);
+    let idle = plan.actions.is_empty() && plan.retry_at.is_none() && plan.barrier.is_none();
+    if idle && unsettled.is_none() && !want.is_outdated(barrier) {
+        for release in unwanted(want, have) {
+            plan.push_or_wait(Action::Clean(release.clone()), want, have, now);
+        }
     }
     plan
 }
@@ -181,23 +208,58 @@ pub fn retry_delay(attempts: u32) -> Duration {
     Duration::from_secs(5u64.saturating_mul(1 << attempts.saturating_sub(1).min(6)).min(300))
 }
 
-fn push_or_wait(
-    plan: &mut Plan,
-    action: Action,
-    release: &ReleaseId,
-    verb: Verb,
-    have: &Report,
-    now: Moment,
-) {
-    let failure = have.failed.get(release).filter(|failure| failure.verb == verb);
-    let retry_at = failure.map(|failure| failure.at + retry_delay(failure.attempts));
-    match retry_at.filter(|at| *at > now) {
-        None => plan.actions.push(action),
-        Some(at) => plan.retry_at = Some(plan.retry_at.map_or(at, |earlier| earlier.min(at))),
+impl Action {
+    /// Returns the release and what is done to it.
+    pub fn parts(&self) -> (Verb, &ReleaseId) {
+        match self {
+            Action::Activate(release) => (Verb::Activate, release),
+            Action::Prepare(release) => (Verb::Prepare, release),
+            Action::Clean(release) => (Verb::Clean, release),
+        }
     }
 }
 
-fn awaited_barrier(want: &Assignment, barrier: Option<Generation>) -> Option<Generation> {
-    let switch = want.switch.as_ref()?;
+impl Plan {
+    /// Adds the action, or the time when it may be tried again after a failure under the same order.
+    ///
+    /// A newer order tries again at once: a person asked, and waits for an answer that belongs to this order.
+    fn push_or_wait(&mut self, action: Action, want: &Assignment, have: &Report, now: Moment) {
+        let (verb, release) = action.parts();
+        let failure = have.failed.get(release);
+        let same = failure.filter(|failure| failure.verb == verb && failure.generation >= want.generation);
+        let retry_at = same.map(|failure| failure.at + retry_delay(failure.attempts));
+        match retry_at.filter(|at| *at > now) {
+            None => self.actions.push(action),
+            Some(at) => self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at))),
+        }
+    }
+}
+
+/// Lists the kept releases without a completion mark; what must run now stands first.
+fn missing<'a>(
+    want: &'a Assignment,
+    unsettled: Option<&'a ReleaseId>,
+    have: &'a Report,
+) -> impl Iterator<Item = &'a ReleaseId> {
+    let kept = want.keep.iter().map(|release| &release.id);
+    let first = kept.clone().filter(move |id| Some(*id) == unsettled);
+    let others = kept.filter(move |id| Some(*id) != unsettled);
+    first.chain(others).filter(|id| !have.prepared.contains(*id))
+}
+
+/// Returns the barrier to watch: not yet reached, and the release behind it is prepared.
+fn awaited_barrier(want: &Assignment, barrier: Option<Generation>, have: &Report) -> Option<Generation> {
+    let switch = want.switch.as_ref().filter(|switch| have.prepared.contains(&switch.to))?;
     barrier.is_none_or(|reached| reached < switch.barrier).then_some(switch.barrier)
 }
+
+/// Lists what may go: prepared, but neither live nor kept nor named by the order.
+fn unwanted<'a>(want: &'a Assignment, have: &'a Report) -> impl Iterator<Item = &'a ReleaseId> {
+    have.prepared.iter().filter(move |id| {
+        let named = want.run.as_ref() == Some(*id) || want.switch.as_ref().is_some_and(|s| s.to == **id);
+        want.release(id).is_none() && have.live.as_ref() != Some(*id) && !named
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! What people order: deploy, roll back, promote, pause, resume, abort, clean. Each returns the records to write, or a
+//! refusal; the next turn does the rest.
+
+use super::Current;
+use crate::generation::Generation;
+use crate::moment::Moment;
+use crate::name::{Actor, ReleaseId};
+use crate::refusal::Refusal;
+use crate::release::Release;
+use crate::retention::{self, Protection};
+use crate::rollout::{
+    self, Announcement, Command, Event, Kind, Observation, Outcome, Phase, Request, Rollout, announce,
+};
+
+/// The records to write together, and what to say once they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The app's record.
+    pub current: Current,
+    /// Its latest rollout.
+    pub rollout: Rollout,
+    /// The rollout that this one replaced before its end; history keeps it.
+    pub replaced: Option<Rollout>,
+    /// What to say.
+    pub announcements: Vec<Announcement>,
+}
+
+/// Plans a deployment of `to` on the hosts that match now.
+pub fn deploy(
+    current: &Current,
+    latest: Option<&Rollout>,
+    to: Release,
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
+    if let Some(active) = latest.filter(|latest| latest.is_active()) {
+        let because = format!("rollout {} to `{}` is {}", active.number, active.to.id, active.phase.word());
+        let next = format!("wait for its end, or stop it with `footplate abort {}`", current.path.app);
+        return Err(Refusal::new(format!("cannot deploy `{}` of `{}`", to.id, current.path), because, next));
+    }
+    let kept_since = kept_since(current, &to.id);
+    begin(current, kept_since, Kind::Deploy, to, by, seen)
+}
+
+/// Goes back: to `to`, or to the release that the app's record proposes.
+///
+/// Never waits behind a rollout under way. To what ran before that rollout, it is turned back (before its switch:
+/// aborted); to any other release, it is replaced by one that goes there.
+pub fn rollback(
+    current: &Current,
+    latest: Option<&Rollout>,
+    to: Option<Release>,
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
+    let Some(active) = latest.filter(|latest| latest.is_active()) else {
+        let to = to.or_else(|| current.proposal().cloned()).ok_or_else(|| nothing_before(current))?;
+        let kept_since = kept_since(current, &to.id);
+        return begin(current, kept_since, Kind::Rollback, to, by, seen);
+    };
+    let other = to.filter(|to| active.from.as_ref().is_none_or(|from| from.id != to.id));
+    match other {
+        None => command(current, active, &Command::Rollback { reason: by.reason }, by.actor, seen.now),
+        Some(to) if to.id == active.to.id => Err(Refusal::new(
+            format!("cannot roll back `{}` to `{}`", current.path, to.id),
+            format!("rollout {} is moving it there", active.number),
+            format!("see it with `footplate status {}`", current.path.app),
+        )),
+        Some(to) => replace(current, active, to, by, seen),
+    }
+}
+
+/// Who orders a rollout, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The person or program.
+    pub actor: Actor,
+    /// Why, when they say so.
+    pub reason: Option<String>,
+}
+
+/// Carries out a person's order on the rollout under way.
+pub fn command(
+    current: &Current,
+    rollout: &Rollout,
+    command: &Command,
+    actor: Actor,
+    now: Moment,
+) -> Result<Records, Refusal> {
+    let step = rollout::step(rollout, &Event::Commanded { command: command.clone(), actor, now })?;
+    let mut current = current.clone();
+    current.settle(&step.next);
+    Ok(Records { current, rollout: step.next, replaced: None, announcements: step.effects })
+}
+
+/// Returns the app's record without the releases that its retention rule lets go, and what stays and goes.
+///
+/// The record is unchanged when nothing goes.
+pub fn clean(
+    current: &Current,
+    latest: Option<&Rollout>,
+    now: Moment,
+) -> Result<(Current, retention::Plan), Refusal> {
+    refuse_active(current, latest, "clean up")?;
+    let protected = |id: &ReleaseId| current.protection(id);
+    let plan = retention::plan(&current.retention, &current.candidates(), protected, now);
+    let next = if plan.goes.is_empty() { current.clone() } else { without(current, &plan.goes) };
+    Ok((next, plan))
+}
+
+/// Returns the app's record without one release that its hosts keep, or why it must stay.
+pub fn remove(current: &Current, latest: Option<&Rollout>, id: &ReleaseId) -> Result<Current, Refusal> {
+    release_may_go(current, latest, id)?;
+    refuse_active(current, latest, &format!("remove `{id}` from"))?;
+    if !current.past.iter().any(|past| past.release.id == *id) {
+        return Err(Refusal::new(
+            format!("cannot remove `{id}` from `{}`", current.path),
+            "its hosts do not keep it",
+            format!("see what they keep with `footplate status {}`", current.path.app),
+        ));
+    }
+    Ok(without(current, std::slice::from_ref(id)))
+}
+
+/// Refuses when a release may not be removed, from the hosts or from the store.
+pub fn release_may_go(current: &Current, latest: Option<&Rollout>, id: &ReleaseId) -> Result<(), Refusal> {
+    let active = latest.filter(|latest| latest.is_active());
+    let moving = active.is_some_and(|active| {
+        active.to.id == *id || active.from.iter().chain(&active.keep).any(|release| release.id == *id)
+    });
+    let protection = current.protection(id).or(moving.then_some(Protection::InRollout));
+    match protection {
+        None => Ok(()),
+        Some(protection) => Err(Refusal::new(
+            format!("cannot remove `{id}` from `{}`", current.path),
+            protection.to_string(),
+            match protection {
+                Protection::InRollout => "wait for the rollout's end".to_owned(),
+                _ => "deploy another version first".to_owned(),
+            },
+        )),
+    }
+}
+
+fn refuse_active(current: &Current, latest: Option<&Rollout>, verb: &str) -> Result<(), Refusal> {
+    match latest.filter(|latest| latest.is_active()) {
+        None => Ok(()),
+        Some(active) => Err(Refusal::new(
+            format!("cannot {verb} `{}`", current.path),
+            format!("rollout {} is {}", active.number, active.phase.word()),
+            "wait for its end",
+        )),
+    }
+}
+
+fn nothing_before(current: &Current) -> Refusal {
+    Refusal::new(
+        format!("cannot roll back `{}`", current.path),
+        "no earlier release is kept that was not rolled back itself",
+        format!(
+            "name one: `footplate rollback {} --to RELEASE`, or deploy a better version",
+            current.path.app
+        ),
+    )
+}
+
+/// Lets releases go: they leave the record, and the steady orders get a new generation.
+fn without(current: &Current, goes: &[ReleaseId]) -> Current {
+    let mut next = current.clone();
+    next.past.retain(|past| !goes.contains(&past.release.id));
+    next.generation = current.generation.next();
+    next.orders = next.generation;
+    next
+}
+
+fn begin(
+    current: &Current,
+    kept_since: Option<Generation>,
+    kind: Kind,
+    to: Release,
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
+    let (generation, number) = (current.generation.next(), current.rollouts + 1);
+    let rollout = rollout::plan(
+        Request {
+            path: current.path.clone(),
+            number,
+            kind,
+            from: current.release.clone(),
+            keep: keep(current, &to, kind, &by.actor, seen.now),
+            to,
+            generation,
+            kept_since,
+            groups: current.groups.clone(),
+            policy: current.policy.clone(),
+            actor: by.actor,
+            reason: by.reason,
+        },
+        seen,
+    )?;
+    let current = Current { generation, rollouts: number, ..current.clone() };
+    let announcements = vec![announce(&rollout)];
+    Ok(Records { current, rollout, replaced: None, announcements })
+}
+
+/// Returns since which order every target keeps this release, when it does.
+fn kept_since(current: &Current, to: &ReleaseId) -> Option<Generation> {
+    current.kept().any(|release| release.id == *to).then_some(current.orders)
+}
+
+/// Ends a rollout under way and begins one to another release, in one write.
+fn replace(
+    current: &Current,
+    active: &Rollout,
+    to: Release,
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
+    let outcome = Outcome::Replaced { by: by.actor.clone(), to: to.id.clone() };
+    let mut ended = active.clone();
+    ended.paused = None;
+    ended.phase = Phase::Ended { at: seen.now, outcome };
+    let kept = active.keep.iter().any(|release| release.id == to.id);
+    let kept_since = kept_since(current, &to.id).filter(|_| kept);
+    // Hosts that take no part in the new rollout must leave the old one's orders as well.
+    let steady = current.generation.next();
+    let current = Current { generation: steady, orders: steady, settled: active.number, ..current.clone() };
+    let mut records = begin(&current, kept_since, Kind::Rollback, to, by, seen)?;
+    records.announcements.insert(0, announce(&ended));
+    records.replaced = Some(ended);
+    Ok(records)
+}
+
+/// Lists what stays prepared besides `from` and `to`: what is protected now, and what the rule keeps once `to` runs.
+fn keep(current: &Current, to: &Release, kind: Kind, by: &Actor, now: Moment) -> Vec<Release> {
+    let moved = current.moved(to, kind, by, now);
+    let protected = |id: &ReleaseId| moved.protection(id).or_else(|| current.protection(id));
+    let plan = retention::plan(&current.retention, &moved.candidates(), protected, now);
+    let stays = |release: &Release| plan.stays.iter().any(|(id, _)| *id == release.id);
+    let past = current.past.iter().map(|past| &past.release);
+    past.filter(|release| stays(release)).cloned().collect()
+}

@@ -1,0 +1,166 @@
+//! One turn of the controller for one app: everything that must be written, computed from one look at the store.
+//!
+//! Invariants: the records are written first, in one transaction guarded by the lease and by their revisions; then the
+//! barrier and the orders, guarded by the lease. A turn on what a turn left behind, whole or cut anywhere, writes the
+//! rest and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Current, Host, assignments, first_generation, observe};
+use crate::generation::Generation;
+use crate::moment::Moment;
+use crate::name::{HostName, ReleaseId, Target};
+use crate::release::Release;
+use crate::rollout::{self, Announcement, Event, Rollout};
+use crate::target::{Assignment, Source};
+
+/// One app as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When the controller looked.
+    pub now: Moment,
+    /// The app's record.
+    pub current: Current,
+    /// Its latest rollout.
+    pub rollout: Option<Rollout>,
+    /// Every host that has a presence, a report of this app or a restriction.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// The orders that stand there.
+    pub orders: BTreeMap<Target, Assignment>,
+    /// The barrier that stands there.
+    pub barrier: Option<Generation>,
+    /// The release records that stand there.
+    pub releases: BTreeSet<ReleaseId>,
+}
+
+/// What to write, in this order, and what to say afterwards. Empty when everything is as it must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The app's record, when it changed. Written together with the rollout.
+    pub current: Option<Current>,
+    /// The rollout, when it changed.
+    pub rollout: Option<Rollout>,
+    /// The barrier, when it must rise.
+    pub barrier: Option<Generation>,
+    /// Orders that are missing or different.
+    pub orders: BTreeMap<Target, Assignment>,
+    /// Orders of hosts that are there and no longer match.
+    pub obsolete: BTreeSet<Target>,
+    /// Release records that somebody removed and that are still needed.
+    pub releases: Vec<Release>,
+    /// What to say, once the records are written.
+    pub announcements: Vec<Announcement>,
+    /// When to look again even if nothing is reported.
+    pub look_again_at: Option<Moment>,
+}
+
+impl Turn {
+    /// Tells whether nothing must be written.
+    pub fn is_settled(&self) -> bool {
+        self.current.is_none()
+            && self.rollout.is_none()
+            && self.barrier.is_none()
+            && self.orders.is_empty()
+            && self.obsolete.is_empty()
+            && self.releases.is_empty()
+    }
+}
+
+/// Computes one turn. `sources` says where a host fetches artifacts from.
+pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
+    let (current, rollout, announcements) = advance(seen);
+    let wanted = wanted(seen, &current, rollout.as_ref(), sources);
+    let opened = rollout.as_ref().filter(|rollout| rollout.generation >= current.orders);
+    let barrier = opened.and_then(rollout::barrier);
+    Turn {
+        barrier: barrier.filter(|needed| seen.barrier.is_none_or(|stands| stands < *needed)),
+        obsolete: obsolete(seen, &current, rollout.as_ref(), &wanted),
+        releases: lost_releases(seen, &current, rollout.as_ref()),
+        look_again_at: rollout.as_ref().and_then(Rollout::deadline),
+        current: (current != seen.current).then_some(current),
+        rollout: rollout.filter(|rollout| seen.rollout.as_ref() != Some(rollout)),
+        orders: wanted.into_iter().filter(|(target, order)| seen.orders.get(target) != Some(order)).collect(),
+        announcements,
+    }
+}
+
+/// More steps than a rollout can take on one observation.
+const STEPS_MAX: usize = 8;
+
+/// Takes the records as far as what was seen allows.
+fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
+    let (mut current, mut rollout, mut said) = (seen.current.clone(), seen.rollout.clone(), Vec::new());
+    let restored = first_generation(current.generation, highest(seen));
+    if restored > current.generation {
+        current.generation = restored;
+        current.orders = restored;
+    }
+    if let Some(rollout) = &mut rollout {
+        if restored > seen.current.generation {
+            said.extend(take(rollout, &Event::Restored { generation: restored, now: seen.now }));
+        }
+        for _ in 0..STEPS_MAX {
+            let before = rollout.phase.clone();
+            let observation = observe(&current.selector, Some(rollout), &seen.hosts, seen.now);
+            said.extend(take(rollout, &Event::Observed(observation)));
+            if rollout.phase == before {
+                break;
+            }
+        }
+        current.settle(rollout);
+    }
+    (current, rollout, said)
+}
+
+fn take(rollout: &mut Rollout, event: &Event) -> Vec<Announcement> {
+    let step = rollout::step(rollout, event).expect("a fact is never refused");
+    *rollout = step.next;
+    step.effects
+}
+
+/// Returns the highest generation that anything in the store names.
+fn highest(seen: &Seen) -> Generation {
+    let reports = seen.hosts.values().flat_map(|host| host.reports.values()).map(|report| report.generation);
+    let orders = seen.orders.values().map(|order| order.generation);
+    reports.chain(orders).chain(seen.barrier).max().unwrap_or_default()
+}
+
+fn wanted(
+    seen: &Seen,
+    current: &Current,
+    rollout: Option<&Rollout>,
+    sources: impl Fn(&HostName) -> Vec<Source>,
+) -> BTreeMap<Target, Assignment> {
+    let under_way = rollout.is_some_and(Rollout::is_active);
+    let there = |target: &Target| seen.hosts.get(&target.host).is_some_and(|host| host.presence.is_some());
+    let mut wanted = assignments(current, rollout, &seen.hosts);
+    // A host that was removed has no order any more, and gets none back from a rollout that is over.
+    wanted.retain(|target, _| under_way || there(target) || seen.orders.contains_key(target));
+    for (target, order) in &mut wanted {
+        order.sources = sources(&target.host);
+    }
+    wanted
+}
+
+fn obsolete(
+    seen: &Seen,
+    current: &Current,
+    rollout: Option<&Rollout>,
+    wanted: &BTreeMap<Target, Assignment>,
+) -> BTreeSet<Target> {
+    let idle = current.release.is_none();
+    let concerned =
+        |host: &HostName| rollout.is_some_and(|rollout| rollout.is_active() && rollout.concerns(host));
+    let leaves = |target: &&Target| {
+        let host = seen.hosts.get(&target.host);
+        let free = host.is_some_and(|host| host.presence.is_some() && host.state.is_none());
+        free && !idle && !wanted.contains_key(*target) && !concerned(&target.host)
+    };
+    seen.orders.keys().filter(leaves).cloned().collect()
+}
+
+fn lost_releases(seen: &Seen, current: &Current, rollout: Option<&Rollout>) -> Vec<Release> {
+    let moving = rollout.filter(|rollout| rollout.is_active()).map(|rollout| &rollout.to);
+    let needed = rollout::distinct(current.kept().chain(moving));
+    needed.into_iter().filter(|release| !seen.releases.contains(&release.id)).collect()
+}

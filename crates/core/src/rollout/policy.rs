@@ -1,0 +1,69 @@
+//! The rules of one rollout, fixed when it was planned.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::release::duration_millis;
+
+/// The rules of one rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The least number of hosts that must take part; the rollout waits for them until its prepare deadline.
+    pub nodes_min: u32,
+    /// How long all targets may take to prepare.
+    #[serde(with = "duration_millis")]
+    pub prepare_deadline: Duration,
+    /// How long all targets may take to activate.
+    #[serde(with = "duration_millis")]
+    pub activate_deadline: Duration,
+    /// Whether to wait for `promote` when all are prepared. A rollback never waits.
+    pub hold: bool,
+    /// How long a rollout waits for a person: for `promote`, or for `resume` when it is paused.
+    #[serde(with = "duration_millis", default = "a_day")]
+    pub hold_deadline: Duration,
+    /// What a failed activation means for the others.
+    pub on_failed_activation: OnFailedActivation,
+    /// What a required host that vanished means at the deadline.
+    pub on_vanished: OnVanished,
+}
+
+impl Default for Policy {
+    /// Returns one host at least, 10 minutes to prepare, 2 minutes to activate, no hold (24 hours when there is one),
+    /// and on any trouble nothing stays switched.
+    fn default() -> Self {
+        Self {
+            nodes_min: 1,
+            prepare_deadline: Duration::from_secs(10 * 60),
+            activate_deadline: Duration::from_secs(2 * 60),
+            hold: false,
+            hold_deadline: a_day(),
+            on_failed_activation: OnFailedActivation::Rollback,
+            on_vanished: OnVanished::Fail,
+        }
+    }
+}
+
+/// What happens to the other targets when one could not activate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailedActivation {
+    /// All go back to the release before.
+    Rollback,
+    /// The others stay; the failed ones are tried again by their agents.
+    Keep,
+}
+
+/// What happens when a required host is gone at the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnVanished {
+    /// The rollout fails: before the switch nothing was switched, after it all go back.
+    Fail,
+    /// The rollout goes on with the others; the vanished ones follow when they come back.
+    GoOn,
+}
+
+fn a_day() -> Duration {
+    Duration::from_secs(24 * 60 * 60)
+}

@@ -1,0 +1,210 @@
+//! What a rollout waits for and how far it is, in words that every place prints as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::outcome::{Few, count};
+use super::step::{Standing, named};
+use super::{Observation, Phase, Rollout};
+use crate::moment::in_words;
+use crate::name::{Actor, AppName, HostName, Target};
+
+/// What a rollout waits for, and how long it will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// For nothing: it is over.
+    Nothing,
+    /// For hosts to join.
+    Hosts {
+        /// How many match.
+        have: usize,
+        /// How many must.
+        want: usize,
+        /// Until it fails.
+        left: Duration,
+    },
+    /// For targets to reach a state.
+    Targets {
+        /// What they do: `prepared`, `running `2``, `back on `1``.
+        state: String,
+        /// How many are there.
+        there: usize,
+        /// Of how many.
+        of: usize,
+        /// The hosts that are not.
+        missing: Few,
+        /// Until it fails, turns back or ends.
+        left: Duration,
+    },
+    /// For a person to promote it.
+    Promotion {
+        /// Of which app.
+        app: AppName,
+        /// Until it fails.
+        left: Duration,
+    },
+    /// For a person to resume it.
+    Resume {
+        /// Of which app.
+        app: AppName,
+        /// Who paused it.
+        by: Actor,
+        /// Until it fails.
+        left: Duration,
+    },
+}
+
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitingOn::Nothing => f.write_str("nothing"),
+            WaitingOn::Hosts { have, want, left } => {
+                let more = count(want - have, "more host");
+                write!(f, "{more} to join ({have} of {want} there), for another {}", in_words(*left))
+            }
+            WaitingOn::Targets { state, there, of, missing, left } => {
+                write!(f, "{missing} ({there} of {of} targets {state}), for another {}", in_words(*left))
+            }
+            WaitingOn::Promotion { app, left } => {
+                write!(f, "somebody to run `footplate promote {app}`, for another {}", in_words(*left))
+            }
+            WaitingOn::Resume { app, by, left } => {
+                let left = in_words(*left);
+                write!(f, "somebody to run `footplate resume {app}` ({by} paused it), for another {left}")
+            }
+        }
+    }
+}
+
+/// Says what a rollout waits for, by name and with the time left.
+pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
+    let app = rollout.path.app.clone();
+    if let Some(pause) = &rollout.paused {
+        let left = (pause.at + rollout.policy.hold_deadline).since(seen.now);
+        return WaitingOn::Resume { app, by: pause.actor.clone(), left };
+    }
+    let left = rollout.phase.until().map_or(Duration::ZERO, |until| until.since(seen.now));
+    let targets = |state: String, standing: &dyn Fn(&Target) -> bool| {
+        let missing: BTreeSet<Target> = rollout.required().filter(|target| !standing(target)).collect();
+        let of = rollout.required().count();
+        WaitingOn::Targets { state, there: of - missing.len(), of, missing: named(&missing, seen), left }
+    };
+    match &rollout.phase {
+        Phase::Preparing { .. } if rollout.hosts_missing() > 0 => {
+            WaitingOn::Hosts { have: rollout.hosts.len(), want: rollout.nodes_min(), left }
+        }
+        Phase::Preparing { .. } => {
+            targets("prepared".to_owned(), &|t| rollout.prepared(seen, t) == Standing::There)
+        }
+        Phase::Holding { .. } => WaitingOn::Promotion { app, left },
+        Phase::Switching { .. } => targets(format!("running `{}`", rollout.to.id), &|t| {
+            rollout.activated(seen, t) == Standing::There
+        }),
+        Phase::TurningBack { .. } => {
+            let from = rollout.from.as_ref().map_or_else(String::new, |from| from.id.to_string());
+            targets(format!("back on `{from}`"), &|t| rollout.came_back(seen, t) == Standing::There)
+        }
+        Phase::Ended { .. } => WaitingOn::Nothing,
+    }
+}
+
+/// How far one target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Its agent is not there.
+    Gone,
+    /// It has not prepared the release yet.
+    Preparing,
+    /// It has prepared the release and runs what ran before.
+    Prepared,
+    /// It runs the release.
+    Live,
+    /// It could not prepare or activate it.
+    Failed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// It has yet to go back to what ran before.
+    GoingBack,
+    /// It went back to what ran before.
+    Back,
+}
+
+impl fmt::Display for TargetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TargetState::Gone => f.write_str("gone"),
+            TargetState::Preparing => f.write_str("preparing"),
+            TargetState::Prepared => f.write_str("prepared"),
+            TargetState::Live => f.write_str("live"),
+            TargetState::Failed { reason } => write!(f, "failed: {reason}"),
+            TargetState::GoingBack => f.write_str("going back"),
+            TargetState::Back => f.write_str("back"),
+        }
+    }
+}
+
+/// How far a rollout is, target by target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Every target that it waits for, in order of its name.
+    pub targets: BTreeMap<Target, TargetState>,
+}
+
+impl Progress {
+    /// Returns how many targets fulfil this.
+    pub fn count(&self, is: impl Fn(&TargetState) -> bool) -> usize {
+        self.targets.values().filter(|state| is(state)).count()
+    }
+
+    /// Lists the hosts that take part.
+    pub fn hosts(&self) -> BTreeSet<&HostName> {
+        self.targets.keys().map(|target| &target.host).collect()
+    }
+}
+
+impl fmt::Display for Progress {
+    /// Writes the counts: `5 targets: 2 prepared, 2 live, 1 failed`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |state: &TargetState| match state {
+            TargetState::Failed { .. } => "failed".to_owned(),
+            other => other.to_string(),
+        };
+        let order = ["preparing", "prepared", "live", "going back", "back", "failed", "gone"];
+        let counts: Vec<String> = order
+            .iter()
+            .map(|name| (self.count(|state| word(state) == **name), name))
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, name)| format!("{number} {name}"))
+            .collect();
+        write!(f, "{}", count(self.targets.len(), "target"))?;
+        if counts.is_empty() { Ok(()) } else { write!(f, ": {}", counts.join(", ")) }
+    }
+}
+
+/// Tells how far every required target is.
+pub fn progress(rollout: &Rollout, seen: &Observation) -> Progress {
+    Progress {
+        targets: rollout.required().map(|target| (target.clone(), state(rollout, seen, &target))).collect(),
+    }
+}
+
+fn state(rollout: &Rollout, seen: &Observation, target: &Target) -> TargetState {
+    if !rollout.leads_forward() {
+        return match rollout.came_back(seen, target) {
+            Standing::There => TargetState::Back,
+            _ if !seen.is_alive(&target.host) => TargetState::Gone,
+            _ => TargetState::GoingBack,
+        };
+    }
+    match (rollout.activated(seen, target), rollout.prepared(seen, target)) {
+        (Standing::There, _) => TargetState::Live,
+        (Standing::Failed(failure), _) | (_, Standing::Failed(failure)) => {
+            TargetState::Failed { reason: failure.reason.clone() }
+        }
+        _ if !seen.is_alive(&target.host) => TargetState::Gone,
+        (_, Standing::There) => TargetState::Prepared,
+        _ => TargetState::Preparing,
+    }
+}

@@ -1,0 +1,368 @@
+//! The stage of the stories: one app, its hosts, a clock, and a controller's turn after every line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use footplate_core::fleet::{
+    self, Current, Host, HostState, Order, Presence, Records, Restriction, Seen, observe, turn,
+};
+use footplate_core::generation::Generation;
+use footplate_core::moment::Moment;
+use footplate_core::name::{AppPath, HostName, ReleaseId, Target, Version};
+use footplate_core::refusal::Refusal;
+use footplate_core::release::{Hooks, Release, Workload};
+use footplate_core::rollout::{self, Announcement, Command, OnFailedActivation, OnVanished, Rollout};
+use footplate_core::target::{Action, Assignment, Failure, Report, Verb, plan};
+
+/// Plays the lines and returns them with what was said to each, indented.
+pub fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let mut stage = Stage::new();
+    let mut told = Vec::new();
+    for line in lines {
+        told.push(line.to_owned());
+        let before = stage.said.len();
+        stage.perform(line);
+        stage.turn();
+        let said = stage.said[before..].iter().flat_map(|text| text.lines());
+        told.extend(said.map(|line| format!("  {line}")));
+    }
+    told.join("\n")
+}
+
+struct Stage {
+    now: Moment,
+    current: Current,
+    rollout: Option<Rollout>,
+    hosts: BTreeMap<HostName, Host>,
+    orders: BTreeMap<Target, Assignment>,
+    barrier: Option<Generation>,
+    releases: BTreeSet<ReleaseId>,
+    said: Vec<String>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let path = AppPath { environment: "production".parse().unwrap(), app: "shop".parse().unwrap() };
+        let groups = BTreeSet::from(["web".parse().unwrap()]);
+        Self {
+            now: Moment::from_millis(1_000_000_000),
+            current: Current::new(path, "role=web".parse().unwrap(), groups, Generation::default()),
+            rollout: None,
+            hosts: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            barrier: None,
+            releases: BTreeSet::new(),
+            said: Vec::new(),
+        }
+    }
+
+    fn perform(&mut self, line: &str) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "hosts" | "back" => self.each(rest, |host, _| host.presence = Some(presence())),
+            "gone" => self.each(rest, |host, _| host.presence = None),
+            "reimaged" => self.each(rest, |host, _| host.reports.clear()),
+            "relabelled" => self.each(rest, |host, _| {
+                host.presence.as_mut().expect("it lives").labels.clear();
+            }),
+            "cordon" => self.each(rest, |host, now| host.state = Some(cordoned(now))),
+            "uncordon" => self.each(rest, |host, _| host.state = None),
+            "runs" => self.runs(rest),
+            "policy" => self.policy(rest),
+            "keep" => self.current.retention.keep = rest.parse().unwrap(),
+            "wait" => self.now = self.now + length(rest),
+            "prepares" => self.work(rest, Verb::Prepare),
+            "activates" => self.work(rest, Verb::Activate),
+            "cleans" => self.work(rest, Verb::Clean),
+            "fails" => self.fails(rest),
+            "restored" => self.restored(),
+            "by-hand" => self.by_hand(rest),
+            "deploy" | "rollback" | "promote" | "pause" | "resume" | "abort" | "clean" | "remove" => {
+                self.order(verb, rest)
+            }
+            _ => self.tell(verb),
+        }
+    }
+
+    fn each(&mut self, names: &str, change: impl Fn(&mut Host, Moment)) {
+        for name in names.split(' ') {
+            change(self.hosts.entry(name.parse().unwrap()).or_default(), self.now);
+        }
+    }
+
+    /// Puts the release on every host, as a finished deployment leaves it.
+    fn runs(&mut self, id: &str) {
+        self.order("deploy", id);
+        self.turn();
+        let hosts: Vec<String> = self.hosts.keys().map(HostName::to_string).collect();
+        for verb in [Verb::Prepare, Verb::Activate, Verb::Clean] {
+            self.work(&hosts.join(" "), verb);
+            self.turn();
+        }
+        self.said.clear();
+    }
+
+    fn policy(&mut self, words: &str) {
+        let policy = &mut self.current.policy;
+        for word in words.split(' ') {
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("nodes", number) => policy.nodes_min = number.parse().unwrap(),
+                ("hold", _) => policy.hold = true,
+                ("keep", _) => policy.on_failed_activation = OnFailedActivation::Keep,
+                ("go_on", _) => policy.on_vanished = OnVanished::GoOn,
+                other => panic!("no such policy: {other:?}"),
+            }
+        }
+    }
+
+    /// Lets agents do all they may do of one verb, exactly as the real agent plans it.
+    fn work(&mut self, names: &str, verb: Verb) {
+        for (target, order) in self.orders_of(names) {
+            let report = self.report(&target);
+            report.generation = report.generation.max(order.generation);
+            let mut report = report.clone();
+            for action in self.actions(&order, &report) {
+                match action {
+                    Action::Prepare(release) if verb == Verb::Prepare => {
+                        report.failed.remove(&release);
+                        report.prepared.insert(release);
+                    }
+                    Action::Activate(release) if verb == Verb::Activate => {
+                        report.failed.remove(&release);
+                        report.live = Some(release);
+                    }
+                    Action::Clean(release) if verb == Verb::Clean => {
+                        report.prepared.remove(&release);
+                    }
+                    _ => {}
+                }
+            }
+            *self.report(&target) = report;
+        }
+    }
+
+    /// `a b prepare 2: reason`: the verb fails there, under the order that stands.
+    fn fails(&mut self, words: &str) {
+        let (what, reason) = words.split_once(": ").expect("fails HOST… VERB RELEASE: REASON");
+        let (names, release) = what.rsplit_once(' ').expect("a release");
+        let (names, verb) = names.rsplit_once(' ').expect("a verb");
+        let verb = if verb == "prepare" { Verb::Prepare } else { Verb::Activate };
+        for (target, order) in self.orders_of(names) {
+            let at = self.now;
+            let report = self.report(&target);
+            report.generation = order.generation;
+            let failure = Failure {
+                verb,
+                generation: order.generation,
+                reason: reason.to_owned(),
+                output: String::new(),
+                attempts: 1,
+                at,
+            };
+            report.failed.insert(release.parse().unwrap(), failure);
+        }
+    }
+
+    /// Agents have obeyed an order that the store knows nothing of.
+    fn restored(&mut self) {
+        let ahead = Generation::new(self.current.generation.epoch, self.current.generation.counter + 7);
+        for host in self.hosts.values_mut() {
+            host.reports.values_mut().for_each(|report| report.generation = ahead);
+        }
+    }
+
+    /// Somebody deletes things in the store.
+    fn by_hand(&mut self, what: &str) {
+        match what {
+            "orders" => self.orders.clear(),
+            "barrier" => self.barrier = None,
+            "releases" => self.releases.clear(),
+            other => panic!("no such thing to delete: {other}"),
+        }
+    }
+
+    fn order(&mut self, verb: &str, rest: &str) {
+        let (what, reason) = match rest.split_once("because ") {
+            Some((what, reason)) => (what.trim(), Some(reason.to_owned())),
+            None => (rest, None),
+        };
+        let release = (!what.is_empty()).then(|| release(what));
+        let actor: footplate_core::name::Actor = "ann".parse().unwrap();
+        let by = Order { actor: actor.clone(), reason };
+        let seen = observe(&self.current.selector, self.rollout.as_ref(), &self.hosts, self.now);
+        let latest = self.rollout.as_ref();
+        let command = |command: Command| match latest {
+            Some(rollout) => fleet::command(&self.current, rollout, &command, actor, self.now),
+            None => panic!("nothing was ever rolled out"),
+        };
+        let records = match verb {
+            "deploy" => fleet::deploy(&self.current, latest, release.unwrap(), by, &seen),
+            "rollback" => fleet::rollback(&self.current, latest, release, by, &seen),
+            "promote" => command(Command::Promote),
+            "pause" => command(Command::Pause),
+            "resume" => command(Command::Resume),
+            "abort" => command(Command::Abort),
+            "clean" => return self.clean(),
+            _ => return self.remove(what),
+        };
+        match records {
+            Ok(records) => self.write(records),
+            Err(refusal) => self.refused(&refusal),
+        }
+    }
+
+    fn clean(&mut self) {
+        match fleet::clean(&self.current, self.rollout.as_ref(), self.now) {
+            Err(refusal) => self.refused(&refusal),
+            Ok((current, plan)) => {
+                self.current = current;
+                self.said.extend(plan.stays.iter().map(|(id, why)| format!("{id} stays: {why}")));
+                self.said.extend(plan.goes.iter().map(|id| format!("{id} goes")));
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        match fleet::remove(&self.current, self.rollout.as_ref(), &id.parse().unwrap()) {
+            Err(refusal) => self.refused(&refusal),
+            Ok(current) => self.current = current,
+        }
+    }
+
+    fn write(&mut self, records: Records) {
+        self.current = records.current;
+        self.rollout = Some(records.rollout);
+        self.say(records.announcements);
+    }
+
+    fn turn(&mut self) {
+        let seen = Seen {
+            now: self.now,
+            current: self.current.clone(),
+            rollout: self.rollout.clone(),
+            hosts: self.hosts.clone(),
+            orders: self.orders.clone(),
+            barrier: self.barrier,
+            releases: self.releases.clone(),
+        };
+        let turn = turn(&seen, |_| Vec::new());
+        self.current = turn.current.unwrap_or(seen.current);
+        self.rollout = turn.rollout.or(seen.rollout);
+        self.barrier = turn.barrier.or(seen.barrier);
+        self.orders.extend(turn.orders);
+        self.orders.retain(|target, _| !turn.obsolete.contains(target));
+        self.releases.extend(turn.releases.into_iter().map(|release| release.id));
+        self.say(turn.announcements);
+    }
+
+    fn tell(&mut self, what: &str) {
+        let rollout = self.rollout.as_ref();
+        let seen = observe(&self.current.selector, rollout, &self.hosts, self.now);
+        let text = match (what, rollout) {
+            ("waiting", Some(rollout)) => format!("waiting for {}", rollout::waiting_on(rollout, &seen)),
+            ("progress", Some(rollout)) => rollout::progress(rollout, &seen).to_string(),
+            ("live", _) => self.live(),
+            ("orders", _) => self.standing_orders(),
+            ("current", _) => self.record(),
+            other => panic!("no such line: {other:?}"),
+        };
+        self.said.push(text);
+    }
+
+    fn live(&self) -> String {
+        let line = |(name, host): (&HostName, &Host)| {
+            let live = host.reports.values().filter_map(|report| report.live.as_ref()).next();
+            format!("{name}: {}", live.map_or("nothing".to_owned(), ReleaseId::to_string))
+        };
+        self.hosts.iter().map(line).collect::<Vec<_>>().join(", ")
+    }
+
+    fn standing_orders(&self) -> String {
+        let mut text = String::new();
+        for (target, order) in &self.orders {
+            let run = order.run.as_ref().map_or("nothing".to_owned(), ReleaseId::to_string);
+            let switch =
+                order.switch.as_ref().map_or(String::new(), |s| format!(", then {} at {}", s.to, s.barrier));
+            let keep: Vec<&str> = order.keep.iter().map(|release| release.id.as_str()).collect();
+            writeln!(text, "{target} {}: run {run}{switch}, keep {}", order.generation, keep.join(" "))
+                .unwrap();
+        }
+        text
+    }
+
+    fn record(&self) -> String {
+        let id = |release: Option<&Release>| {
+            release.map_or("nothing".to_owned(), |release| release.id.to_string())
+        };
+        let past: Vec<&str> = self.current.past.iter().map(|past| past.release.id.as_str()).collect();
+        let verified = self.current.verified.as_ref().map_or("nothing", ReleaseId::as_str);
+        format!(
+            "runs {}, past [{}], verified {verified}, rollback goes to {}, generation {}",
+            id(self.current.release.as_ref()),
+            past.join(" "),
+            id(self.current.proposal()),
+            self.current.generation
+        )
+    }
+
+    fn actions(&self, order: &Assignment, report: &Report) -> Vec<Action> {
+        plan(order, self.barrier, report, self.now).actions
+    }
+
+    fn orders_of(&self, names: &str) -> Vec<(Target, Assignment)> {
+        let named = |target: &Target| names.split(' ').any(|name| name == target.host.as_str());
+        self.orders.iter().filter(|(target, _)| named(target)).map(|(t, o)| (t.clone(), o.clone())).collect()
+    }
+
+    fn report(&mut self, target: &Target) -> &mut Report {
+        self.hosts.entry(target.host.clone()).or_default().reports.entry(target.clone()).or_default()
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        self.said
+            .push(format!("error: {}\nbecause: {}\nnext: {}", refusal.what, refusal.because, refusal.next));
+    }
+
+    fn say(&mut self, announcements: Vec<Announcement>) {
+        self.said.extend(announcements.into_iter().map(|announcement| announcement.text));
+    }
+}
+
+fn presence() -> Presence {
+    Presence {
+        instance: "one".to_owned(),
+        address: "127.0.0.1".to_owned(),
+        labels: BTreeMap::from([("role".to_owned(), "web".to_owned())]),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+fn cordoned(since: Moment) -> HostState {
+    HostState { restriction: Restriction::Cordoned, actor: "bob".parse().unwrap(), reason: None, since }
+}
+
+fn release(id: &str) -> Release {
+    let version: Version = id.parse().unwrap();
+    Release {
+        id: ReleaseId::from(&version),
+        app: "shop".parse().unwrap(),
+        version,
+        commit: None,
+        summary: None,
+        artifact: None,
+        workload: Workload::ReleaseDir(Hooks::default()),
+        created_at: Moment::default(),
+        signature: None,
+    }
+}
+
+fn length(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        _ => 3600,
+    };
+    Duration::from_secs(number.parse::<u64>().unwrap() * seconds)
+}
