@@ -3,15 +3,27 @@
 //! State-based: a reader sees states, never every change. Nothing here promises lock-delay, or expiry faster than twice
 //! the session's TTL. Values are at most [`VALUE_BYTES_MAX`], a transaction has at most [`OPERATIONS_MAX`] operations.
 
+mod config;
+pub mod consul;
+pub mod etcd;
+mod http;
+mod limits;
+pub mod memory;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use config::{Address, Config, Credentials, Kind, Secret, open};
+pub use limits::{check_key, check_prefix};
+
 /// The largest value any driver takes, in bytes.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
 /// The most operations (guards and writes together) in one transaction: Consul's limit.
 pub const OPERATIONS_MAX: usize = 64;
+/// The most bytes of keys and values in one transaction: what fits into Consul's 512 KiB when written as base64.
+pub const TRANSACTION_BYTES_MAX: usize = 320 * 1024;
 
 /// A driver's counter of changes; only ever compared for equality with one from the same driver, and passed back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,13 +104,16 @@ pub enum Applied {
     No,
 }
 
-/// A store that could not do what it was asked. Every variant but the last two is worth another try.
+/// A store that could not do what it was asked.
+///
+/// After an error nobody knows whether a transaction was applied: the answer may have been lost. So repeat only what
+/// may happen twice, and after a repeat that says [`Applied::No`] read what stands there.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Nobody answers, or not in time.
     #[error("cannot reach {driver} at {address}")]
     Unreachable {
-        /// `consul`, `etcd`, `embedded store`.
+        /// `the store` for Consul's API, `etcd`.
         driver: &'static str,
         /// Host and port.
         address: String,
@@ -132,6 +147,9 @@ pub enum StoreError {
     /// The request itself is wrong: a key, a value or a transaction over a limit.
     #[error("the store cannot take this: {0}")]
     Refused(String),
+    /// The configuration is wrong: an address, a root, credentials, a CA file.
+    #[error("cannot use this store: {0}")]
+    Misconfigured(String),
 }
 
 impl StoreError {
@@ -147,7 +165,7 @@ impl StoreError {
 /// The one contract of all store drivers; `contract` holds it in tests.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Says which store this is, for people: `consul at 10.0.0.1:8500`.
+    /// Says which store this is, for people: `the store at 10.0.0.1:8500`.
     fn describe(&self) -> String;
 
     /// Reads a scope as it stands now, consistently.

@@ -1,0 +1,268 @@
+//! Where the store is and how to be let in: parsed once, opened by [`open`].
+//!
+//! Invariant: a password or token is shown by nothing that prints a [`Config`], and never crosses the open internet in clear.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::limits::check_prefix;
+use super::{Store, StoreError, consul, etcd, memory};
+
+/// A token or password. `Debug` hides it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text so that it is not shown by accident.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// Returns the text itself, to be sent and never to be printed.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// Who we are to the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody in particular.
+    #[default]
+    None,
+    /// A token of Consul or of the embedded store.
+    Token(Secret),
+    /// A user of etcd.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: Secret,
+    },
+}
+
+/// Which protocol the address speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A tree in this process's memory, for tests; every [`open`] makes a new one.
+    Memory,
+    /// Consul's HTTP API: Consul itself, or the embedded server.
+    Consul,
+    /// etcd's JSON gateway.
+    Etcd,
+}
+
+/// Where the store is: `http://HOST:PORT` or `https://…` for Consul and the embedded server, `etcd+http://…` or
+/// `etcd+https://…` for etcd, `memory:` for tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Which protocol it speaks.
+    pub kind: Kind,
+    /// The address without the `etcd+`, ending without a slash; empty for memory.
+    url: String,
+}
+
+impl Address {
+    /// Returns scheme, host and port.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns host and port.
+    pub fn authority(&self) -> &str {
+        self.url.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
+    fn has_tls(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+
+    /// Tells whether the host is an address that routers of the open internet carry. A host *name* is trusted to be
+    /// the team's own.
+    fn is_public(&self) -> bool {
+        let host = reqwest::Url::parse(&self.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = host.unwrap_or_default();
+        match host.trim_matches(['[', ']']).parse() {
+            Ok(IpAddr::V4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+            Ok(IpAddr::V6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+            Err(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Memory => f.write_str("memory:"),
+            Kind::Consul => f.write_str(&self.url),
+            Kind::Etcd => write!(f, "etcd+{}", self.url),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Address, StoreError> {
+        if text == "memory:" {
+            return Ok(Address { kind: Kind::Memory, url: String::new() });
+        }
+        let refuse = |why: &str| {
+            StoreError::Misconfigured(format!(
+                "`{}` is not a store's address: {why}; expected such as http://127.0.0.1:8500, https://consul.internal:8501 or \
+                 etcd+https://10.0.0.5:2379",
+                text.escape_debug()
+            ))
+        };
+        let (kind, url) = text.strip_prefix("etcd+").map_or((Kind::Consul, text), |url| (Kind::Etcd, url));
+        let parsed = reqwest::Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(refuse("it begins with no known scheme"));
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(refuse("user and password do not belong in it"));
+        }
+        if parsed.path() != "/" || parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(refuse("it has something after the port"));
+        }
+        Ok(Address { kind, url: url.trim_end_matches('/').to_owned() })
+    }
+}
+
+/// Everything needed to open a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where it is.
+    pub address: Address,
+    /// The text before every key: empty or ending in `/`.
+    pub root: String,
+    /// Who we are to it.
+    pub credentials: Credentials,
+    /// The authority to trust for `https`, as a PEM file, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Consul's datacenter, when it is not the one of the server we reach.
+    pub datacenter: Option<String>,
+}
+
+impl Config {
+    /// Returns a configuration with the root `footplate/` and no credentials.
+    pub fn new(address: &str) -> Result<Config, StoreError> {
+        Ok(Config {
+            address: address.parse()?,
+            root: "footplate/".to_owned(),
+            credentials: Credentials::None,
+            ca_file: None,
+            datacenter: None,
+        })
+    }
+
+    /// Refuses a root that is no prefix of ours, credentials of the wrong kind, and an unprotected store on the internet.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let refuse = |why: String| Err(StoreError::Misconfigured(why));
+        if check_prefix(&self.root).is_err() || !(self.root.is_empty() || self.root.ends_with('/')) {
+            return refuse(format!(
+                "`{}` is not a root; expected such as footplate/",
+                self.root.escape_debug()
+            ));
+        }
+        let fits = match (&self.credentials, self.address.kind) {
+            (Credentials::None, _) => true,
+            (Credentials::Token(_), kind) => kind == Kind::Consul,
+            (Credentials::Password { .. }, kind) => kind == Kind::Etcd,
+        };
+        if !fits {
+            return refuse(format!(
+                "{} wants {}",
+                self.address,
+                if self.address.kind == Kind::Etcd {
+                    "a user and a password, not a token"
+                } else {
+                    "a token, not a user"
+                }
+            ));
+        }
+        if self.address.is_public() && !(self.address.has_tls() && self.credentials != Credentials::None) {
+            return refuse(format!(
+                "{} is an address of the open internet, and who can write the store can run code on every host; use https and a token",
+                self.address
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a store; nothing is sent yet, so a store that is down is no error here.
+///
+/// Fails on a wrong configuration, and on a CA file that cannot be read.
+pub fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    config.check()?;
+    Ok(match config.address.kind {
+        Kind::Memory => Arc::new(memory::Memory::default()),
+        Kind::Consul => Arc::new(consul::Consul::open(config)?),
+        Kind::Etcd => Arc::new(etcd::Etcd::open(config)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_parsed_and_wrong_ones_say_what_is_wrong() {
+        let etcd: Address = "etcd+https://10.0.0.5:2379/".parse().unwrap();
+        assert_eq!(
+            (etcd.kind, etcd.url(), etcd.authority()),
+            (Kind::Etcd, "https://10.0.0.5:2379", "10.0.0.5:2379")
+        );
+        assert_eq!(etcd.to_string(), "etcd+https://10.0.0.5:2379");
+        for wrong in ["", "127.0.0.1:8500", "ftp://a", "http://u:p@a", "http://a/v1", "http://a?x", "memory"]
+        {
+            let error = wrong.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains("is not a store's address"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_store_on_the_internet_needs_tls_and_a_token() {
+        let mut config = Config::new("http://203.0.113.9:8500").unwrap();
+        config.credentials = Credentials::Token(Secret::new("t"));
+        assert!(config.check().unwrap_err().to_string().contains("open internet"));
+        config.address = "https://203.0.113.9:8501".parse().unwrap();
+        config.check().unwrap();
+        config.credentials = Credentials::None;
+        assert!(config.check().is_err());
+        for near in ["http://127.0.0.1:1", "http://10.1.2.3:1", "http://[::1]:1", "http://consul.internal:1"]
+        {
+            Config::new(near).unwrap().check().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        let mut config = Config::new("http://127.0.0.1:8500").unwrap();
+        config.credentials = Credentials::Token(Secret::new("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_root_ends_in_a_slash_and_credentials_fit_the_kind() {
+        let mut config = Config::new("etcd+http://127.0.0.1:2379").unwrap();
+        for root in ["footplate", "/a/", "a//b/", "../", "a b/"] {
+            config.root = root.to_owned();
+            assert!(config.check().is_err(), "{root}");
+        }
+        config.root = "teams/one/".to_owned();
+        config.check().unwrap();
+        config.credentials = Credentials::Token(Secret::new("t"));
+        assert!(config.check().is_err());
+    }
+}

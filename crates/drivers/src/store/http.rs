@@ -1,0 +1,143 @@
+//! What the network drivers share: one HTTP client that follows no redirect, waits for nothing without a deadline and
+//! reads no endless answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::{Config, StoreError};
+
+/// How long a server may take for anything that is not meant to wait.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+const EXCERPT_CHARS_MAX: usize = 200;
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A connection pool to one server, with the names that its errors need.
+pub(super) struct Http {
+    client: Client,
+    driver: &'static str,
+    url: String,
+    authority: String,
+}
+
+impl Http {
+    /// Prepares a client; sends nothing. Fails on a CA file that cannot be read.
+    pub fn open(driver: &'static str, config: &Config) -> Result<Http, StoreError> {
+        let misconfigured = |error: &dyn std::fmt::Display| StoreError::Misconfigured(error.to_string());
+        let mut builder = Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_WITHIN)
+            .tcp_nodelay(true);
+        // Without TLS the system's authorities need not be read, which would be most of an idle agent's memory.
+        let needs_system_roots = config.address.url().starts_with("https:") && config.ca_file.is_none();
+        if needs_system_roots {
+            // Fails when the process has chosen a provider already, which is then the one to use.
+            rustls::crypto::ring::default_provider().install_default().ok();
+        } else {
+            builder = builder.tls_backend_preconfigured(trusting(config)?);
+        }
+        let client = builder.build().map_err(|error| misconfigured(&error))?;
+        let (url, authority) = (config.address.url().to_owned(), config.address.authority().to_owned());
+        Ok(Http { client, driver, url, authority })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn describe(&self) -> String {
+        format!("{} at {}", self.driver, self.authority)
+    }
+
+    /// Sends a request and reads the whole answer, within `patience`.
+    pub async fn send(&self, request: RequestBuilder, patience: Duration) -> Result<Answer, StoreError> {
+        let response = self.begin(request.timeout(patience)).await?;
+        self.finish(response).await
+    }
+
+    /// Sends a request and returns when the answer's head is there; the request carries its own deadline.
+    pub async fn begin(&self, request: RequestBuilder) -> Result<Response, StoreError> {
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        if response.status().is_redirection() {
+            return Err(self.unavailable("it sends us elsewhere, and we do not follow"));
+        }
+        Ok(response)
+    }
+
+    /// Reads what is left of an answer.
+    pub async fn finish(&self, mut response: Response) -> Result<Answer, StoreError> {
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let mut body = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(error))? {
+            body.extend_from_slice(&piece);
+            if body.len() > ANSWER_BYTES_MAX {
+                return Err(self.unavailable("the answer is longer than 64 MiB"));
+            }
+        }
+        Ok(Answer { status, headers, body: body.freeze() })
+    }
+
+    pub fn unreachable(&self, error: reqwest::Error) -> StoreError {
+        // The address is in our own message; the key would make a new message for every key.
+        let source = Box::new(error.without_url());
+        StoreError::Unreachable { driver: self.driver, address: self.authority.clone(), source }
+    }
+
+    pub fn unavailable(&self, answer: impl AsRef<str>) -> StoreError {
+        let answer = excerpt(answer.as_ref());
+        StoreError::Unavailable { driver: self.driver, address: self.authority.clone(), answer }
+    }
+
+    pub fn denied(&self, answer: impl AsRef<str>) -> StoreError {
+        let answer = excerpt(answer.as_ref());
+        StoreError::Denied { driver: self.driver, address: self.authority.clone(), answer }
+    }
+}
+
+/// Returns the beginning of an answer on one line.
+pub(super) fn excerpt(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
+}
+
+fn trusting(config: &Config) -> Result<ClientConfig, StoreError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(file) = &config.ca_file {
+        let refuse = |why: &dyn std::fmt::Display| {
+            StoreError::Misconfigured(format!("cannot use the authority in {}: {why}", file.display()))
+        };
+        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| refuse(&error))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| refuse(&error))?;
+            roots.add(certificate).map_err(|error| refuse(&error))?;
+        }
+        if roots.is_empty() {
+            return Err(refuse(&"it holds no certificate"));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("ring speaks the default versions");
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,58 @@
+//! The contract, held by each driver.
+
+use std::sync::Arc;
+
+use footplate_drivers::store::memory::Memory;
+use footplate_drivers::store::{Config, Credentials, Secret, Store, open};
+use footplate_testkit::{Consul, ConsulSetup, Etcd};
+
+use crate::contract::{Clients, hold};
+
+/// Opens two clients of the same store.
+fn two(config: &Config) -> Clients {
+    Clients { one: open(config).unwrap(), other: open(config).unwrap() }
+}
+
+#[tokio::test]
+async fn memory_holds_the_contract() {
+    let store: Arc<dyn Store> = Arc::new(Memory::default());
+    hold(Clients { one: Arc::clone(&store), other: store }).await;
+}
+
+#[tokio::test]
+async fn consul_holds_the_contract() {
+    let consul = Consul::start(ConsulSetup::default()).await.unwrap();
+    hold(two(&Config::new(&consul.url()).unwrap())).await;
+}
+
+#[tokio::test]
+async fn consul_with_a_token_holds_the_contract() {
+    let consul = Consul::start(ConsulSetup { durable: false, access_control: true }).await.unwrap();
+    let rules = r#"key_prefix "team/one/" { policy = "write" } session_prefix "" { policy = "write" }"#;
+    let token = consul.create_token("contract", rules).await.unwrap();
+    let mut config = Config::new(&consul.url()).unwrap();
+    config.root = "team/one/".to_owned();
+    config.credentials = Credentials::Token(Secret::new(token));
+    config.datacenter = Some("dc1".to_owned());
+    hold(two(&config)).await;
+}
+
+#[tokio::test]
+async fn etcd_holds_the_contract() {
+    let etcd = Etcd::start().await.unwrap();
+    hold(two(&Config::new(&format!("etcd+{}", etcd.url())).unwrap())).await;
+}
+
+#[tokio::test]
+async fn etcd_with_a_user_over_tls_holds_the_contract() {
+    let etcd = Etcd::start_secured().await.unwrap();
+    etcd.create_user("contract", "secret", &[(footplate_testkit::Access::ReadWrite, "team/one/")])
+        .await
+        .unwrap();
+    let mut config = Config::new(&format!("etcd+{}", etcd.url())).unwrap();
+    config.root = "team/one/".to_owned();
+    config.ca_file = etcd.ca_file().map(std::path::Path::to_owned);
+    config.credentials =
+        Credentials::Password { user: "contract".to_owned(), password: Secret::new("secret") };
+    hold(two(&config)).await;
+}
