@@ -80,6 +80,11 @@ impl Rollout {
         targets(&self.hosts, &self.groups)
     }
 
+    /// Tells whether this target must report before it goes on.
+    pub fn requires(&self, target: &Target) -> bool {
+        self.hosts.contains(&target.host) && self.groups.contains(&target.group)
+    }
+
     /// Lists all targets that have its orders: the required and the excused ones.
     pub fn participants(&self) -> impl Iterator<Item = Target> {
         targets(&self.hosts, &self.groups).chain(targets(&self.excused, &self.groups))

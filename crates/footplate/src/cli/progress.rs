@@ -38,7 +38,7 @@ impl View {
         let record = &rollout.record;
         let back = matches!(record.phase, Phase::TurningBack { .. });
         let goal = if back { record.from.as_ref() } else { Some(&record.to) }.map(|release| &release.id);
-        let taking_part = || app.targets.iter().filter(|target| record.required.contains(&target.target));
+        let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target));
         let runs_goal = |target: &TargetStatus| target.live.as_ref() == goal;
         let has_goal = |target: &TargetStatus| {
             runs_goal(target) || goal.is_some_and(|goal| target.prepared.contains(goal))

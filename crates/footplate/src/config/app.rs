@@ -218,6 +218,7 @@ fn read_policy(table: Option<Table>) -> Policy {
         prepare_deadline: PREPARE_DEADLINE,
         activate_deadline: ACTIVATE_DEADLINE,
         hold: false,
+        hold_deadline: Policy::default().hold_deadline,
         on_failed_activation: OnFailedActivation::Rollback,
         on_vanished: OnVanished::Fail,
     };
