@@ -5,9 +5,12 @@
 
 pub mod archive;
 pub mod artifact;
+pub mod build;
 pub mod disk;
 pub mod failpoint;
+pub mod ledger;
 pub mod shell;
+pub mod source;
 pub mod store;
 pub mod workload;
 

@@ -4,6 +4,9 @@
 
 mod archive;
 mod artifact;
+mod build;
+mod ledger;
 mod shell;
+mod source;
 mod support;
 mod workload;

@@ -1,0 +1,139 @@
+//! The contract of the ledger, held by each driver.
+
+use std::sync::Arc;
+
+use footplate_core::moment::Moment;
+use footplate_core::target::Verb;
+use footplate_drivers::ledger::{Filter, Happening, Ledger, OutputFilter, Printed, Sqlite};
+
+fn happening(app: Option<&str>, kind: &str, at: u64) -> Happening {
+    Happening {
+        at: Moment::from_millis(at),
+        path: app.map(|app| footplate_core::name::AppPath {
+            environment: "production".parse().unwrap(),
+            app: app.parse().unwrap(),
+        }),
+        rollout: app.map(|_| 7),
+        kind: kind.to_owned(),
+        actor: "anna".parse().unwrap(),
+        text: format!("anna did {kind}"),
+        data: serde_json::json!({ "at": at }),
+    }
+}
+
+fn printed(host: &str, release: &str, text: String) -> Printed {
+    Printed {
+        at: Moment::from_millis(5),
+        host: host.parse().unwrap(),
+        target: "production.shop.files".parse().unwrap(),
+        release: release.parse().unwrap(),
+        verb: Verb::Prepare,
+        ok: false,
+        text,
+    }
+}
+
+#[tokio::test]
+async fn history_is_kept_in_order_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger.sqlite");
+    let ledger = Sqlite::open(&file, 1 << 20).await.unwrap();
+    let all = [
+        happening(Some("shop"), "deploy", 1),
+        happening(None, "cordon", 2),
+        happening(Some("blog"), "deploy", 3),
+    ];
+    let sequences = ledger.append(&all).await.unwrap();
+    assert!(sequences.is_sorted() && sequences.len() == 3);
+    drop(ledger);
+
+    let ledger = Sqlite::open(&file, 1 << 20).await.unwrap();
+    let found = ledger.events(&Filter::default(), 10).await.unwrap();
+    let happenings: Vec<_> = found.iter().rev().map(|event| event.happening.clone()).collect();
+    assert_eq!(happenings, all);
+    let kinds = |filter: Filter| {
+        let ledger = &ledger;
+        async move {
+            let found = ledger.events(&filter, 10).await.unwrap();
+            found.iter().map(|event| event.happening.at.as_millis()).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(kinds(Filter { app: Some("shop".parse().unwrap()), ..Filter::default() }).await, [1]);
+    assert_eq!(kinds(Filter { kind: Some("deploy".to_owned()), ..Filter::default() }).await, [3, 1]);
+    assert_eq!(kinds(Filter { before: Some(sequences[2]), ..Filter::default() }).await, [2, 1]);
+    assert_eq!(kinds(Filter { after: Some(sequences[0]), ..Filter::default() }).await, [3, 2]);
+    assert_eq!(kinds(Filter { rollout: Some(7), ..Filter::default() }).await, [3, 1]);
+    assert_eq!(kinds(Filter { rollout: Some(8), ..Filter::default() }).await, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn many_writers_get_a_number_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Sqlite::open(&folder.path().join("l"), 1 << 20).await.unwrap());
+    let writers: Vec<_> = (0..20)
+        .map(|at| {
+            let ledger = Arc::clone(&ledger);
+            tokio::spawn(
+                async move { ledger.append(&[happening(Some("shop"), "deploy", at)]).await.unwrap()[0] },
+            )
+        })
+        .collect();
+    let mut sequences = Vec::new();
+    for writer in writers {
+        sequences.push(writer.await.unwrap());
+    }
+    sequences.sort_unstable();
+    sequences.dedup();
+    assert_eq!(sequences.len(), 20);
+}
+
+#[tokio::test]
+async fn outputs_are_bounded_and_the_oldest_go_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Sqlite::open(&folder.path().join("l"), 10_000).await.unwrap();
+    for release in 1..=9 {
+        ledger.put_output(&printed("web1", &release.to_string(), "x".repeat(2800))).await.unwrap();
+    }
+    let kept = ledger.outputs(&OutputFilter::default(), 100).await.unwrap();
+    let releases: Vec<_> = kept.iter().map(|(_, printed)| printed.release.as_str()).collect();
+    assert_eq!(releases, ["9", "8", "7"]);
+    ledger.put_output(&printed("web2", "10", "x".repeat(50_000))).await.unwrap();
+    let kept = ledger.outputs(&OutputFilter::default(), 100).await.unwrap();
+    assert_eq!(kept.len(), 1, "the newest stays, however large");
+    assert_eq!(kept[0].1, printed("web2", "10", "x".repeat(50_000)));
+}
+
+#[tokio::test]
+async fn outputs_are_found_by_where_and_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Sqlite::open(&folder.path().join("l"), 1 << 20).await.unwrap();
+    for (host, release) in [("web1", "1"), ("web2", "1"), ("web1", "2")] {
+        ledger.put_output(&printed(host, release, format!("{host} {release}"))).await.unwrap();
+    }
+    let texts = |filter: OutputFilter| {
+        let ledger = &ledger;
+        async move {
+            let found = ledger.outputs(&filter, 10).await.unwrap();
+            found.into_iter().map(|(_, printed)| printed.text).collect::<Vec<_>>()
+        }
+    };
+    let host = OutputFilter { host: Some("web1".parse().unwrap()), ..OutputFilter::default() };
+    assert_eq!(texts(host).await, ["web1 2", "web1 1"]);
+    let release = OutputFilter { release: Some("1".parse().unwrap()), ..OutputFilter::default() };
+    assert_eq!(texts(release).await, ["web2 1", "web1 1"]);
+    let app = OutputFilter { app: Some("shop".parse().unwrap()), ..OutputFilter::default() };
+    assert_eq!(texts(app).await.len(), 3);
+    let app = OutputFilter { app: Some("sho".parse().unwrap()), ..OutputFilter::default() };
+    assert_eq!(texts(app).await.len(), 0);
+    let verb = OutputFilter { verb: Some(Verb::Clean), ..OutputFilter::default() };
+    assert_eq!(texts(verb).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_ledger_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("l");
+    std::fs::write(&file, "this is no database, and long enough to be sure about it ".repeat(20)).unwrap();
+    let error = Sqlite::open(&file, 1 << 20).await.unwrap_err();
+    assert!(error.to_string().starts_with("cannot open the ledger "), "{error}");
+}
