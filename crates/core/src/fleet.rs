@@ -16,12 +16,14 @@ use crate::target::Report;
 mod assign;
 mod change;
 mod current;
+mod pushed;
 mod selector;
 mod turn;
 
 pub use assign::assignments;
 pub use change::{Order, Records, clean, command, deploy, release_may_go, remove, rollback};
 pub use current::{Current, Past, first_generation};
+pub use pushed::{Delivery, Pushed};
 pub use selector::{Labels, NotASelector, Selector};
 pub use turn::{Seen, Turn, turn};
 

@@ -10,10 +10,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::fleet::{Current, HostState, Presence};
+use crate::fleet::{Current, HostState, Presence, Pushed};
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::release::Release;
 use crate::rollout::Rollout;
 use crate::target::{Assignment, Report};
 
@@ -40,10 +39,6 @@ pub trait Record: Serialize + DeserializeOwned {
 }
 
 /// A record as it is written: its fields after the number of their format.
-#[derive(Clone, Copy, Debug)]
-pub struct Written<'a, T>(pub &'a T);
-
-/// A record as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored<T> {
     /// One that we can read, turned into today's form.
@@ -97,15 +92,20 @@ pub fn check_size(key: &Key, bytes: usize) -> Result<(), TooLarge> {
     if bytes > VALUE_BYTES_MAX { Err(TooLarge { key: key.to_string(), bytes }) } else { Ok(()) }
 }
 
-impl<T: Record> Serialize for Written<'_, T> {
+impl<T: Record> Serialize for Stored<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Fields<'a, T> {
+        struct Written<'a, T> {
             format: u32,
             #[serde(flatten)]
             fields: &'a T,
         }
-        Fields { format: T::FORMAT, fields: self.0 }.serialize(serializer)
+        match self {
+            Stored::Known(fields) => Written { format: T::FORMAT, fields }.serialize(serializer),
+            Stored::Newer(_) => {
+                Err(serde::ser::Error::custom("a record of a newer format is never written back"))
+            }
+        }
     }
 }
 
@@ -172,6 +172,6 @@ records! {
     Current: "app's record",
     Rollout: "rollout",
     HostState: "host's state",
-    Release: "release",
+    Pushed: "release",
     Lease: "lease",
 }

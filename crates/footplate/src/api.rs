@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use footplate_core::fleet::{Delivery, Pushed};
+
 use footplate_core::artifact::{ArtifactRef, Digest};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
-use footplate_core::name::{
-    Actor, AppName, AppPath, EnvironmentName, GroupName, HostName, ReleaseId, Target, Version,
-};
+use footplate_core::name::{Actor, AppName, AppPath, EnvironmentName, HostName, ReleaseId, Target, Version};
 use footplate_core::release::{Release, Workload, duration_millis};
-use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Rollout};
+use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Policy, Rollout};
 use footplate_core::target::{Failure, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -89,21 +89,6 @@ pub enum ProblemKind {
     Internal,
 }
 
-/// How an app is delivered to one environment: what `footplate.toml` says of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// Labels a host must have, as `role=web,zone=a`; empty for every host.
-    pub hosts: String,
-    /// The process groups; `files` alone for an app without services.
-    pub groups: Vec<GroupName>,
-    /// The rules of its rollouts.
-    pub policy: footplate_core::rollout::Policy,
-    /// How many releases stay on the hosts beside the current and the one before.
-    pub retain_count: Option<u32>,
-    /// Releases younger than this stay too.
-    pub retain_newer_than_ms: Option<u64>,
-}
-
 /// Registers a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
@@ -119,15 +104,6 @@ pub struct Push {
     pub artifact: Option<ArtifactRef>,
     /// What prepare, activate and clean mean.
     pub workload: Workload,
-    /// How each environment is delivered to.
-    pub environments: BTreeMap<EnvironmentName, Delivery>,
-}
-
-/// A release with what `footplate.toml` said about delivering it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pushed {
-    /// The release.
-    pub release: Release,
     /// How each environment is delivered to.
     pub environments: BTreeMap<EnvironmentName, Delivery>,
 }
@@ -177,6 +153,22 @@ pub struct Overrides {
     pub on_failed_activation: Option<OnFailedActivation>,
     /// What a vanished host means.
     pub on_vanished: Option<OnVanished>,
+}
+
+impl Overrides {
+    /// Returns the app's own rules with what this deploy changes.
+    pub fn over(&self, own: &Policy) -> Policy {
+        let millis = |millis: Option<u64>, own| millis.map_or(own, Duration::from_millis);
+        Policy {
+            nodes_min: self.nodes.unwrap_or(own.nodes_min),
+            prepare_deadline: millis(self.prepare_deadline_ms, own.prepare_deadline),
+            activate_deadline: millis(self.activate_deadline_ms, own.activate_deadline),
+            hold: self.hold.unwrap_or(own.hold),
+            hold_deadline: own.hold_deadline,
+            on_failed_activation: self.on_failed_activation.unwrap_or(own.on_failed_activation),
+            on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
+        }
+    }
 }
 
 /// Begins a rollout back.

@@ -24,7 +24,7 @@ pub enum Key {
     Rollout(AppPath),
     /// `fleet/<host>`: a [`HostState`](crate::fleet::HostState).
     HostState(HostName),
-    /// `releases/<app>.<release>`: a [`Release`](crate::release::Release).
+    /// `releases/<app>.<release>`: a [`Pushed`](crate::fleet::Pushed).
     Release(AppName, ReleaseId),
     /// `lanes/<lane>/lease`: a [`Lease`](super::Lease).
     Lease(LaneName),

@@ -1,16 +1,18 @@
 //! `footplate.toml`: what a repository says about its app. `docs/reference/footplate.toml` shows every key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::artifact::ArtifactRef;
+use footplate_core::fleet::{Delivery, Selector};
 use footplate_core::name::{AppName, EnvironmentName, InvalidName, Version};
 use footplate_core::release::{Hook, Hooks, Scripts, Workload};
+use footplate_core::retention::Retention;
 use footplate_core::rollout::{OnFailedActivation, OnVanished, Policy};
 
 use super::mistake::Mistakes;
 use super::table::{self, Findings, Table, TextOrTable};
-use crate::api::{Delivery, Push};
+use crate::api::Push;
 
 /// The file's name at the root of the app's folder.
 pub const FILE_NAME: &str = "footplate.toml";
@@ -18,7 +20,6 @@ pub const FILE_NAME: &str = "footplate.toml";
 /// The process group of an app without services.
 const FILES: &str = "files";
 /// The environment of an app that names none.
-const EVERY_HOST: &str = "*";
 const ENVIRONMENT_DEFAULT: &str = "production";
 const HOOK_DEADLINE: Duration = Duration::from_secs(600);
 const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
@@ -38,7 +39,7 @@ pub struct AppConfig {
     /// The rules of a rollout.
     pub policy: Policy,
     /// How many releases stay.
-    pub retain: Retain,
+    pub retain: Retention,
     /// Where it runs; at least one.
     pub environments: BTreeMap<EnvironmentName, Environment>,
 }
@@ -54,20 +55,11 @@ pub struct Build {
     pub deadline: Duration,
 }
 
-/// `[retain]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retain {
-    /// The number of releases that `clean` leaves.
-    pub keep: u32,
-    /// A release younger than this stays, whatever its number.
-    pub newer_than: Option<Duration>,
-}
-
 /// `[environments.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     /// Which hosts run the app: `role=web`.
-    pub hosts: String,
+    pub hosts: Selector,
 }
 
 impl AppConfig {
@@ -90,14 +82,10 @@ impl AppConfig {
         artifact: Option<ArtifactRef>,
     ) -> Push {
         let delivery = |environment: &Environment| Delivery {
-            hosts: environment.hosts.clone(),
-            groups: vec![FILES.parse().expect("it is a valid name")],
+            selector: environment.hosts.clone(),
+            groups: BTreeSet::from([FILES.parse().expect("it is a valid name")]),
             policy: self.policy.clone(),
-            retain_count: Some(self.retain.keep),
-            retain_newer_than_ms: self
-                .retain
-                .newer_than
-                .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            retention: self.retain.clone(),
         };
         let environments =
             self.environments.iter().map(|(name, environment)| (name.clone(), delivery(environment)));
@@ -255,8 +243,8 @@ fn read_strategy(table: &mut Table) {
     }
 }
 
-fn read_retain(table: Option<Table>) -> Retain {
-    let mut retain = Retain { keep: RELEASES_KEPT, newer_than: None };
+fn read_retain(table: Option<Table>) -> Retention {
+    let mut retain = Retention { keep: RELEASES_KEPT, newer_than: None };
     let Some(mut table) = table else { return retain };
     retain.keep = table.count("keep").unwrap_or(RELEASES_KEPT);
     retain.newer_than = table.duration("newer_than");
@@ -268,11 +256,11 @@ fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment>
     let mut environments = BTreeMap::new();
     if !root.has("environments") {
         let name = ENVIRONMENT_DEFAULT.parse().expect("it is a valid name");
-        environments.insert(name, Environment { hosts: EVERY_HOST.to_owned() });
+        environments.insert(name, Environment { hosts: Selector::default() });
     }
     for (name, mut table) in root.named_tables("environments") {
         table.planned(&["env", "approvals", "service"]);
-        let hosts = table.text("hosts").map(|found| found.value).unwrap_or_default();
+        let hosts = table.parsed("hosts").unwrap_or_default();
         if !table.has("hosts") {
             let right = "say which: hosts = \"role=web\", or \"*\" for every host";
             table.mistake(table.span(), format!("`environments.{}.hosts` is missing", name.value), right);
