@@ -149,6 +149,8 @@ pub struct Config {
     pub credentials: Credentials,
     /// The authority to trust for `https`, as a PEM file, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Name and password for the proxy before a Consul that asks for HTTP basic authentication.
+    pub login: Option<(String, Secret)>,
     /// Consul's datacenter, when it is not the one of the server we reach.
     pub datacenter: Option<String>,
 }
@@ -161,6 +163,7 @@ impl Config {
             root: "footplate/".to_owned(),
             credentials: Credentials::None,
             ca_file: None,
+            login: None,
             datacenter: None,
         })
     }

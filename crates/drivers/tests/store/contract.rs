@@ -254,10 +254,10 @@ async fn ephemeral_keys_die_with_their_session(c: &Clients) {
     let seen = read(&c.other, &scope).await;
     assert_eq!(seen.entries["ephemeral/a"].session, Some(session.clone()));
     assert_eq!(seen.entries["ephemeral/a"].value, b"2");
-    let (seen, ()) = tokio::join!(
-        wait_until(&c.other, &scope, seen.revision, |seen| seen.entries.len() == 1),
-        async { c.one.close_session(&session).await.unwrap() }
-    );
+    let (seen, ()) =
+        tokio::join!(wait_until(&c.other, &scope, seen.revision, |seen| seen.entries.len() == 1), async {
+            c.one.close_session(&session).await.unwrap()
+        });
     assert_eq!(seen.entries.into_keys().collect::<Vec<_>>(), ["ephemeral/stays"]);
     c.one.close_session(&session).await.expect("closing a dead session is fine");
 }

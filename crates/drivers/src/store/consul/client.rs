@@ -41,6 +41,7 @@ pub struct Indexed<T> {
 pub struct Client {
     http: Http,
     token: Option<Secret>,
+    login: Option<(String, Secret)>,
     datacenter: Option<String>,
 }
 
@@ -52,7 +53,8 @@ impl Client {
             Credentials::Token(token) => Some(token.clone()),
             Credentials::None | Credentials::Password { .. } => None,
         };
-        Ok(Client { http: Http::open("the store", config)?, token, datacenter: config.datacenter.clone() })
+        let http = Http::open("the store", config)?;
+        Ok(Client { http, token, login: config.login.clone(), datacenter: config.datacenter.clone() })
     }
 
     /// Says which server this is, for people.
@@ -205,7 +207,10 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.client().request(method, format!("{}{path}", self.http.url()));
+        let mut request = self.http.client().request(method, format!("{}{path}", self.http.url()));
+        if let Some((user, password)) = &self.login {
+            request = request.basic_auth(user, Some(password.reveal()));
+        }
         match &self.token {
             Some(token) => request.header("X-Consul-Token", token.reveal()),
             None => request,

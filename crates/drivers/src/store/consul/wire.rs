@@ -167,6 +167,11 @@ impl Operation {
         Operation { index, ..Operation::new("check-index", key) }
     }
 
+    /// Demands that a key exists, whatever it holds.
+    pub fn check_exists(key: impl Into<String>) -> Operation {
+        Operation::new("get", key)
+    }
+
     /// Demands that a key does not exist.
     pub fn check_not_exists(key: impl Into<String>) -> Operation {
         Operation::new("check-not-exists", key)
