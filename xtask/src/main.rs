@@ -46,6 +46,8 @@ enum Command {
         /// Which proof; all are listed without a name
         name: Option<String>,
     },
+    /// Write the reference of the command line and the man pages anew from the program
+    Docs,
     /// Take figures, with targets where some were promised
     Bench(bench::BenchArguments),
 }
@@ -71,6 +73,11 @@ fn perform(command: &Command, workspace: &Workspace) -> Result<(), Failure> {
             Ok(())
         }
         Command::Prove { name: Some(name) } => prove::perform(workspace, name),
+        Command::Docs => {
+            let mut cargo = workspace.cargo();
+            cargo.args(["run", "--quiet", "--package", "footplate", "--", "generate-docs", "."]);
+            program::perform(&mut cargo, "mend the build, or the help of the command it names")
+        }
         Command::Bench(arguments) => bench::perform(workspace, arguments),
         Command::Packages => packages::install(&packages::cache_folder()?),
     }

@@ -30,7 +30,7 @@ impl Kind {
     /// Returns the address agents and controllers are given, as if the server stood at `address`.
     pub fn url(self, address: SocketAddr) -> String {
         match self {
-            Kind::Embedded | Kind::Consul => format!("consul+http://{address}"),
+            Kind::Embedded | Kind::Consul => format!("http://{address}"),
             Kind::Etcd => format!("etcd+http://{address}"),
         }
     }

@@ -74,8 +74,8 @@ impl Site {
             let folder = self.host(number);
             fs::create_dir_all(&folder)
                 .map_err(|error| Failure::new("cannot make a host's folder", error, "check the disk"))?;
-            let mut command = Command::new(&self.binary);
-            command.args(["agent", "--store", &store, "--host", &host_name(number), "--root"]).arg(&folder);
+            let settings = format!("host = \"{}\"\nfolder = {folder:?}\n", host_name(number));
+            let command = role(&self.binary, "agent", &folder.join("agent.toml"), &settings, &store)?;
             self.agents.push(Process::start(command, &folder.join("log"))?);
         }
         poll("all agents to be known", START_DEADLINE, || {
@@ -106,7 +106,7 @@ impl Site {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("FOOTPLATE_CONTROLLER", format!("http://{}", self.api));
-        command.env("FOOTPLATE_TOKEN_FILE", self.place.path().join("controller/token"));
+        command.env("FOOTPLATE_TOKEN_FILE", self.place.path().join("operator.token"));
         command
     }
 
@@ -135,6 +135,15 @@ impl Site {
         let mut command = self.command(&["push", "--version", version]);
         program::read(command.current_dir(&folder), "run it by hand").map(drop)
     }
+}
+
+/// Returns the command that starts a role with a configuration file of its own.
+fn role(binary: &Path, role: &str, file: &Path, settings: &str, store: &str) -> Result<Command, Failure> {
+    fs::write(file, format!("{settings}\n[store]\naddress = \"{store}\"\n"))
+        .map_err(|error| Failure::new("cannot write a role's configuration", error, "check the disk"))?;
+    let mut command = Command::new(binary);
+    command.arg(role).arg("--config").arg(file);
+    Ok(command)
 }
 
 fn host_name(number: usize) -> String {
