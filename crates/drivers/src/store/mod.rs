@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use config::{Address, Config, Credentials, Kind, Secret, open};
+pub use http::Handler;
 pub use limits::{check_key, check_prefix};
 
 /// The largest value any driver takes, in bytes.

@@ -14,7 +14,7 @@ use super::wire::{
     TransactionItem, TransactionOutcome, go_duration,
 };
 use crate::store::http::{ANSWER_WITHIN, Answer, Http};
-use crate::store::{Config, Credentials, Secret, SessionId, StoreError};
+use crate::store::{Config, Credentials, Handler, Secret, SessionId, StoreError};
 
 /// The longest wait Consul grants.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -55,6 +55,11 @@ impl Client {
         };
         let http = Http::open("the store", config)?;
         Ok(Client { http, token, login: config.login.clone(), datacenter: config.datacenter.clone() })
+    }
+
+    /// Hands all requests to a handler in this process from now on.
+    pub fn answered_by(self, handler: Handler) -> Client {
+        Client { http: self.http.answered_by(handler), ..self }
     }
 
     /// Says which server this is, for people.

@@ -11,8 +11,8 @@ use super::client::{Blocking, Client, Indexed};
 use super::wire::{Behavior, Operation, Pair, SessionRequest, TransactionOutcome};
 use crate::store::limits::{check_scope, check_transaction, check_ttl};
 use crate::store::{
-    Applied, Config, Entry, Guard, Revision, Scope, SessionId, Snapshot, Store, StoreError, Transaction,
-    Write,
+    Applied, Config, Entry, Guard, Handler, Revision, Scope, SessionId, Snapshot, Store, StoreError,
+    Transaction, Write,
 };
 
 /// A store on Consul, or on the embedded server.
@@ -25,6 +25,11 @@ impl Consul {
     /// Prepares a store; sends nothing.
     pub fn open(config: &Config) -> Result<Consul, StoreError> {
         Ok(Consul { client: Client::open(config)?, root: config.root.clone() })
+    }
+
+    /// Hands all requests to a handler in this process from now on.
+    pub fn answered_by(self, handler: Handler) -> Consul {
+        Consul { client: self.client.answered_by(handler), ..self }
     }
 
     fn key(&self, key: &str) -> String {
