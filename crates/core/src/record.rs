@@ -39,6 +39,10 @@ pub trait Record: Serialize + DeserializeOwned {
 }
 
 /// A record as it is written: its fields after the number of their format.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a, T>(pub &'a T);
+
+/// A record as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored<T> {
     /// One that we can read, turned into today's form.
@@ -92,20 +96,15 @@ pub fn check_size(key: &Key, bytes: usize) -> Result<(), TooLarge> {
     if bytes > VALUE_BYTES_MAX { Err(TooLarge { key: key.to_string(), bytes }) } else { Ok(()) }
 }
 
-impl<T: Record> Serialize for Stored<T> {
+impl<T: Record> Serialize for Written<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Written<'a, T> {
+        struct Fields<'a, T> {
             format: u32,
             #[serde(flatten)]
             fields: &'a T,
         }
-        match self {
-            Stored::Known(fields) => Written { format: T::FORMAT, fields }.serialize(serializer),
-            Stored::Newer(_) => {
-                Err(serde::ser::Error::custom("a record of a newer format is never written back"))
-            }
-        }
+        Fields { format: T::FORMAT, fields: self.0 }.serialize(serializer)
     }
 }
 

@@ -1,0 +1,330 @@
+//! The stored form of every record, frozen: the files in `golden` are never edited, only added to.
+//!
+//! A new record or a new format gets its file with `FOOTPLATE_GOLDEN=write`, which writes only what is missing.
+
+#![allow(clippy::unwrap_used)] // What a test cannot parse is a mistake in the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
+use std::time::Duration;
+
+use footplate_core::artifact::{ArtifactRef, Digest};
+use footplate_core::fleet::{Current, Delivery, HostState, Past, Presence, Pushed, Restriction};
+use footplate_core::generation::Generation;
+use footplate_core::moment::Moment;
+use footplate_core::name::{AppPath, ReleaseId, Target, Version};
+use footplate_core::record::{Barrier, Key, Lease, Record, Stored, VALUE_BYTES_MAX, Written, check_size};
+use footplate_core::release::{Hook, Hooks, Release, Scripts, Workload};
+use footplate_core::retention::Retention;
+use footplate_core::rollout::{Kind, Outcome, Phase, Policy, Rollout, Signature, Why};
+use footplate_core::target::{Assignment, Failure, Report, Source, Switch, Verb};
+
+fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
+    let written = serde_json::to_string_pretty(&Written(&record)).unwrap() + "\n";
+    if std::env::var_os("FOOTPLATE_GOLDEN").is_some_and(|word| word == "write") && !path.exists() {
+        std::fs::write(&path, &written).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}\n{written}"));
+    assert_eq!(written, golden, "the stored form of {name} changed: give it a new format number and file");
+    let read: Stored<T> = serde_json::from_str(&golden).unwrap();
+    assert_eq!(read, Stored::Known(record));
+}
+
+fn id(text: &str) -> ReleaseId {
+    text.parse().unwrap()
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_millis(1_790_000_000_000 + seconds * 1000)
+}
+
+fn path() -> AppPath {
+    AppPath { environment: "production".parse().unwrap(), app: "shop".parse().unwrap() }
+}
+
+fn target(host: &str) -> Target {
+    Target { host: host.parse().unwrap(), group: "web".parse().unwrap() }
+}
+
+fn bare(version: &str) -> Release {
+    let version: Version = version.parse().unwrap();
+    Release {
+        id: ReleaseId::from(&version),
+        app: "shop".parse().unwrap(),
+        version,
+        commit: None,
+        summary: None,
+        artifact: None,
+        workload: Workload::ReleaseDir(Hooks::default()),
+        created_at: at(0),
+        signature: None,
+    }
+}
+
+fn full() -> Release {
+    let hook = |command: &str| Hook { command: command.to_owned(), deadline: Duration::from_secs(600) };
+    Release {
+        id: id("1.2+3"),
+        commit: Some("2f1acc6c3a606b082e5eef5e54414ffb2f1acc6c".to_owned()),
+        summary: Some("Say hello twice".to_owned()),
+        artifact: Some(ArtifactRef { digest: Digest::from_bytes([0xab; 32]), bytes: 1234 }),
+        workload: Workload::ReleaseDir(Hooks {
+            prepare: Some(hook("./prepare")),
+            activated: Some(hook("./hello")),
+        }),
+        ..bare("1.2")
+    }
+}
+
+fn scripted() -> Release {
+    let scripts = Scripts {
+        shell: "bash".to_owned(),
+        deploy: vec!["cd /srv".to_owned(), "./fetch".to_owned()],
+        rollout: vec!["./switch".to_owned()],
+        clean: vec!["./clean".to_owned()],
+        deadline: Duration::from_millis(1500),
+    };
+    Release { workload: Workload::Command(scripts), ..bare("2") }
+}
+
+fn rollout(phase: Phase) -> Rollout {
+    Rollout {
+        number: 7,
+        path: path(),
+        kind: Kind::Deploy,
+        from: Some(bare("1")),
+        to: full(),
+        keep: vec![bare("0.9")],
+        generation: Generation::new(1, 42),
+        kept_since: Generation::new(1, 42),
+        groups: BTreeSet::from(["web".parse().unwrap(), "worker".parse().unwrap()]),
+        hosts: BTreeSet::from(["web-1".parse().unwrap(), "web-2.example".parse().unwrap()]),
+        excused: BTreeSet::from(["web-3".parse().unwrap()]),
+        policy: Policy::default(),
+        actor: "ann".parse().unwrap(),
+        reason: Some("the sale begins".to_owned()),
+        begun_at: at(10),
+        promoted: Some(Signature { actor: "bob".parse().unwrap(), at: at(20) }),
+        paused: Some(Signature { actor: "bob".parse().unwrap(), at: at(30) }),
+        phase,
+    }
+}
+
+fn why() -> Why {
+    Why {
+        sentence: "web-1/web could not activate `2`: it broke".to_owned(),
+        output: "no such file".to_owned(),
+    }
+}
+
+#[test]
+fn releases_keep_their_stored_form() {
+    let delivery = Delivery {
+        selector: "role=web".parse().unwrap(),
+        groups: BTreeSet::from(["web".parse().unwrap()]),
+        policy: Policy::default(),
+        retention: Retention::default(),
+    };
+    let environments = BTreeMap::from([("production".parse().unwrap(), delivery)]);
+    check("release-v1", Pushed { release: full(), environments });
+    check("release-bare-v1", Pushed { release: bare("1"), environments: BTreeMap::new() });
+    check("release-scripts-v1", Pushed { release: scripted(), environments: BTreeMap::new() });
+}
+
+#[test]
+fn assignments_and_reports_keep_their_stored_form() {
+    let source =
+        Source { base: "http://127.0.0.1:7700/artifacts".to_owned(), token: Some("secret".to_owned()) };
+    check(
+        "assignment-v1",
+        Assignment {
+            generation: Generation::new(1, 42),
+            run: Some(id("1")),
+            switch: Some(Switch { to: id("1.2+3"), barrier: Generation::new(1, 42) }),
+            keep: vec![full(), bare("1")],
+            sources: vec![source],
+        },
+    );
+    let steady = Assignment {
+        generation: Generation::new(0, 1),
+        run: None,
+        switch: None,
+        keep: Vec::new(),
+        sources: Vec::new(),
+    };
+    check("assignment-bare-v1", steady);
+    let failure = Failure {
+        verb: Verb::Activate,
+        generation: Generation::new(1, 42),
+        reason: "the hook `activated` ended with 1".to_owned(),
+        output: "no such file".to_owned(),
+        attempts: 3,
+        at: at(60),
+    };
+    check(
+        "report-v1",
+        Report {
+            generation: Generation::new(1, 42),
+            live: Some(id("1")),
+            live_since: Some(at(50)),
+            prepared: BTreeSet::from([id("1"), id("1.2+3")]),
+            failed: BTreeMap::from([(id("1.2+3"), failure)]),
+            drift: Some("`live` pointed to `0.9`".to_owned()),
+        },
+    );
+    check("report-bare-v1", Report::default());
+}
+
+#[test]
+fn rollouts_keep_their_stored_form_in_every_phase() {
+    check("rollout-preparing-v1", rollout(Phase::Preparing { until: at(600) }));
+    check("rollout-holding-v1", rollout(Phase::Holding { until: at(600) }));
+    check("rollout-switching-v1", rollout(Phase::Switching { until: at(600) }));
+    check("rollout-turning-back-v1", rollout(Phase::TurningBack { why: why(), until: at(600) }));
+    let failed = BTreeMap::from([("web-1/web".to_owned(), "it broke".to_owned())]);
+    for (name, outcome) in [
+        ("done", Outcome::Done),
+        ("done-except", Outcome::DoneExcept { failed, more: 2 }),
+        ("failed", Outcome::Failed { why: why(), deadline: true }),
+        ("aborted", Outcome::Aborted { by: "bob".parse().unwrap() }),
+        (
+            "turned-back",
+            Outcome::TurnedBack { why: why(), missing: BTreeSet::from([target("web-2")]), more: 0 },
+        ),
+        ("left-as-is", Outcome::LeftAsIs { why: why() }),
+        ("replaced", Outcome::Replaced { by: "bob".parse().unwrap(), to: id("0.9") }),
+    ] {
+        check(&format!("rollout-ended-{name}-v1"), rollout(Phase::Ended { at: at(700), outcome }));
+    }
+}
+
+#[test]
+fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
+    let groups = BTreeSet::from(["web".parse().unwrap()]);
+    let new = Current::new(path(), "role=web,zone!=b".parse().unwrap(), groups, Generation::default());
+    check("current-new-v1", new.clone());
+    check(
+        "current-v1",
+        Current {
+            release: Some(full()),
+            since: Some(at(700)),
+            by: Some("ann".parse().unwrap()),
+            past: vec![Past { release: bare("1"), until: at(700), left_by: Kind::Deploy }],
+            verified: Some(id("1")),
+            generation: Generation::new(1, 43),
+            orders: Generation::new(1, 42),
+            rollouts: 7,
+            settled: 6,
+            retention: Retention { keep: 5, newer_than: Some(Duration::from_secs(3600)) },
+            ..new
+        },
+    );
+    let labels = BTreeMap::from([("role".to_owned(), "web".to_owned())]);
+    check(
+        "presence-v1",
+        Presence {
+            instance: "9b0c".to_owned(),
+            address: "10.0.0.1".to_owned(),
+            labels,
+            version: "0.1.0".to_owned(),
+        },
+    );
+    check(
+        "host-state-v1",
+        HostState {
+            restriction: Restriction::Drained,
+            actor: "ann".parse().unwrap(),
+            reason: Some("a new disk".to_owned()),
+            since: at(5),
+        },
+    );
+    check("barrier-v1", Barrier { generation: Generation::new(1, 42) });
+    check(
+        "lease-v1",
+        Lease {
+            address: Some("10.0.0.9:7700".to_owned()),
+            holder: "controller on ops-1".to_owned(),
+            since: at(1),
+        },
+    );
+}
+
+#[test]
+fn every_golden_file_is_named_by_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let source = include_str!("records.rs");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let stem =
+            name.trim_end_matches(".json").trim_start_matches("rollout-ended-").trim_end_matches("-v1");
+        assert!(source.contains(&format!("\"{stem}")), "no test reads tests/golden/{name}");
+    }
+}
+
+#[test]
+fn a_record_of_a_newer_footplate_is_told_apart_and_says_what_to_do() {
+    let text = r#"{"format": 2, "generation": {"new": "shape"}}"#;
+    let stored: Stored<Barrier> = serde_json::from_str(text).unwrap();
+    assert_eq!(stored, Stored::Newer(2));
+    let key = Key::Barrier(path());
+    assert_eq!(
+        stored.known(&key).unwrap_err().to_string(),
+        "cannot read the barrier in `barriers/production.shop`: a newer footplate wrote it (format 2, and this one \
+         reads up to 1); next: upgrade this footplate"
+    );
+}
+
+#[test]
+fn a_record_without_its_format_is_refused() {
+    for text in [r#"{"generation": "1.2"}"#, r#"{"generation": "1.2", "format": 1}"#, "{}", "[]", "7"] {
+        let read: Result<Stored<Barrier>, _> = serde_json::from_str(text);
+        assert!(read.unwrap_err().to_string().contains("format"), "{text}");
+    }
+}
+
+/// A record whose form changed: what was a number is now a list.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Changed {
+    numbers: Vec<u64>,
+}
+
+impl Record for Changed {
+    const NAME: &'static str = "changed record";
+    const FORMAT: u32 = 2;
+
+    fn read<'de, D: serde::Deserializer<'de>>(format: u32, fields: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Old {
+            number: u64,
+        }
+        use serde::Deserialize;
+        match format {
+            1 => Old::deserialize(fields).map(|old| Changed { numbers: vec![old.number] }),
+            _ => Changed::deserialize(fields),
+        }
+    }
+}
+
+#[test]
+fn an_older_format_is_read_into_todays_form() {
+    let old: Stored<Changed> = serde_json::from_str(r#"{"format": 1, "number": 7}"#).unwrap();
+    let new: Stored<Changed> = serde_json::from_str(r#"{"format": 2, "numbers": [7]}"#).unwrap();
+    assert_eq!(old, new);
+    assert_eq!(
+        serde_json::to_string(&Written(&Changed { numbers: vec![7] })).unwrap(),
+        r#"{"format":2,"numbers":[7]}"#
+    );
+}
+
+#[test]
+fn the_rollout_of_ten_thousand_hosts_fits_in_one_value() {
+    let mut large = rollout(Phase::Switching { until: at(600) });
+    large.hosts = (0..10_000).map(|number| format!("web-{number:05}.rack").parse().unwrap()).collect();
+    let bytes = serde_json::to_vec(&Written(&large)).unwrap().len();
+    let key = Key::Rollout(path());
+    assert_eq!(check_size(&key, bytes), Ok(()));
+    let refusal = check_size(&key, VALUE_BYTES_MAX + 1).unwrap_err().to_string();
+    assert!(refusal.contains("apps/production/shop/rollout"), "{refusal}");
+}
