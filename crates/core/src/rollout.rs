@@ -14,19 +14,24 @@ use crate::name::{Actor, AppPath, GroupName, HostName, Target};
 use crate::release::Release;
 use crate::target::Report;
 
+mod announce;
+mod obey;
+mod observe;
 mod orders;
 mod outcome;
 mod plan;
 mod policy;
+mod standing;
 mod step;
 mod waiting;
 
+pub use announce::{Announcement, announce};
 pub(crate) use orders::distinct;
 pub use orders::{assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, Why, describe};
 pub use plan::{Request, plan};
 pub use policy::{OnFailedActivation, OnVanished, Policy};
-pub use step::{Announcement, Command, Event, Step, announce, step};
+pub use step::{Command, Event, Step, step};
 pub use waiting::{Progress, TargetState, WaitingOn, progress, waiting_on};
 
 /// One rollout as it is stored. The controller writes it before it does anything.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::outcome::{Few, count};
-use super::step::{Standing, named};
+use super::standing::{Standing, named};
 use super::{Observation, Phase, Rollout};
 use crate::moment::in_words;
 use crate::name::{Actor, AppName, HostName, Target};

@@ -1,0 +1,265 @@
+//! Stories of hosts that join, leave, come back, and of a store that somebody changed.
+
+use crate::check;
+
+#[test]
+fn too_few_hosts_are_waited_for_by_number() {
+    check(
+        "
+        policy nodes=3
+        hosts a
+        deploy 1
+          ann prepares `1` of `production.shop` on 1 host
+        waiting
+          waiting for 2 more hosts to join (1 of 3 there), for another 10 min
+        hosts b
+        waiting
+          waiting for 1 more host to join (2 of 3 there), for another 10 min
+        hosts c
+        waiting
+          waiting for a, b and c (0 of 3 targets prepared), for another 10 min
+        prepares a b c
+          `production.shop` switches to `1` on 3 hosts
+        activates a b c
+          `production.shop` runs `1` on 3 targets
+        ",
+    );
+}
+
+#[test]
+fn too_few_hosts_fail_at_the_deadline() {
+    check(
+        "
+        policy nodes=3
+        hosts a
+        deploy 1
+          ann prepares `1` of `production.shop` on 1 host
+        prepares a
+        wait 10m
+          `production.shop` was not moved to `1`: 1 host matched after 10 min and 3 must take part, 2 more; nothing was switched
+        ",
+    );
+}
+
+#[test]
+fn no_host_at_all_is_waited_for() {
+    check(
+        "
+        deploy 1
+          ann prepares `1` of `production.shop` on 0 hosts
+        waiting
+          waiting for 1 more host to join (0 of 1 there), for another 10 min
+        hosts a
+        prepares a
+          `production.shop` switches to `1` on 1 host
+        activates a
+          `production.shop` runs `1` on 1 target
+        ",
+    );
+}
+
+#[test]
+fn a_host_that_joins_gets_the_old_release_until_the_switch() {
+    check(
+        "
+        hosts a
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        hosts b
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.1: run 1, keep 1
+        prepares b
+        activates b
+        prepares a
+          `production.shop` switches to `2` on 1 host
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 2, keep 2 1
+        activates a
+          `production.shop` runs `2` on 1 target
+        prepares b
+        activates b
+        live
+          a: 2, b: 2
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 2, keep 2 1
+        ",
+    );
+}
+
+#[test]
+fn a_reimaged_host_converges_by_itself() {
+    check(
+        "
+        hosts a b
+        runs 1
+        runs 2
+        reimaged b
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
+        prepares b
+        activates b
+        live
+          a: 2, b: 2
+        ",
+    );
+}
+
+#[test]
+fn a_cordoned_host_is_excused() {
+    check(
+        "
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        prepares a
+        cordon b
+          `production.shop` switches to `2` on 1 host
+        activates a
+          `production.shop` runs `2` on 1 target
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
+        hosts c
+        cordon c
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          c/web 0.2: run 2, keep 2 1
+        uncordon c
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          c/web 0.2: run 2, keep 2 1
+        deploy 3
+          ann prepares `3` of `production.shop` on 2 hosts
+        waiting
+          waiting for a and c (0 of 2 targets prepared), for another 10 min
+        ",
+    );
+}
+
+#[test]
+fn orders_barrier_and_releases_deleted_by_hand_come_back() {
+    check(
+        "
+        hosts a b
+        runs 1
+        runs 2
+        by-hand orders
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
+        by-hand barrier
+        by-hand releases
+        reimaged a
+        prepares a
+        activates a
+        live
+          a: 2, b: 2
+        ",
+    );
+}
+
+#[test]
+fn a_host_that_matches_no_longer_loses_its_order() {
+    check(
+        "
+        hosts a b
+        runs 1
+        relabelled b
+        orders
+          a/web 0.1: run nothing, then 1 at 0.1, keep 1
+        ",
+    );
+}
+
+#[test]
+fn a_restored_store_starts_a_new_epoch() {
+    check(
+        "
+        hosts a b
+        runs 1
+        restored
+        orders
+          a/web 1.0: run 1, keep 1
+          b/web 1.0: run 1, keep 1
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 1.0
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        prepares a b
+          `production.shop` switches to `2` on 2 hosts
+        activates a b
+          `production.shop` runs `2` on 2 targets
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 1.1
+        ",
+    );
+}
+
+#[test]
+fn a_rollout_under_way_in_a_restored_store_ends() {
+    check(
+        "
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        prepares a
+        restored
+          `production.shop` was not moved to `2`: the store was restored from a backup meanwhile; `1` stays live
+        orders
+          a/web 1.0: run 1, keep 1
+          b/web 1.0: run 1, keep 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        prepares a b
+          `production.shop` switches to `2` on 2 hosts
+        activates a
+        restored
+          `production.shop` turns back from `2`: the store was restored from a backup meanwhile
+        orders
+          a/web 2.0: run 1, keep 1
+          b/web 2.0: run 1, keep 1
+        activates a b
+          `production.shop` went back to `1`: the store was restored from a backup meanwhile
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 2.0
+        ",
+    );
+}
+
+#[test]
+fn a_host_that_was_away_comes_back_to_what_runs_now() {
+    check(
+        "
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        prepares b
+        gone b
+        wait 10m
+          `production.shop` was not moved to `2`: a and b (gone) had not prepared after 10 min; `1` stays live
+        orders
+          a/web 0.3: run 1, keep 1
+          b/web 0.3: run 1, keep 1
+        deploy 3
+          ann prepares `3` of `production.shop` on 1 host
+        prepares a
+          `production.shop` switches to `3` on 1 host
+        activates a
+          `production.shop` runs `3` on 1 target
+        back b
+        orders
+          a/web 0.4: run 1, then 3 at 0.4, keep 3 1
+          b/web 0.4: run 3, keep 3 1
+        ",
+    );
+}
