@@ -175,7 +175,7 @@ strategy = "barrier"                      # all hosts prepare first, then all sw
 # on_failed_activation = "rollback"       # or "keep"
 
 [retain]
-keep = 5                                  # releases that stay on the hosts
+keep = 3                                  # releases that stay on the hosts
 
 [environments.production]
 hosts = "*"                               # or labels such as "role=web"; `*` is every host

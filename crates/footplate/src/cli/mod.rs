@@ -9,6 +9,8 @@ mod clean;
 mod completions;
 mod deploy;
 pub mod example;
+#[cfg(test)]
+mod fixture;
 mod generate_docs;
 mod history;
 mod hosts;

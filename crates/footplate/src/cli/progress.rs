@@ -45,7 +45,7 @@ impl View {
         };
         Self {
             title: super::watch::title(rollout),
-            sentence: rollout.sentence.clone(),
+            sentence: super::watch::sentence(rollout),
             targets: taking_part().map(|target| (target.target.clone(), word(target))).collect(),
             prepared: taking_part().filter(|target| has_goal(target)).count(),
             live: taking_part().filter(|target| runs_goal(target)).count(),
@@ -73,11 +73,16 @@ impl View {
             let changed = self.targets.iter().filter(|(target, word)| known(target) != Some(*word));
             lines.extend(changed.map(|(target, word)| format!("{target} {word}")));
         }
-        if before.is_none_or(|before| before.sentence != self.sentence) {
+        if before.is_none_or(|before| subject(&before.sentence) != subject(&self.sentence)) {
             lines.push(self.sentence.clone());
         }
         lines
     }
+}
+
+/// Returns a sentence without the time that is left: a clock that ticks is no news.
+fn subject(sentence: &str) -> &str {
+    sentence.rsplit_once(", for another ").map_or(sentence, |(subject, _)| subject)
 }
 
 /// Where a target is, in one word, and why when it failed.
@@ -201,4 +206,67 @@ impl Drawing {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates here are constant and valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{app, failed_prepare, rollout, target};
+
+    fn view(targets: Vec<TargetStatus>, sentence: &str) -> View {
+        let rollout = rollout(&targets, sentence);
+        View::of(&app(targets, Some(rollout.clone())), &rollout)
+    }
+
+    #[test]
+    fn without_a_terminal_each_target_is_named_when_it_changes() {
+        let waits = "web-1 and web-2 (0 of 2 targets prepared), for another 10 min";
+        let first = view(
+            vec![
+                target("web-1", "1", &["1"], Stage::Preparing),
+                target("web-2", "1", &["1"], Stage::Preparing),
+            ],
+            waits,
+        );
+        assert_eq!(
+            first.news(None),
+            [
+                "shop in production, rollout 7 to 2: 2 targets",
+                "web-1/files preparing",
+                "web-2/files preparing",
+                &format!("waits for {waits}"),
+            ]
+        );
+        let mut failed = target("web-2", "1", &["1"], Stage::Failed);
+        failed.failed.insert("2".parse().expect("a release"), failed_prepare());
+        let second = view(
+            vec![target("web-1", "1", &["1", "2"], Stage::Prepared), failed],
+            "web-1 and web-2 (0 of 2 targets prepared), for another 9 min 59 s",
+        );
+        assert_eq!(
+            second.news(Some(&first)),
+            ["web-1/files prepared", "web-2/files failed: the prepare hook ended with status 1"],
+            "a clock that ticks is no news"
+        );
+        assert_eq!((second.prepared, second.live), (1, 0));
+    }
+
+    #[test]
+    fn above_twenty_targets_they_are_counted() {
+        let targets = |prepared: usize| {
+            let state = |number| {
+                if number < prepared {
+                    (["1", "2"].as_slice(), Stage::Prepared)
+                } else {
+                    (["1"].as_slice(), Stage::Preparing)
+                }
+            };
+            (0..100)
+                .map(|number| target(&format!("web-{number}"), "1", state(number).0, state(number).1))
+                .collect()
+        };
+        let first = view(targets(0), "x");
+        let second = view(targets(60), "x");
+        assert_eq!(second.news(Some(&first)), ["60 of 100 prepared, 0 live"]);
+    }
 }

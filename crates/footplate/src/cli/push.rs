@@ -128,7 +128,7 @@ fn pack(folder: &Path) -> Result<Bytes, Failure> {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Answer(Pushed);
+pub struct Answer(pub Pushed);
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use clap::Args;
 use footplate_core::name::{AppName, EnvironmentName};
 use serde::Serialize;
 
-use super::when::{ago, rough};
+use super::when::ago;
 use super::{Operator, ui};
 use crate::api::{AppStatus, RolloutStatus, Stage, Status, TargetStatus};
 use crate::failure::Failure;
@@ -113,14 +113,7 @@ impl Answer {
         let record = &rollout.record;
         let begun = ago(self.status.at, record.begun_at);
         writeln!(f, "  rollout {} to {}, begun {begun} by {}", record.number, record.to.id, record.actor)?;
-        write!(f, "    {}", rollout.sentence)?;
-        match rollout.until.filter(|_| !rollout.ended) {
-            Some(until) => writeln!(f, " ({} left)", rough(until.since(self.status.at)))?,
-            None => writeln!(f)?,
-        }
-        if let Some(pause) = &record.paused {
-            writeln!(f, "    paused by {} {}", pause.actor, ago(self.status.at, pause.at))?;
-        }
+        writeln!(f, "    {}", super::watch::sentence(rollout))?;
         if rollout.unattended {
             writeln!(f, "    unattended: no controller acts; the next one to start goes on with it")?;
         }
@@ -191,5 +184,48 @@ pub fn stage_word(stage: Stage) -> &'static str {
         Stage::Failed => "failed",
         Stage::Gone => "gone",
         Stage::Converging => "converging",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{app, failed_prepare, rollout, status, target};
+
+    fn shown(status: Status) -> String {
+        Answer { status, all: false }.to_string()
+    }
+
+    #[test]
+    fn it_says_what_runs_where_and_since_when() {
+        let mut drifting = target("web-2", "1", &["1"], Stage::Converging);
+        drifting.drift = Some("`live` was removed".to_owned());
+        let targets = vec![target("web-1", "1", &["1"], Stage::Steady), drifting];
+        insta::assert_snapshot!(shown(status(vec![app(targets, None)])));
+    }
+
+    #[test]
+    fn it_says_what_a_rollout_waits_for_and_that_nobody_attends_it() {
+        let mut failed = target("web-2", "1", &["1"], Stage::Failed);
+        failed.failed.insert("2".parse().expect("a release"), failed_prepare());
+        let targets = vec![target("web-1", "1", &["1", "2"], Stage::Prepared), failed];
+        let mut waiting = rollout(&targets, "web-2 (1 of 2 targets prepared), for another 9 min");
+        waiting.unattended = true;
+        let mut status = status(vec![app(targets, Some(waiting))]);
+        status.controller = None;
+        insta::assert_snapshot!(shown(status));
+    }
+
+    #[test]
+    fn many_targets_are_counted_and_only_those_that_need_a_look_are_listed() {
+        let mut targets: Vec<_> =
+            (10..50).map(|number| target(&format!("web-{number}"), "1", &["1"], Stage::Steady)).collect();
+        targets.push(target("web-99", "1", &["1"], Stage::Gone));
+        insta::assert_snapshot!(shown(status(vec![app(targets, None)])));
+    }
+
+    #[test]
+    fn an_empty_site_says_what_to_do() {
+        insta::assert_snapshot!(shown(status(Vec::new())));
     }
 }

@@ -2,22 +2,11 @@
 
 use std::time::Duration;
 
-use footplate_core::moment::Moment;
+use footplate_core::moment::{Moment, in_words};
 
 /// Renders how long ago `moment` was, seen from `now`.
 pub fn ago(now: Moment, moment: Moment) -> String {
-    format!("{} ago", rough(now.since(moment)))
-}
-
-/// Renders a length of time with one unit, the way people say it.
-pub fn rough(length: Duration) -> String {
-    let seconds = length.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86400),
-    }
+    format!("{} ago", in_words(now.since(moment)))
 }
 
 /// Renders a length of time as a stopwatch does: `01:07`, `1:02:03`.
@@ -46,7 +35,7 @@ mod tests {
     fn a_moment_reads_the_way_people_say_it() {
         let moment = Moment::from_millis(1_763_758_074_000);
         assert_eq!(stamp(moment), "2025-11-21 20:47:54 UTC");
-        assert_eq!(ago(moment + Duration::from_secs(200), moment), "3 min ago");
+        assert_eq!(ago(moment + Duration::from_secs(200), moment), "3 min 20 s ago");
         assert_eq!(stopwatch(Duration::from_secs(67)), "01:07");
         assert_eq!(stopwatch(Duration::from_secs(3723)), "1:02:03");
     }

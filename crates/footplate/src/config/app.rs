@@ -22,10 +22,8 @@ const FILES: &str = "files";
 /// The environment of an app that names none.
 const ENVIRONMENT_DEFAULT: &str = "production";
 const HOOK_DEADLINE: Duration = Duration::from_secs(600);
-const PREPARE_DEADLINE: Duration = Duration::from_secs(600);
-const ACTIVATE_DEADLINE: Duration = Duration::from_secs(120);
-const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
-const RELEASES_KEPT: u32 = 5;
+/// How long a build may take unless told otherwise.
+pub const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// A whole `footplate.toml`, valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,29 +199,27 @@ fn read_script(table: &mut Table, key: &str) -> Vec<String> {
 }
 
 fn read_policy(table: Option<Table>) -> Policy {
-    let mut policy = Policy {
-        nodes_min: 0,
-        prepare_deadline: PREPARE_DEADLINE,
-        activate_deadline: ACTIVATE_DEADLINE,
-        hold: false,
-        hold_deadline: Policy::default().hold_deadline,
-        on_failed_activation: OnFailedActivation::Rollback,
-        on_vanished: OnVanished::Fail,
-    };
+    let mut policy = Policy::default();
     let Some(mut table) = table else { return policy };
     table.planned(&["ramp", "batch", "soak", "on_unknown", "approvals"]);
     read_strategy(&mut table);
-    policy.nodes_min = table.count("nodes").unwrap_or(0);
-    policy.prepare_deadline = table.duration("prepare_deadline").unwrap_or(PREPARE_DEADLINE);
-    policy.activate_deadline = table.duration("activate_deadline").unwrap_or(ACTIVATE_DEADLINE);
-    policy.hold = table.flag("hold").unwrap_or(false);
     let failed = [("rollback", OnFailedActivation::Rollback), ("keep", OnFailedActivation::Keep)];
-    policy.on_failed_activation =
-        table.choice("on_failed_activation", &failed).unwrap_or(OnFailedActivation::Rollback);
     let vanished = [("fail", OnVanished::Fail), ("go_on", OnVanished::GoOn)];
-    policy.on_vanished = table.choice("on_vanished", &vanished).unwrap_or(OnVanished::Fail);
+    set(&mut policy.nodes_min, table.count("nodes"));
+    set(&mut policy.prepare_deadline, table.duration("prepare_deadline"));
+    set(&mut policy.activate_deadline, table.duration("activate_deadline"));
+    set(&mut policy.hold, table.flag("hold"));
+    set(&mut policy.hold_deadline, table.duration("hold_deadline"));
+    set(&mut policy.on_failed_activation, table.choice("on_failed_activation", &failed));
+    set(&mut policy.on_vanished, table.choice("on_vanished", &vanished));
     table.finish();
     policy
+}
+
+fn set<T>(rule: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *rule = given;
+    }
 }
 
 fn read_strategy(table: &mut Table) {
@@ -244,9 +240,9 @@ fn read_strategy(table: &mut Table) {
 }
 
 fn read_retain(table: Option<Table>) -> Retention {
-    let mut retain = Retention { keep: RELEASES_KEPT, newer_than: None };
+    let mut retain = Retention::default();
     let Some(mut table) = table else { return retain };
-    retain.keep = table.count("keep").unwrap_or(RELEASES_KEPT);
+    retain.keep = table.count("keep").unwrap_or(retain.keep);
     retain.newer_than = table.duration("newer_than");
     table.finish();
     retain
