@@ -56,16 +56,30 @@ pub struct BenchArguments {
 enum Name {
     /// Agents by the hundred: times, requests, memory, with the original's figures beside
     Fleet,
+    /// What this machine needs for the original's scripts and for renames, with no deployer at all
+    Floor,
+}
+
+impl Name {
+    fn word(self) -> &'static str {
+        match self {
+            Name::Fleet => "fleet",
+            Name::Floor => "floor",
+        }
+    }
 }
 
 /// Builds the program, measures, prints, and fails when a target was missed.
 pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), Failure> {
-    packages::install(&packages::cache_folder()?)?;
-    let binary = build(workspace)?;
+    let options = fleet_options(arguments);
     let rows = match arguments.name {
-        Name::Fleet => fleet::measure(&binary, &fleet_options(arguments))?,
+        Name::Floor => fleet::measure_floor(&options)?,
+        Name::Fleet => {
+            packages::install(&packages::cache_folder()?)?;
+            fleet::measure(workspace, &build(workspace)?, &options)?
+        }
     };
-    let report = Report { bench: "fleet".into(), machine: Machine::read(), rows };
+    let report = Report { bench: arguments.name.word().into(), machine: Machine::read(), rows };
     println!("{}", if arguments.json { report.render_json() } else { report.render_text() });
     if arguments.page {
         write_page(workspace, &report, arguments.quick)?;
@@ -100,6 +114,7 @@ fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
         works: if arguments.works.is_empty() { fleet::Work::ALL.to_vec() } else { arguments.works.clone() },
         runs: arguments.runs.unwrap_or(if quick { 3 } else { 5 }),
         idle: Duration::from_secs(if quick { 10 } else { 40 }),
+        in_process: if quick || !arguments.agents.is_empty() { [0, 0] } else { [1_000, 10_000] },
         seed: arguments.seed,
     }
 }
@@ -117,7 +132,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
 }
 
 fn write_page(workspace: &Workspace, report: &Report, quick: bool) -> Result<(), Failure> {
-    let (name, flag) = if quick { ("fleet-quick", " --quick") } else { ("fleet", "") };
+    let (ending, flag) = if quick { ("-quick", " --quick") } else { ("", "") };
     let origin = Origin::read(workspace, format!("cargo xtask bench {}{flag} --page", report.bench))?;
     let page = format!(
         "# Benchmark: {}{flag}\n\n{}\nTimes of several runs, minimum / median / maximum. A time or a size meets its target by the median; \
@@ -127,5 +142,5 @@ fn write_page(workspace: &Workspace, report: &Report, quick: bool) -> Result<(),
         origin.render(&report.machine),
         report.render_markdown()
     );
-    note::write_page(workspace, name, &page)
+    note::write_page(workspace, &format!("{}{ending}", report.bench), &page)
 }

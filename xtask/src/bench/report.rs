@@ -20,7 +20,7 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub name: String,
-    pub unit: &'static str,
+    pub unit: String,
     pub min: f64,
     pub median: f64,
     pub max: f64,
@@ -35,9 +35,18 @@ pub struct Row {
 
 impl Row {
     /// Makes a row without a target. Nothing when there was no run.
-    pub fn new(name: impl Into<String>, unit: &'static str, runs: &[f64]) -> Option<Row> {
+    pub fn new(name: impl Into<String>, unit: impl Into<String>, runs: &[f64]) -> Option<Row> {
         let Spread { min, median, max } = Spread::of(runs)?;
-        Some(Row { name: name.into(), unit, min, median, max, target: None, met: None, original: None })
+        Some(Row {
+            name: name.into(),
+            unit: unit.into(),
+            min,
+            median,
+            max,
+            target: None,
+            met: None,
+            original: None,
+        })
     }
 
     /// Holds the median against a target.
@@ -105,7 +114,7 @@ fn render_cells(row: &Row) -> [String; 8] {
     let met = row.met.map_or("", |met| if met { "yes" } else { "NO" });
     [
         row.name.clone(),
-        row.unit.to_owned(),
+        row.unit.clone(),
         number(row.min),
         number(row.median),
         number(row.max),

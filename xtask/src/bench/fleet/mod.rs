@@ -4,6 +4,7 @@
 //! the hosts. The targets belong to the rows at 100 and 200 agents on the embedded store and Consul.
 
 mod barrier;
+mod in_process;
 mod observation;
 mod originals;
 mod rows;
@@ -15,6 +16,7 @@ use super::report::Row;
 use super::server::Kind;
 use crate::failure::Failure;
 use crate::program;
+use crate::workspace::Workspace;
 use barrier::Watch;
 use observation::{Deployment, Host};
 use site::Site;
@@ -31,11 +33,13 @@ pub struct Options {
     /// Runs of one kind of work on one site; slow ones are run half as often.
     pub runs: usize,
     pub idle: Duration,
+    /// How many agents run in one process, over sockets and not; none of them when 0.
+    pub in_process: [usize; 2],
     pub seed: u64,
 }
 
 /// Runs the matrix and returns its rows.
-pub fn measure(binary: &Path, options: &Options) -> Result<Vec<Row>, Failure> {
+pub fn measure(workspace: &Workspace, binary: &Path, options: &Options) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for kind in &options.kinds {
         for agents in &options.agents {
@@ -43,6 +47,11 @@ pub fn measure(binary: &Path, options: &Options) -> Result<Vec<Row>, Failure> {
             rows.extend(times(binary, *kind, *agents, options)?);
             rows.extend(requests(binary, *kind, *agents, options)?);
         }
+    }
+    for (agents, sockets) in
+        options.in_process.into_iter().zip([true, false]).filter(|(agents, _)| *agents > 0)
+    {
+        rows.extend(in_process::measure(workspace, agents, sockets, options.runs)?);
     }
     Ok(rows)
 }
@@ -61,7 +70,11 @@ fn times(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<
         }
         let place = rows::Place { kind, agents, work: *work };
         rows.extend(rows::of_deployments(&place, &deployments));
-        rows.extend(rows::of_floor(&place, &deployments, &floor_of(&site, *work, runs)?));
+        rows.extend(rows::of_floor(
+            &place,
+            &deployments,
+            &floor_of(&site.scratch("floor"), *work, agents, runs)?,
+        ));
         rows.extend(rows::of_cleanup(&place, clean(&site, *work, runs)?));
     }
     Ok(rows)
@@ -139,19 +152,34 @@ fn next_random(mut state: u64) -> u64 {
     state ^ (state << 17)
 }
 
-/// Measures what the machine needs for the same scripts or renames alone.
-fn floor_of(site: &Site, work: Work, runs: usize) -> Result<Vec<Duration>, Failure> {
+/// Measures what the machine needs for the same scripts or renames alone, in folders below `place`.
+fn floor_of(place: &Path, work: Work, agents: usize, runs: usize) -> Result<Vec<Duration>, Failure> {
     let once = |run: usize| {
-        let (place, hosts) = (site.scratch(&format!("floor/{}-{run}", work.app())), site.agents.len());
+        let place = place.join(format!("floor-{}-{run}", work.app()));
         match work {
             Work::Scripts => {
-                floor::scripts(&place, hosts, work::SHELL, work::PREPARE, "ln -sfn $VERSION link")
+                floor::scripts(&place, agents, work::SHELL, work::PREPARE, "ln -sfn $VERSION link")
             }
-            _ => floor::renames(&place, hosts),
+            _ => floor::renames(&place, agents),
         }
     };
     let times: Result<Vec<Duration>, std::io::Error> = (0..runs).map(once).collect();
     times.map_err(|error| Failure::new("cannot measure the floor", error, "check that bash is installed"))
+}
+
+/// Measures the floor alone.
+pub fn measure_floor(options: &Options) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for agents in &options.agents {
+        for work in [Work::Scripts, Work::Directories] {
+            let place = tempfile::tempdir();
+            let place = place.map_err(|error| Failure::new("cannot make a folder", error, "check TMPDIR"))?;
+            let times = floor_of(place.path(), work, *agents, options.runs)?;
+            let seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+            rows.extend(Row::new(format!("floor × {agents} {}", work.app()), "s", &seconds));
+        }
+    }
+    Ok(rows)
 }
 
 /// Removes the oldest release everywhere; returns the time until the last host's folder is gone.
