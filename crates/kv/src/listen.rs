@@ -1,0 +1,92 @@
+//! Sockets: binding, TLS, limits against slow clients, and an orderly end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Tls};
+use crate::failure::Failure;
+
+/// How long running requests may take to finish once the server stops.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Opens the configured address.
+pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    TcpListener::bind(config.listen).await.map_err(|error| {
+        Failure::new(
+            format!("cannot listen on {}", config.listen),
+            error,
+            "stop whoever has the address, or choose another one",
+        )
+    })
+}
+
+/// Serves the router until `shutdown` is done.
+pub async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
+    let trouble = |error: std::io::Error| {
+        Failure::new("cannot serve", error, "see the reason; the data is safe, start the server again")
+    };
+    let handle = Handle::new();
+    let ending = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            shutdown.await;
+            stop.cancel();
+            handle.graceful_shutdown(Some(END_TIME_MAX));
+        }
+    });
+    let listener = listener.into_std().map_err(trouble)?;
+    let service = router.into_make_service();
+    let mut server = axum_server::from_tcp(listener).map_err(trouble)?.handle(handle);
+    let timer = TokioTimer::new();
+    server.http_builder().http1().timer(timer).header_read_timeout(config.limits.header_time_max);
+    let served = match &config.tls {
+        None => server.serve(service).await,
+        Some(tls) => {
+            let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(load(tls)?);
+            server.acceptor(acceptor).serve(service).await
+        }
+    };
+    ending.abort();
+    served.map_err(trouble)
+}
+
+fn load(tls: &Tls) -> Result<RustlsConfig, Failure> {
+    let trouble = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            format!(
+                "cannot use the certificate {} with the key {}",
+                tls.certificate.display(),
+                tls.key.display()
+            ),
+            error,
+            "both must be PEM files that belong together",
+        )
+    };
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| trouble(&error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| trouble(&error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| trouble(&error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
+}

@@ -1,0 +1,130 @@
+//! The server: opens the data directory, runs the writer, and serves the API over sockets or in the same process.
+
+use std::fs::File;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, RwLock};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::disk::{Disk, DiskError};
+use crate::failure::Failure;
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::watch::Registry;
+use crate::writer::Writer;
+use crate::{http, listen, lock, root};
+
+/// How many commands may queue for the writer; more wait for a place.
+const QUEUE_MAX: usize = 1024;
+
+/// An open store.
+pub struct Server {
+    config: Config,
+    shared: Arc<Shared>,
+    writer: JoinHandle<()>,
+    halt: CancellationToken,
+    _lock: File,
+}
+
+impl Server {
+    /// Opens the data directory, makes it where it is missing, and starts the writer.
+    ///
+    /// With tokens on, the first start writes a root token to `root.token` in the data directory, readable by its
+    /// owner only.
+    ///
+    /// # Errors
+    /// The address is not allowed, another server has the directory, or the database cannot be read.
+    pub async fn open(config: Config) -> Result<Server, Failure> {
+        config.check()?;
+        make_directory(&config)?;
+        let lock = lock::take(&config.data_dir).await?;
+        let file = config.data_dir.join("store.db");
+        let (disk, state) = Disk::open(&file).await.map_err(|error| unreadable(&file, &error))?;
+        let (queue, requests) = mpsc::channel(QUEUE_MAX);
+        let shared = Arc::new(Shared {
+            state: RwLock::new(state.clone()),
+            watch: Registry::new(config.limits.waiters_max),
+            metrics: Metrics::default(),
+            tokens: config.tokens,
+            address: OnceLock::new(),
+            stop: CancellationToken::new(),
+            queue,
+        });
+        let halt = CancellationToken::new();
+        let writer = Writer::new(file, disk, state, shared.clone());
+        let writer = tokio::spawn(writer.run(requests, halt.clone()));
+        if config.tokens {
+            root::ensure(&shared, &config.data_dir).await?;
+        }
+        Ok(Server { config, shared, writer, halt, _lock: lock })
+    }
+
+    /// Returns the API as a service that needs no socket.
+    pub fn router(&self) -> Router {
+        http::router(self.shared.clone())
+    }
+
+    /// Opens the configured address.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub async fn bind(&self) -> Result<TcpListener, Failure> {
+        listen::bind(&self.config).await
+    }
+
+    /// Serves until `shutdown` is done: then wakes every blocked read, and lets running requests finish.
+    /// Call [`Server::close`] afterwards.
+    ///
+    /// # Errors
+    /// The listener cannot be used, or the certificate not be read.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Failure> {
+        if let Ok(address) = listener.local_addr() {
+            self.shared.address.get_or_init(|| address.to_string());
+        }
+        listen::serve(&self.config, listener, self.router(), self.shared.stop.clone(), shutdown).await
+    }
+
+    /// Returns the address it serves on, or the configured one before it serves.
+    pub fn address(&self) -> String {
+        self.shared.address.get().cloned().unwrap_or_else(|| self.config.listen.to_string())
+    }
+
+    /// Wakes every blocked read, finishes what is queued, and closes the database.
+    pub async fn close(self) {
+        self.shared.stop.cancel();
+        self.halt.cancel();
+        if let Err(error) = self.writer.await {
+            tracing::warn!(%error, "the writer ended badly; everything acknowledged is on disk");
+        }
+    }
+}
+
+fn make_directory(config: &Config) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
+    made.map_err(|error| {
+        Failure::new(
+            format!("cannot make the data directory {}", config.data_dir.display()),
+            error,
+            "check the path and the permissions above it",
+        )
+    })
+}
+
+fn unreadable(file: &Path, error: &DiskError) -> Failure {
+    let next = match error {
+        DiskError::Newer(_) => "start the newer version again, or give this one another data directory",
+        _ => "check the disk; restore the file from a backup if it is damaged",
+    };
+    Failure::new(format!("cannot read the database {}", file.display()), error, next)
+}

@@ -1,0 +1,7 @@
+//! The store as its clients see it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod site;
+
+mod smoke;
