@@ -6,10 +6,15 @@
 pub mod api;
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod config;
+pub mod controller;
 pub mod depro;
 pub mod failure;
 pub mod secret;
+
+/// This build's version of Footplate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Installs ring as the one crypto provider of this process; call it first in `main` and in each test program.
 ///

@@ -1,0 +1,434 @@
+//! The worker: holds the lease, and takes turns until it is lost or the controller stops.
+//!
+//! Invariants: every write is guarded by the lease; the records come before what follows from them; a turn that was cut
+//! short is simply taken again. Store trouble is waited out with back-off and said once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::fleet::{self, Turn};
+use footplate_core::moment::Moment;
+use footplate_core::name::{AppPath, HostName, TargetName};
+use footplate_core::record::{self, Barrier, Key};
+use footplate_core::target::Source;
+use footplate_drivers::store::{
+    Applied, OPERATIONS_MAX, Revision, Scope, Snapshot, Store, StoreError, Transaction, Write,
+};
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::lease::{self, Lease};
+use super::orders::{self, Answer, Ask};
+use super::site::encode;
+use super::{Shared, problem};
+use crate::api::{Problem, ProblemKind};
+use crate::clock;
+
+/// How often the whole store is read, to see what people changed by hand.
+const READ_ALL_EVERY: Duration = Duration::from_secs(30);
+/// How long after one look at the agents' reports the next one is taken, at the earliest: many reports, one look.
+const LOOK_GAP: Duration = Duration::from_millis(50);
+/// How long one blocking read of the reports may take.
+const WATCH_PATIENCE: Duration = Duration::from_secs(60);
+/// How often a controller without the lease tries to take it.
+const TAKE_EVERY: Duration = Duration::from_secs(2);
+/// The most bytes of values in one transaction, well below what any store's request may hold.
+const TRANSACTION_BYTES_MAX: usize = 192 * 1024;
+/// How many transactions of one turn are under way at once.
+const TRANSACTIONS_AT_ONCE: usize = 4;
+
+pub(super) type Inbox = mpsc::Receiver<(Ask, oneshot::Sender<Result<Answer, Problem>>)>;
+
+/// Why a worker stopped acting.
+enum End {
+    /// The controller stops.
+    Stopped,
+    /// Another controller may have the lease.
+    Lost(String),
+}
+
+/// Acts whenever the lease can be had, until `stop` is cancelled.
+pub(super) async fn run(shared: &Arc<Shared>, mut inbox: Inbox, stop: &CancellationToken) {
+    while let Some(lease) = take_lease(shared, &mut inbox, stop).await {
+        shared.view.send_modify(|view| view.is_acting = true);
+        tracing::info!(lane = %shared.config.lane, "acting: this controller holds the lease");
+        let worker = Worker { shared, lease };
+        let end = worker.act(&mut inbox, stop).await;
+        shared.view.send_modify(|view| view.is_acting = false);
+        match end {
+            End::Stopped => {
+                shared.journal.flush().await;
+                if let Err(error) = worker.lease.release(&shared.store).await {
+                    tracing::warn!(%error, "the lease could not be given up and will expire by itself");
+                }
+                return;
+            }
+            End::Lost(why) => tracing::warn!(why, "not acting: the lease is lost"),
+        }
+    }
+}
+
+/// Waits for the lease; orders are refused meanwhile with who has it. Returns nothing when `stop` is cancelled.
+async fn take_lease(shared: &Arc<Shared>, inbox: &mut Inbox, stop: &CancellationToken) -> Option<Lease> {
+    let mut trouble = Trouble::default();
+    loop {
+        let holder = record::Lease {
+            address: Some(shared.base.clone()),
+            holder: format!("footplate {} at {}", crate::VERSION, shared.base),
+            since: clock::now(),
+        };
+        let because = match lease::take(&shared.store, &shared.config.lane, &holder).await {
+            Ok(Ok(lease)) => return Some(lease),
+            Ok(Err(Some(other))) => format!("{} holds the lease", other.holder),
+            Ok(Err(None)) => "the lease is just changing hands".to_owned(),
+            Err(error) => problem::causes(&error).join(": "),
+        };
+        trouble.say("waiting for the lease", &because);
+        refresh(shared).await;
+        let next_try = Instant::now() + TAKE_EVERY;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep_until(next_try) => break,
+                Some((ask, reply)) = inbox.recv() => {
+                    let refusal = Problem::new(
+                        ProblemKind::Unavailable,
+                        ask.describe(),
+                        format!("this controller does not act: {because}"),
+                        "ask the acting controller, or try again when it is gone",
+                    );
+                    answer(reply, Err(refusal));
+                }
+            }
+        }
+    }
+}
+
+/// Reads the store for those who only look.
+async fn refresh(shared: &Shared) {
+    for prefix in PREFIXES {
+        if let Ok(snapshot) = shared.store.read(&Scope::Prefix(prefix.to_owned())).await {
+            shared.change(|site| site.absorb(prefix, &snapshot));
+        }
+    }
+}
+
+const PREFIXES: [&str; 7] =
+    [Key::RELEASES, Key::APPS, Key::FLEET, Key::BARRIERS, Key::ASSIGNMENTS, Key::AGENTS, "lanes/"];
+
+/// The acting controller.
+pub(super) struct Worker<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    lease: Lease,
+}
+
+impl Worker<'_> {
+    async fn act(&self, inbox: &mut Inbox, stop: &CancellationToken) -> End {
+        let (reports, mut news) = watch::channel(None);
+        let _watcher = Aborted(tokio::spawn(watch_agents(self.shared.store.clone(), reports)).abort_handle());
+        let (keeper, mut lost) = oneshot::channel();
+        let kept = keep_lease(self.shared.store.clone(), self.lease.clone(), keeper);
+        let _keeper = Aborted(tokio::spawn(kept).abort_handle());
+        let (mut reading, mut writing) = (Trouble::default(), Trouble::default());
+        let mut read_all_at = Instant::now();
+        let mut said_again = false;
+        loop {
+            if Instant::now() >= read_all_at {
+                match self.read_all().await {
+                    Ok(()) => {
+                        reading.is_over();
+                        read_all_at = Instant::now() + READ_ALL_EVERY;
+                    }
+                    Err(error) => {
+                        read_all_at = Instant::now() + reading.wait("cannot read the store", &error);
+                    }
+                }
+            }
+            if !said_again && !reading.is_there() {
+                self.say_again();
+                said_again = true;
+            }
+            let look_again_at = match self.turns().await {
+                Ok(at) => {
+                    writing.is_over();
+                    at.unwrap_or(read_all_at)
+                }
+                Err(Trip::Fenced) => return End::Lost("a write was refused by its guard".to_owned()),
+                Err(Trip::Store(error)) => {
+                    read_all_at = Instant::now() + writing.wait("cannot write to the store", &error);
+                    read_all_at
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return End::Stopped,
+                why = &mut lost => return End::Lost(why.unwrap_or_else(|_| "its keeper ended".to_owned())),
+                Some((ask, reply)) = inbox.recv() => answer(reply, orders::carry_out(self, ask).await),
+                Ok(()) = news.changed() => {
+                    let snapshot: Option<Snapshot> = news.borrow_and_update().clone();
+                    if let Some(snapshot) = snapshot {
+                        self.shared.change(|site| site.absorb(Key::AGENTS, &snapshot));
+                    }
+                }
+                () = tokio::time::sleep_until(look_again_at.min(read_all_at)) => {}
+            }
+        }
+    }
+
+    async fn read_all(&self) -> Result<(), StoreError> {
+        for prefix in PREFIXES {
+            let snapshot = self.shared.store.read(&Scope::Prefix(prefix.to_owned())).await?;
+            self.shared.change(|site| site.absorb(prefix, &snapshot));
+        }
+        for (key, why) in &self.shared.site().unreadable {
+            tracing::warn!(key, why, "left alone: cannot be read");
+        }
+        Ok(())
+    }
+
+    /// Says again what the rollouts under way are at; what was said before is dropped by the ledger.
+    fn say_again(&self) {
+        let rollouts: Vec<_> =
+            self.shared.site().apps.values().filter_map(|app| app.rollout.clone()).collect();
+        for rollout in rollouts {
+            self.shared.journal.say_again(&footplate_core::rollout::announce(&rollout), &rollout.actor);
+        }
+    }
+
+    /// Takes turns for every app until all are settled. Returns when the next deadline is.
+    async fn turns(&self) -> Result<Option<Instant>, Trip> {
+        let paths: Vec<AppPath> = self.shared.site().apps.keys().cloned().collect();
+        let mut next: Option<Moment> = None;
+        for path in paths {
+            if let Some(at) = self.turn(&path).await? {
+                next = Some(next.map_or(at, |earlier| earlier.min(at)));
+            }
+        }
+        Ok(next.map(|at| Instant::now() + at.since(clock::now())))
+    }
+
+    /// Takes one app's turn: computes what must be written, and writes it.
+    pub(super) async fn turn(&self, path: &AppPath) -> Result<Option<Moment>, Trip> {
+        let Some(seen) = self.shared.site().seen(path, clock::now()) else { return Ok(None) };
+        let turn = fleet::turn(&seen, |host| self.sources(host));
+        let look_again_at = turn.look_again_at;
+        if !turn.is_settled() {
+            self.write_turn(path, turn).await?;
+        }
+        Ok(look_again_at)
+    }
+
+    fn sources(&self, _host: &HostName) -> Vec<Source> {
+        let base = format!("{}{}", self.shared.base, crate::api::path::ARTIFACTS);
+        vec![Source { base, token: Some(self.shared.tokens.agents().to_owned()) }]
+    }
+
+    async fn write_turn(&self, path: &AppPath, turn: Turn) -> Result<(), Trip> {
+        let actor = turn.rollout.as_ref().map(|rollout| rollout.actor.clone());
+        let mut records = Vec::new();
+        if let Some(current) = &turn.current {
+            records.push(put(&Key::Current(path.clone()), encode(current)));
+        }
+        if let Some(rollout) = &turn.rollout {
+            records.push(put(&Key::Rollout(path.clone()), encode(rollout)));
+        }
+        if let Some(generation) = turn.barrier {
+            records.push(put(&Key::Barrier(path.clone()), encode(&Barrier { generation })));
+        }
+        self.write(records).await?;
+        for announcement in &turn.announcements {
+            let actor = actor.as_ref().expect("only a rollout has something to announce");
+            self.shared.journal.say(announcement, actor);
+        }
+        let mut orders = Vec::new();
+        for release in turn.releases {
+            let key = Key::Release(release.app.clone(), release.id.clone());
+            orders.push(put(&key, encode(&fleet::Pushed { release, environments: BTreeMap::new() })));
+        }
+        for target in turn.obsolete {
+            let name = TargetName { path: path.clone(), group: target.group };
+            orders.push(Write::Delete(Key::Assignment(target.host, name).to_string()));
+        }
+        for (target, order) in &turn.orders {
+            let name = TargetName { path: path.clone(), group: target.group.clone() };
+            orders.push(put(&Key::Assignment(target.host.clone(), name), encode(order)));
+        }
+        self.write(orders).await
+    }
+
+    /// Writes in as few transactions as the stores' limits allow, each guarded by the lease.
+    ///
+    /// Writes that fit into one transaction happen together or not at all.
+    pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), Trip> {
+        let transactions = chunks(writes).into_iter().map(|writes| async {
+            let transaction = Transaction { guards: vec![self.lease.guard()], writes };
+            match self.shared.store.apply(&transaction).await.map_err(Trip::Store)? {
+                Applied::Yes => Ok(transaction.writes),
+                Applied::No => Err(Trip::Fenced),
+            }
+        });
+        let mut results = futures_util::stream::iter(transactions).buffer_unordered(TRANSACTIONS_AT_ONCE);
+        while let Some(written) = results.next().await {
+            let written = written?;
+            self.shared.change(|site| written.iter().for_each(|write| note(site, write)));
+        }
+        Ok(())
+    }
+}
+
+/// Why a turn was cut short.
+pub(super) enum Trip {
+    /// The guard did not hold: somebody else may hold the lease.
+    Fenced,
+    /// The store could not do it.
+    Store(StoreError),
+}
+
+impl Trip {
+    /// Returns what a person is told whose order was cut short.
+    pub(super) fn problem(&self, what: &str) -> Problem {
+        match self {
+            Trip::Fenced => Problem::new(
+                ProblemKind::Unavailable,
+                what,
+                "this controller has lost its lease",
+                "try again; the acting controller will answer",
+            ),
+            Trip::Store(error) => Problem::of_store(what, error),
+        }
+    }
+}
+
+pub(super) fn put(key: &Key, value: Vec<u8>) -> Write {
+    Write::Put(key.to_string(), value)
+}
+
+fn note(site: &mut super::site::Site, write: &Write) {
+    match write {
+        Write::Put(key, value) | Write::PutEphemeral(key, value, _) => site.note(key, value),
+        Write::Delete(key) => site.forget(key),
+        Write::DeletePrefix(prefix) => drop(site.absorb(prefix, &Snapshot::default())),
+    }
+}
+
+fn chunks(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut chunks: Vec<Vec<Write>> = Vec::new();
+    let mut room = 0;
+    for write in writes {
+        let bytes = match &write {
+            Write::Put(key, value) | Write::PutEphemeral(key, value, _) => key.len() + value.len(),
+            Write::Delete(key) | Write::DeletePrefix(key) => key.len(),
+        };
+        match chunks.last_mut().filter(|chunk| chunk.len() < OPERATIONS_MAX - 1 && bytes <= room) {
+            Some(chunk) => {
+                chunk.push(write);
+                room -= bytes;
+            }
+            None => {
+                chunks.push(vec![write]);
+                room = TRANSACTION_BYTES_MAX.saturating_sub(bytes);
+            }
+        }
+    }
+    chunks
+}
+
+/// Follows what agents report; of many changes in a short time only the last state is passed on.
+async fn watch_agents(store: Arc<dyn Store>, reports: watch::Sender<Option<Snapshot>>) {
+    let scope = Scope::Prefix(Key::AGENTS.to_owned());
+    let (mut seen, mut trouble) = (Revision(0), Trouble::default());
+    loop {
+        let looked_at = Instant::now();
+        match store.wait(&scope, seen, WATCH_PATIENCE).await {
+            Ok(Some(snapshot)) => {
+                trouble.is_over();
+                seen = snapshot.revision;
+                if reports.send(Some(snapshot)).is_err() {
+                    return;
+                }
+                tokio::time::sleep_until(looked_at + LOOK_GAP).await;
+            }
+            Ok(None) => trouble.is_over(),
+            Err(error) => {
+                seen = Revision(0);
+                tokio::time::sleep(trouble.wait("cannot follow the agents' reports", &error)).await;
+            }
+        }
+    }
+}
+
+/// Renews the lease; says so when it is lost, or could not be renewed for its whole length.
+async fn keep_lease(store: Arc<dyn Store>, lease: Lease, lost: oneshot::Sender<String>) {
+    let mut renewed_at = Instant::now();
+    let why = loop {
+        tokio::time::sleep(if renewed_at.elapsed() < lease::TTL / 2 {
+            lease::TTL / 3
+        } else {
+            Duration::from_secs(1)
+        })
+        .await;
+        let asked_at = Instant::now();
+        let limit = lease::TTL.saturating_sub(renewed_at.elapsed());
+        match tokio::time::timeout(limit, lease.renew(&store)).await {
+            Ok(Ok(())) => renewed_at = asked_at,
+            Ok(Err(StoreError::SessionGone(_))) => break "its session is gone".to_owned(),
+            Ok(Err(error)) if renewed_at.elapsed() >= lease::TTL => break problem::causes(&error).join(": "),
+            Ok(Err(_)) => {}
+            Err(_) => break format!("it could not be renewed for {} s", lease::TTL.as_secs()),
+        }
+    };
+    // Nobody listens when the worker has ended for another reason.
+    drop(lost.send(why));
+}
+
+fn answer(reply: oneshot::Sender<Result<Answer, Problem>>, result: Result<Answer, Problem>) {
+    if reply.send(result).is_err() {
+        tracing::debug!("the one who asked has gone");
+    }
+}
+
+/// A task that ends with its owner.
+struct Aborted(AbortHandle);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Store trouble: said once when it begins and once when it is over, with growing pauses between.
+#[derive(Default)]
+struct Trouble {
+    said: Option<String>,
+    failures: u32,
+}
+
+impl Trouble {
+    fn is_there(&self) -> bool {
+        self.failures > 0
+    }
+
+    fn say(&mut self, what: &str, because: &str) {
+        if self.said.as_deref() != Some(because) {
+            tracing::warn!(because, "{what}");
+            self.said = Some(because.to_owned());
+        }
+    }
+
+    /// Says the trouble, unless it was said, and returns how long to wait: 0.2 s, doubled each time, at most 5 s.
+    fn wait(&mut self, what: &str, error: &StoreError) -> Duration {
+        self.say(what, &problem::causes(error).join(": "));
+        self.failures += 1;
+        Duration::from_millis(200 << (self.failures - 1).min(5)).min(Duration::from_secs(5))
+    }
+
+    fn is_over(&mut self) {
+        if std::mem::take(&mut self.failures) > 0 {
+            tracing::info!("the store answers again");
+            self.said = None;
+        }
+    }
+}

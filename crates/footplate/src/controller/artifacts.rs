@@ -1,0 +1,104 @@
+//! Artifacts over HTTP: up from who pushes, down to the agents, by digest.
+//!
+//! Invariants: only the operator may put; bytes that do not match their name are refused and leave nothing behind.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use footplate_core::artifact::{ArtifactRef, Digest};
+use footplate_drivers::artifact::{ArtifactError, ArtifactStore};
+use futures_util::TryStreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use super::Shared;
+use super::http::right;
+use super::token::Right;
+use crate::api::{Problem, ProblemKind};
+
+/// The largest artifact that is taken, in packed bytes.
+const ARTIFACT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// `GET` and `HEAD`: the bytes, or 404.
+pub(super) async fn fetch(
+    State(shared): State<Arc<Shared>>,
+    Path(digest): Path<Digest>,
+) -> Result<Response, Problem> {
+    let what = format!("cannot fetch {digest}");
+    match tokio::fs::File::open(shared.artifacts.path(&digest)).await {
+        Ok(file) => {
+            let metadata = file.metadata().await.map_err(|error| Problem::internal(&what, &error))?;
+            let headers = [
+                (header::CONTENT_LENGTH, metadata.len().to_string()),
+                (header::CONTENT_TYPE, "application/zstd".to_owned()),
+            ];
+            let body = Body::from_stream(ReaderStream::with_capacity(file, 64 * 1024));
+            Ok((headers, body).into_response())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Problem::new(
+            ProblemKind::Unknown,
+            what,
+            "the controller does not have it",
+            "push the release again",
+        )),
+        Err(error) => Err(Problem::internal(what, &error)),
+    }
+}
+
+/// `PUT`: takes the bytes of an artifact.
+pub(super) async fn put(
+    State(shared): State<Arc<Shared>>,
+    Path(digest): Path<Digest>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let what = format!("cannot store {digest}");
+    if right(&shared, &headers) != Some(Right::Operate) {
+        let next = "push with the operator's token";
+        return Err(Problem::new(ProblemKind::Denied, what, "an agent may only fetch", next));
+    }
+    let incoming = shared.config.data.join(format!("incoming-{}", uuid::Uuid::new_v4().simple()));
+    let received = receive(&incoming, request.into_body()).await;
+    let stored = match received {
+        Ok(bytes) => {
+            let artifact = ArtifactRef { digest, bytes };
+            shared.artifacts.put(&artifact, &incoming).await.map_err(|error| problem(&what, &error))
+        }
+        Err(error) => Err(Problem::new(
+            ProblemKind::Refused,
+            &what,
+            error,
+            "check the free space on the controller's disk, and push again",
+        )),
+    };
+    if let Err(error) = tokio::fs::remove_file(&incoming).await {
+        tracing::warn!(%error, file = %incoming.display(), "an upload's leftover stays");
+    }
+    stored.map(|()| StatusCode::CREATED)
+}
+
+async fn receive(file: &std::path::Path, body: Body) -> std::io::Result<u64> {
+    let stream = body.into_data_stream().map_err(std::io::Error::other);
+    let mut reader = tokio::io::AsyncReadExt::take(StreamReader::new(stream), ARTIFACT_BYTES_MAX + 1);
+    let mut target = tokio::fs::File::create_new(file).await?;
+    let bytes = tokio::io::copy(&mut reader, &mut target).await?;
+    target.flush().await?;
+    if bytes > ARTIFACT_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "an artifact may have {ARTIFACT_BYTES_MAX} bytes at most"
+        )));
+    }
+    Ok(bytes)
+}
+
+fn problem(what: &str, error: &ArtifactError) -> Problem {
+    match error {
+        ArtifactError::Mismatch { .. } => Problem::new(ProblemKind::Refused, what, error, &error.next()),
+        ArtifactError::Disk(_) | ArtifactError::Remote { .. } => {
+            Problem::new(ProblemKind::Unavailable, what, error, &error.next())
+        }
+    }
+}

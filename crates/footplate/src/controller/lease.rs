@@ -1,0 +1,82 @@
+//! The right to be the acting controller of a lane.
+//!
+//! Invariants: at most one controller holds it; every write of the controller is guarded by it ([`Lease::guard`]), so one
+//! that lost it changes nothing more, whatever it still believes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::name::LaneName;
+use footplate_core::record::{self, Key};
+use footplate_drivers::store::{Applied, Guard, Scope, SessionId, Store, StoreError, Transaction, Write};
+
+use super::site::{decode, encode};
+
+/// How long a controller that died keeps the lease: until twice this at the most.
+pub const TTL: Duration = Duration::from_secs(30);
+
+/// The lease, held. Taking `&Lease` means: only the acting controller can call this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    key: String,
+    session: SessionId,
+}
+
+impl Lease {
+    /// Returns the guard that every write of the controller carries.
+    pub fn guard(&self) -> Guard {
+        Guard::HeldBy(self.key.clone(), self.session.clone())
+    }
+
+    /// Renews the lease; an error of [`StoreError::SessionGone`] means that it is lost.
+    pub async fn renew(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+        store.renew_session(&self.session).await
+    }
+
+    /// Gives the lease up, so that another controller can take it at once.
+    pub async fn release(self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+        store.close_session(&self.session).await
+    }
+}
+
+/// Returns the key of a lane's lease.
+fn key(lane: &LaneName) -> Key {
+    Key::Lease(lane.clone())
+}
+
+/// Takes the lease, or returns who holds it.
+pub async fn take(
+    store: &Arc<dyn Store>,
+    lane: &LaneName,
+    holder: &record::Lease,
+) -> Result<Result<Lease, Option<record::Lease>>, StoreError> {
+    let key = key(lane).to_string();
+    let session = store.open_session(&format!("footplate controller of {lane}"), TTL).await?;
+    let value = encode(holder);
+    let transaction = Transaction {
+        guards: vec![Guard::Absent(key.clone())],
+        writes: vec![Write::PutEphemeral(key.clone(), value, session.clone())],
+    };
+    match store.apply(&transaction).await {
+        Ok(Applied::Yes) => Ok(Ok(Lease { key, session })),
+        Ok(Applied::No) => {
+            store.close_session(&session).await?;
+            Ok(Err(read(store, lane).await?))
+        }
+        Err(error) => {
+            // The write may have happened; without its session the key goes by itself.
+            if let Err(leftover) = store.close_session(&session).await {
+                tracing::debug!(%leftover, "the session of a failed lease was left to expire");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Reads who holds the lease.
+pub async fn read(store: &Arc<dyn Store>, lane: &LaneName) -> Result<Option<record::Lease>, StoreError> {
+    let key = key(lane);
+    let snapshot = store.read(&Scope::Key(key.to_string())).await?;
+    let value = snapshot.entries.get(&key.to_string()).map(|entry| entry.value.as_slice());
+    Ok(value.and_then(|value| decode(&key, value).ok()))
+}

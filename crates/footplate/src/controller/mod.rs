@@ -1,0 +1,185 @@
+//! The controller: decides what every host must run, and never touches one.
+//!
+//! Invariants: one worker writes, and only while it holds the lease; the record is written before anything is done; a
+//! handler reads or asks; a controller that died anywhere is continued by the next holder of the lease.
+
+mod act;
+mod artifacts;
+mod doctor;
+mod http;
+mod journal;
+pub mod lease;
+pub mod listen;
+mod orders;
+mod outputs;
+mod plan;
+pub mod problem;
+mod site;
+mod status;
+pub mod token;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use footplate_core::name::{AppName, LaneName};
+use footplate_drivers::artifact::Directory;
+use footplate_drivers::store::Store;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Problem, ProblemKind};
+use crate::failure::{Exit, Failure};
+use journal::Journal;
+use listen::{Listener, TlsFiles};
+use orders::{Answer, Ask};
+use site::Site;
+use token::Tokens;
+
+/// The most orders that wait for the worker; one more is refused.
+const ASKS_MAX: usize = 256;
+/// How long a handler waits for the worker's answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(25);
+
+/// What a controller is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The lane it acts on.
+    pub lane: LaneName,
+    /// Its folder: artifacts, ledger, token.
+    pub data: PathBuf,
+    /// Where its API listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How agents and people reach it, when that differs from `listen`: `https://deploy.example:7701`.
+    pub advertise: Option<String>,
+    /// The certificate, for any address but loopback.
+    pub tls: Option<TlsFiles>,
+}
+
+/// What handlers and the worker share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) config: Config,
+    pub(crate) base: String,
+    pub(crate) tokens: Tokens,
+    pub(crate) artifacts: Directory,
+    pub(crate) journal: Journal,
+    /// What the store holds. Written by the worker in short, locked steps; never held across an await.
+    pub(crate) site: RwLock<Site>,
+    pub(crate) view: watch::Sender<View>,
+    asks: mpsc::Sender<(Ask, oneshot::Sender<Result<Answer, Problem>>)>,
+}
+
+/// What readers wait on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Rises with every change of the site.
+    pub(crate) change: u64,
+    /// Whether this controller holds the lease.
+    pub(crate) is_acting: bool,
+}
+
+/// A controller that runs.
+pub struct Running {
+    /// Where its API answers.
+    pub base: String,
+    /// The operator's token.
+    pub token: String,
+    /// Ends when the controller has stopped.
+    pub ended: tokio::task::JoinHandle<()>,
+}
+
+/// Starts a controller: opens its folder, binds its address, answers requests and acts while it holds the lease, until
+/// `stop` is cancelled.
+pub async fn start(
+    config: Config,
+    store: Arc<dyn Store>,
+    stop: CancellationToken,
+) -> Result<Running, Failure> {
+    let what = "cannot start the controller";
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Failed, what).because(error);
+    std::fs::create_dir_all(&config.data).map_err(|error| failed(&error))?;
+    let tokens = Tokens::open(&config.data.join("token")).map_err(|error| failed(&error))?;
+    let artifacts = Directory::open(&config.data.join("artifacts")).map_err(|error| failed(&error))?;
+    let journal = Journal::open(&config.data).await.map_err(|error| failed(&error))?;
+    let listener = Listener::bind(config.listen, config.tls.as_ref()).await.map_err(|error| {
+        failed(&error).next("give a free loopback address with `--listen`, or a certificate with `--tls-certificate` and `--tls-key`")
+    })?;
+    let base = config.advertise.clone().unwrap_or_else(|| listener.base());
+    let (asks, inbox) = mpsc::channel(ASKS_MAX);
+    let shared = Arc::new(Shared {
+        store,
+        base: base.clone(),
+        tokens,
+        artifacts,
+        journal,
+        site: RwLock::default(),
+        view: watch::Sender::new(View { change: 1, is_acting: false }),
+        asks,
+        config,
+    });
+    let token = shared.tokens.operator().to_owned();
+    let ended = tokio::spawn(run(shared, listener, inbox, stop));
+    Ok(Running { base, token, ended })
+}
+
+async fn run(
+    shared: Arc<Shared>,
+    listener: Listener,
+    inbox: mpsc::Receiver<(Ask, oneshot::Sender<Result<Answer, Problem>>)>,
+    stop: CancellationToken,
+) {
+    let handle = axum_server::Handle::new();
+    let routes = http::routes(shared.clone());
+    let server = tokio::spawn(listener.serve(routes, handle.clone()));
+    tracing::info!(address = shared.base, store = shared.store.describe(), "the controller answers");
+    act::run(&shared, inbox, &stop).await;
+    handle.graceful_shutdown(Some(Duration::from_secs(2)));
+    match server.await {
+        Ok(Ok(())) => tracing::info!("the controller has stopped"),
+        Ok(Err(error)) => tracing::error!(%error, "the controller's API has failed"),
+        Err(error) => tracing::error!(%error, "the controller's API has ended early"),
+    }
+}
+
+impl Shared {
+    /// Hands an order to the worker and waits for its answer.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
+        let what = ask.describe();
+        let (reply, answer) = oneshot::channel();
+        let busy = |because: &str, next: &str| Problem::new(ProblemKind::Unavailable, &what, because, next);
+        self.asks
+            .try_send((ask, reply))
+            .map_err(|_| busy("too many orders are waiting for the controller", "try again in a moment"))?;
+        match tokio::time::timeout(ANSWER_DEADLINE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(busy("the controller is stopping", "try again when it is back")),
+            Err(_) => Err(busy(
+                "the controller did not come to it in time; it may still carry it out",
+                "look with `footplate status` before you try again",
+            )),
+        }
+    }
+
+    /// Lists an app's releases, newest first.
+    pub(crate) fn releases(&self, app: &AppName) -> Vec<api::Pushed> {
+        let site = self.site();
+        let mut pushed: Vec<api::Pushed> =
+            site.releases.iter().filter(|((of, _), _)| of == app).map(|(_, pushed)| pushed.clone()).collect();
+        pushed.sort_by_key(|pushed| std::cmp::Reverse(pushed.release.created_at));
+        pushed
+    }
+
+    /// Locks the site for reading.
+    pub(crate) fn site(&self) -> std::sync::RwLockReadGuard<'_, Site> {
+        self.site.read().expect("nothing panics while it holds the site")
+    }
+
+    /// Changes the site and wakes those who wait for that.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Site) -> T) -> T {
+        let result = change(&mut self.site.write().expect("nothing panics while it holds the site"));
+        self.view.send_modify(|view| view.change += 1);
+        result
+    }
+}

@@ -1,0 +1,66 @@
+//! What hooks and scripts printed: handed in by agents, read by people.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use footplate_core::name::{AppName, EnvironmentName, HostName, ReleaseId, TargetName};
+use footplate_core::target::Verb;
+use footplate_drivers::ledger::{OutputFilter, Printed};
+use serde::Deserialize;
+
+use super::Shared;
+use crate::api::{OutputEntry, OutputPost, Problem};
+
+/// `POST /HOST/TARGET/RELEASE/VERB`: an agent hands in what a script printed.
+pub(super) async fn add(
+    State(shared): State<Arc<Shared>>,
+    Path((host, target, release, verb)): Path<(HostName, TargetName, ReleaseId, Verb)>,
+    Json(post): Json<OutputPost>,
+) -> Result<StatusCode, Problem> {
+    let printed = Printed { at: post.at, host, target, release, verb, ok: post.ok, text: post.text };
+    let put = shared.journal.ledger().put_output(&printed).await;
+    put.map_err(|error| Problem::internal("cannot keep the output", &error))?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Which outputs are asked for.
+#[derive(Deserialize)]
+pub(super) struct OutputsQuery {
+    environment: Option<EnvironmentName>,
+    app: Option<AppName>,
+    host: Option<HostName>,
+    release: Option<ReleaseId>,
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// `GET`: lists outputs, oldest first.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<OutputsQuery>,
+) -> Result<Json<Vec<OutputEntry>>, Problem> {
+    let filter = OutputFilter {
+        environment: query.environment,
+        app: query.app,
+        host: query.host,
+        release: query.release,
+        after: query.after.filter(|after| *after > 0),
+        ..OutputFilter::default()
+    };
+    let limit = query.limit.unwrap_or(100).min(1000);
+    let found = shared.journal.ledger().outputs(&filter, limit).await;
+    let found = found.map_err(|error| Problem::internal("cannot read the outputs", &error))?;
+    let entry = |(sequence, printed): (u64, Printed)| OutputEntry {
+        sequence,
+        at: printed.at,
+        host: printed.host,
+        target: printed.target.to_string(),
+        release: printed.release,
+        verb: printed.verb,
+        ok: printed.ok,
+        text: printed.text,
+    };
+    Ok(Json(found.into_iter().rev().map(entry).collect()))
+}

@@ -1,0 +1,99 @@
+//! What a deploy or a rollback would do, in numbers and in sentences.
+
+use std::collections::BTreeMap;
+
+use footplate_core::fleet::{Current, Records};
+use footplate_core::name::{HostName, ReleaseId, Target};
+use footplate_core::rollout::{OnFailedActivation, OnVanished, Rollout};
+
+use super::site::Site;
+use crate::api::{Planned, Wanted};
+
+/// Describes the records that the core decided on; `before` is the app's record as it stands.
+pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records) -> Planned {
+    let rollout = &records.rollout;
+    let required: Vec<Target> = rollout.required().collect();
+    let app = site.apps.get(&rollout.path);
+    let has = |target: &&Target| {
+        let report = app.and_then(|app| app.reports.get(&target.host)?.get(target));
+        report.is_some_and(|report| report.prepared.contains(&rollout.to.id))
+    };
+    let prepared: Vec<Target> = required.iter().filter(has).cloned().collect();
+    let removes = removes(before, rollout);
+    Planned {
+        path: rollout.path.clone(),
+        number: rollout.number,
+        kind: rollout.kind,
+        from: rollout.from.as_ref().map(|release| release.id.clone()),
+        to: rollout.to.id.clone(),
+        left_out: left_out(site, &records.current, rollout),
+        artifact_bytes: rollout.to.artifact.as_ref().map(|artifact| artifact.bytes),
+        steps: steps(rollout, required.len(), prepared.len(), &removes),
+        required,
+        prepared,
+        removes,
+    }
+}
+
+/// Returns a person's words for a release as they stand in a sentence.
+pub(super) fn wanted(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Newest => "at all".to_owned(),
+        Wanted::Name(name) => format!("`{}`", name.escape_debug()),
+        Wanted::Digest(digest) => digest.to_string(),
+    }
+}
+
+fn removes(before: Option<&Current>, rollout: &Rollout) -> Vec<ReleaseId> {
+    let stays = |id: &ReleaseId| {
+        let others = rollout.from.iter().chain([&rollout.to]).chain(&rollout.keep);
+        others.into_iter().any(|release| release.id == *id)
+    };
+    let kept = before.into_iter().flat_map(|current| current.kept()).map(|release| release.id.clone());
+    kept.filter(|id| !stays(id)).collect()
+}
+
+fn left_out(site: &Site, current: &Current, rollout: &Rollout) -> BTreeMap<HostName, String> {
+    let mut left_out = BTreeMap::new();
+    for host in site.known_hosts().into_iter().filter(|host| !rollout.hosts.contains(host)) {
+        let reason = match (site.presences.get(&host), site.states.get(&host)) {
+            (_, Some(state)) => format!("{} set it aside", state.actor),
+            (None, None) => "its agent is not alive; it follows when it comes back".to_owned(),
+            (Some(presence), None) if current.selector.matches(&host, &presence.labels) => continue,
+            (Some(_), None) => format!("its labels do not match `{}`", current.selector),
+        };
+        left_out.insert(host, reason);
+    }
+    left_out
+}
+
+fn steps(rollout: &Rollout, targets: usize, prepared: usize, removes: &[ReleaseId]) -> Vec<String> {
+    let (to, policy) = (&rollout.to.id, &rollout.policy);
+    let mut steps = Vec::new();
+    if (targets as u64) < u64::from(policy.nodes_min) {
+        steps.push(format!("wait for {} hosts; {targets} are there", policy.nodes_min));
+    }
+    match targets - prepared {
+        0 => steps.push(format!("all {targets} targets have `{to}` prepared")),
+        missing => steps.push(format!("prepare `{to}` on {missing} of {targets} targets")),
+    }
+    if policy.hold {
+        steps.push(format!("wait for `footplate promote {}`", rollout.path.app));
+    }
+    steps.push(format!("switch all {targets} targets with one write"));
+    steps.push(match (&rollout.from, policy.on_failed_activation) {
+        (Some(from), OnFailedActivation::Rollback) => {
+            format!("if one cannot activate it, all go back to `{}`", from.id)
+        }
+        (None, OnFailedActivation::Rollback) => "there is nothing to go back to yet".to_owned(),
+        (_, OnFailedActivation::Keep) => "if one cannot activate it, the others stay".to_owned(),
+    });
+    if policy.on_vanished == OnVanished::GoOn {
+        steps.push("a host that vanishes is left behind".to_owned());
+    }
+    if !removes.is_empty() {
+        let ids: Vec<String> = removes.iter().map(|id| format!("`{id}`")).collect();
+        steps.push(format!("remove {} from the hosts", ids.join(", ")));
+    }
+    steps
+}

@@ -1,0 +1,148 @@
+//! What runs where, as people and programs are told.
+
+use std::collections::BTreeSet;
+
+use footplate_core::fleet::{Current, Restriction};
+use footplate_core::moment::Moment;
+use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
+use footplate_core::rollout::{self, Rollout, TargetState};
+use footplate_core::target::Report;
+
+use super::View;
+use super::site::{App, Site};
+use crate::api::{Acting, AppStatus, HostStatus, RolloutStatus, Stage, Status, TargetStatus};
+
+/// Returns everything, or one app with the hosts.
+pub(super) fn whole(site: &Site, view: View, store: &str, only: Option<&AppPath>, now: Moment) -> Status {
+    let wanted = |path: &AppPath| only.is_none_or(|only| only == path);
+    let apps = site.apps.iter().filter(|(path, _)| wanted(path));
+    let attended = view.is_acting || site.lease.is_some();
+    Status {
+        change: view.change,
+        at: now,
+        store: store.to_owned(),
+        controller: site.lease.as_ref().map(|lease| Acting {
+            address: lease.address.clone().unwrap_or_default(),
+            version: lease.holder.clone(),
+            since: lease.since,
+        }),
+        apps: apps.filter_map(|(path, app)| of_app(site, path, app, attended, now)).collect(),
+        hosts: hosts(site),
+    }
+}
+
+/// Lists the known hosts.
+pub(super) fn hosts(site: &Site) -> Vec<HostStatus> {
+    site.known_hosts().iter().map(|name| host(site, name)).collect()
+}
+
+/// Returns one host.
+pub(super) fn host(site: &Site, name: &HostName) -> HostStatus {
+    let presence = site.presences.get(name);
+    let set_aside = site.states.get(name).map(|state| {
+        let verb = match state.restriction {
+            Restriction::Cordoned => "cordoned",
+            Restriction::Drained => "drained",
+        };
+        let reason = state.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{verb} by {}{reason}", state.actor)
+    });
+    let orders = site.apps.values().flat_map(|app| app.orders.keys());
+    HostStatus {
+        host: name.clone(),
+        alive: presence.is_some(),
+        labels: presence.map(|presence| presence.labels.clone()).unwrap_or_default(),
+        version: presence.map(|presence| presence.version.clone()),
+        set_aside,
+        targets: orders.filter(|target| target.host == *name).count(),
+    }
+}
+
+/// Returns a rollout with the core's own words about it.
+pub(super) fn rollout(site: &Site, rollout: &Rollout, attended: bool, now: Moment) -> RolloutStatus {
+    let outcome = rollout.outcome();
+    let sentence = match outcome {
+        Some(outcome) => rollout::describe(rollout, outcome),
+        None => {
+            let selector = site.apps.get(&rollout.path).and_then(|app| app.current.as_ref());
+            let selector = selector.map(|current| current.selector.clone()).unwrap_or_default();
+            let seen = site.observation(&rollout.path, &selector, now);
+            format!("waiting for {}", rollout::waiting_on(rollout, &seen))
+        }
+    };
+    RolloutStatus {
+        ended: outcome.is_some(),
+        sentence,
+        until: rollout.phase.until(),
+        unattended: outcome.is_none() && !attended,
+        exit_code: outcome.map(|outcome| outcome.class().exit_code()),
+        record: rollout.clone(),
+    }
+}
+
+fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -> Option<AppStatus> {
+    let current = app.current.as_ref()?;
+    Some(AppStatus {
+        path: path.clone(),
+        current: current.release.as_ref().map(Into::into),
+        previous: current.past.first().map(|past| (&past.release).into()),
+        since: current.since,
+        by: current.by.clone(),
+        rollout: app.rollout.as_ref().map(|record| rollout(site, record, attended, now)),
+        targets: targets(site, app, current, now),
+    })
+}
+
+fn targets(site: &Site, app: &App, current: &Current, now: Moment) -> Vec<TargetStatus> {
+    let active = app.rollout.as_ref().filter(|rollout| rollout.is_active());
+    let progress = active.map(|active| {
+        rollout::progress(active, &site.observation(&active.path, &current.selector, now)).targets
+    });
+    let reported = app.reports.values().flat_map(|of_host| of_host.keys());
+    let all: BTreeSet<&Target> = app.orders.keys().chain(reported).collect();
+    let status = |target: &Target| {
+        let report = app.reports.get(&target.host).and_then(|of_host| of_host.get(target));
+        let wanted = app.orders.get(target).and_then(|order| order.wanted(app.barrier)).cloned();
+        let alive = site.presences.contains_key(&target.host);
+        let state = progress.as_ref().and_then(|progress| progress.get(target));
+        let stage =
+            state.map_or_else(|| settled(alive, report, wanted.as_ref()), |state| moving(state, active));
+        let report = report.cloned().unwrap_or_default();
+        TargetStatus {
+            target: target.clone(),
+            alive,
+            live: report.live,
+            live_since: report.live_since,
+            wanted,
+            prepared: report.prepared.into_iter().collect(),
+            generation: Some(report.generation),
+            drift: report.drift,
+            failed: report.failed,
+            stage,
+        }
+    };
+    all.into_iter().map(status).collect()
+}
+
+fn settled(alive: bool, report: Option<&Report>, wanted: Option<&ReleaseId>) -> Stage {
+    match report {
+        _ if !alive => Stage::Gone,
+        Some(report) if report.live.as_ref() == wanted && report.drift.is_none() => Stage::Steady,
+        Some(report) if !report.failed.is_empty() => Stage::Failed,
+        _ => Stage::Converging,
+    }
+}
+
+fn moving(state: &TargetState, active: Option<&Rollout>) -> Stage {
+    let switching = active.is_some_and(Rollout::has_switched);
+    match state {
+        TargetState::Gone => Stage::Gone,
+        TargetState::Preparing => Stage::Preparing,
+        TargetState::Prepared if switching => Stage::Activating,
+        TargetState::Prepared => Stage::Prepared,
+        TargetState::Live => Stage::Live,
+        TargetState::Failed { .. } => Stage::Failed,
+        TargetState::GoingBack => Stage::Converging,
+        TargetState::Back => Stage::Steady,
+    }
+}
