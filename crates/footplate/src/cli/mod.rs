@@ -8,6 +8,7 @@ mod app;
 mod clean;
 mod completions;
 mod deploy;
+mod depro;
 pub mod example;
 #[cfg(test)]
 mod fixture;
@@ -108,6 +109,9 @@ enum Command {
 /// Runs the program with these arguments, the program's own name first, and returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(arguments) = depro::called(&arguments) {
+        return depro::main(arguments);
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),

@@ -55,6 +55,8 @@ pub struct Local {
     pub rollout: Rollout,
     /// The last version whose rollout ended well: it may still be what serves, so it stays.
     pub served: Option<Version>,
+    /// The version that is said to be active: while another is being switched to, still this one.
+    pub active: Option<Version>,
 }
 
 /// One thing to do. All are started at once and end with a change of [`Local`].
@@ -152,8 +154,10 @@ impl Local {
     pub fn rolled_out(&mut self, version: &Version, well: bool) {
         if well {
             self.served = Some(version.clone());
+            self.active = Some(version.clone());
             self.rollout = Rollout::Live(version.clone());
         } else {
+            self.active = None;
             self.rollout = Rollout::Failed(version.clone());
         }
     }
@@ -209,8 +213,8 @@ impl Local {
             Some(Copy::Failed { again: false }) => State::Failed,
             Some(Copy::Complete) => match &self.rollout {
                 Rollout::Running(running) if running == version => State::Starting,
-                Rollout::Live(live) if live == version => State::Active,
                 Rollout::Failed(failed) if failed == version => State::Failed,
+                _ if self.active.as_ref() == Some(version) => State::Active,
                 _ => State::Available,
             },
         }

@@ -97,6 +97,19 @@ fn a_failed_rollout_is_tried_again_only_when_wished_anew() {
 }
 
 #[test]
+fn a_version_stays_active_until_the_next_one_is() {
+    let mut here = live(local(&[("1", Copy::Complete), ("2", Copy::Complete)]), "1");
+    let wish = tree(&["1", "2"], Some("2"));
+    here.begin(&Action::Rollout(version("2")));
+    assert_eq!(here.states(&wish).into_values().collect::<Vec<_>>(), [State::Active, State::Starting]);
+    here.rolled_out(&version("2"), true);
+    assert_eq!(here.states(&wish).into_values().collect::<Vec<_>>(), [State::Available, State::Active]);
+    here.begin(&Action::Rollout(version("1")));
+    here.rolled_out(&version("1"), false);
+    assert_eq!(here.states(&wish).into_values().collect::<Vec<_>>(), [State::Failed, State::Available]);
+}
+
+#[test]
 fn a_version_that_failed_and_came_back_starts_from_nothing() {
     let mut here = local(&[("1", Copy::Failed { again: false })]);
     here.observe(&tree(&["1"], None), &tree(&["2"], None));
