@@ -114,6 +114,7 @@ fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
         works: if arguments.works.is_empty() { fleet::Work::ALL.to_vec() } else { arguments.works.clone() },
         runs: arguments.runs.unwrap_or(if quick { 3 } else { 5 }),
         idle: Duration::from_secs(if quick { 10 } else { 40 }),
+        depro: !quick,
         in_process: if quick || !arguments.agents.is_empty() { [0, 0] } else { [1_000, 10_000] },
         seed: arguments.seed,
     }

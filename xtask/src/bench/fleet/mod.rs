@@ -4,6 +4,7 @@
 //! the hosts. The targets belong to the rows at 100 and 200 agents on the embedded store and Consul.
 
 mod barrier;
+mod depro;
 mod in_process;
 mod observation;
 mod originals;
@@ -20,7 +21,7 @@ use crate::workspace::Workspace;
 use barrier::Watch;
 use observation::{Deployment, Host};
 use site::Site;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 pub use work::Work;
 
@@ -33,6 +34,8 @@ pub struct Options {
     /// Runs of one kind of work on one site; slow ones are run half as often.
     pub runs: usize,
     pub idle: Duration,
+    /// Whether the original's layout is measured too.
+    pub depro: bool,
     /// How many agents run in one process, over sockets and not; none of them when 0.
     pub in_process: [usize; 2],
     pub seed: u64,
@@ -46,6 +49,10 @@ pub fn measure(workspace: &Workspace, binary: &Path, options: &Options) -> Resul
             eprintln!("{} × {agents}: {} runs of each kind of work", kind.name(), options.runs);
             rows.extend(times(binary, *kind, *agents, options)?);
             rows.extend(requests(binary, *kind, *agents, options)?);
+            // The original's tree lives in Consul's API only.
+            if options.depro && *kind != Kind::Etcd {
+                rows.extend(depro::measure(binary, *kind, *agents, options)?);
+            }
         }
     }
     for (agents, sockets) in
@@ -68,7 +75,7 @@ fn times(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<
         for run in 1..=runs {
             deployments.push(deploy(&site, *work, run, options.seed)?);
         }
-        let place = rows::Place { kind, agents, work: *work };
+        let place = rows::Place { kind, agents, work: *work, is_depro: false };
         rows.extend(rows::of_deployments(&place, &deployments));
         rows.extend(rows::of_floor(
             &place,
@@ -95,7 +102,7 @@ fn requests(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Resu
             std::thread::sleep(SETTLE);
             counts.push(proxy.take().len() as f64 / agents as f64);
         }
-        rows.extend(rows::of_requests(&rows::Place { kind, agents, work: *work }, &counts));
+        rows.extend(rows::of_requests(&rows::Place { kind, agents, work: *work, is_depro: false }, &counts));
     }
     drop(proxy.take());
     let start = Instant::now();
@@ -115,7 +122,7 @@ fn deploy(site: &Site, work: Work, run: usize, seed: u64) -> Result<Deployment, 
     let version = (run + 1).to_string();
     site.push(work, &version)?;
     if work.is_slow() {
-        write_delays(site, seed + run as u64)?;
+        write_delays((0..site.agents.len()).map(|number| site.host(number)), seed + run as u64)?;
     }
     let watch = Watch::begin(
         site.kind,
@@ -126,20 +133,23 @@ fn deploy(site: &Site, work: Work, run: usize, seed: u64) -> Result<Deployment, 
     let subject = format!("{}@{version}", work.app());
     program::read(&mut site.command(&["deploy", &subject]), "see the agents' logs")?;
     let barrier = watch.and_then(Watch::changed_at);
-    let read = |number| Host::read(&site.target(number, work.app()), &version);
+    let read = |number| {
+        let target = site.target(number, work.app());
+        Host::read(&target.join(format!("versions/.{version}.complete")), &target.join("live"), &version)
+    };
     let hosts: Result<Vec<Host>, std::io::Error> = (0..site.agents.len()).map(read).collect();
     let hosts =
         hosts.map_err(|error| Failure::new("cannot read a host's folder", error, "check the disk"))?;
     Ok(Deployment::of(start, barrier, &hosts))
 }
 
-/// Gives each host a time between 0 and 2 s for its slow script.
-fn write_delays(site: &Site, seed: u64) -> Result<(), Failure> {
+/// Gives each host a time between 0 and 2 s for its slow script, in the file `delay` of its folder.
+fn write_delays(hosts: impl Iterator<Item = PathBuf>, seed: u64) -> Result<(), Failure> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for number in 0..site.agents.len() {
+    for host in hosts {
         state = next_random(state);
         let seconds = (state >> 11) as f64 / (1u64 << 53) as f64 * 2.0;
-        std::fs::write(site.host(number).join("delay"), format!("{seconds:.3}"))
+        std::fs::write(host.join("delay"), format!("{seconds:.3}"))
             .map_err(|error| Failure::new("cannot write a host's delay", error, "check the disk"))?;
     }
     Ok(())

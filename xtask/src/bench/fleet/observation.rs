@@ -32,18 +32,16 @@ pub struct Deployment {
 const GRAIN: Duration = Duration::from_millis(4);
 
 impl Host {
-    /// Reads the folder of one target: `versions/.RELEASE.complete` and `live`.
-    pub fn read(folder: &Path, release: &str) -> io::Result<Host> {
-        let mark = std::fs::symlink_metadata(folder.join(format!("versions/.{release}.complete")));
-        let live = folder.join("live");
-        let is_live = std::fs::read_link(&live).is_ok_and(|target| target.ends_with(release));
-        let activated = if is_live { Some(change_time(&live)?) } else { None };
-        Ok(Host { prepared: mark.and_then(|mark| mark.modified()).ok(), activated })
+    /// Reads the times of one host: of the file that says a release is prepared, and of the link to what is live.
+    pub fn read(mark: &Path, live: &Path, release: &str) -> io::Result<Host> {
+        let prepared = std::fs::symlink_metadata(mark).and_then(|mark| mark.modified()).ok();
+        let is_live = std::fs::read_link(live).is_ok_and(|target| target.ends_with(release));
+        Ok(Host { prepared, activated: if is_live { Some(change_time(live)?) } else { None } })
     }
 }
 
 /// Returns when the name or the rights of a file last changed.
-pub fn change_time(path: &Path) -> io::Result<SystemTime> {
+fn change_time(path: &Path) -> io::Result<SystemTime> {
     let data = std::fs::symlink_metadata(path)?;
     let whole = u64::try_from(data.ctime()).map_err(io::Error::other)?;
     let part = u32::try_from(data.ctime_nsec()).map_err(io::Error::other)?;
@@ -102,13 +100,12 @@ mod tests {
     #[test]
     fn a_hosts_folder_tells_both_times() {
         let folder = tempfile::tempdir().unwrap();
-        let versions = folder.path().join("versions");
-        std::fs::create_dir_all(&versions).unwrap();
-        assert_eq!(Host::read(folder.path(), "2").unwrap(), Host { prepared: None, activated: None });
-        std::fs::write(versions.join(".2.complete"), "").unwrap();
-        std::os::unix::fs::symlink("versions/2", folder.path().join("live")).unwrap();
-        let host = Host::read(folder.path(), "2").unwrap();
+        let (mark, live) = (folder.path().join(".2.complete"), folder.path().join("live"));
+        assert_eq!(Host::read(&mark, &live, "2").unwrap(), Host { prepared: None, activated: None });
+        std::fs::write(&mark, "").unwrap();
+        std::os::unix::fs::symlink("versions/2", &live).unwrap();
+        let host = Host::read(&mark, &live, "2").unwrap();
         assert!(host.prepared.is_some() && host.activated >= host.prepared, "{host:?}");
-        assert!(Host::read(folder.path(), "1").unwrap().activated.is_none());
+        assert!(Host::read(&mark, &live, "1").unwrap().activated.is_none());
     }
 }
