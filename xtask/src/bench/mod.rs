@@ -47,6 +47,12 @@ pub struct BenchArguments {
     /// Runs of each measurement, instead of the benchmark's own
     #[arg(long)]
     runs: Option<usize>,
+    /// Layouts of the store, instead of the benchmark's own
+    #[arg(long, value_delimiter = ',')]
+    layouts: Vec<fleet::Layout>,
+    /// Measure this program instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    binary: Option<PathBuf>,
     /// Seed of the random script lengths
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -76,7 +82,11 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
         Name::Floor => fleet::measure_floor(&options)?,
         Name::Fleet => {
             packages::install(&packages::cache_folder()?)?;
-            fleet::measure(workspace, &build(workspace)?, &options)?
+            let binary = match &arguments.binary {
+                Some(binary) => binary.clone(),
+                None => build(workspace)?,
+            };
+            fleet::measure(workspace, &binary, &options)?
         }
     };
     let report = Report { bench: arguments.name.word().into(), machine: Machine::read(), rows };
@@ -114,7 +124,11 @@ fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
         works: if arguments.works.is_empty() { fleet::Work::ALL.to_vec() } else { arguments.works.clone() },
         runs: arguments.runs.unwrap_or(if quick { 3 } else { 5 }),
         idle: Duration::from_secs(if quick { 10 } else { 40 }),
-        depro: !quick,
+        layouts: match (arguments.layouts.as_slice(), quick) {
+            ([], true) => vec![fleet::Layout::Footplate],
+            ([], false) => vec![fleet::Layout::Footplate, fleet::Layout::Depro],
+            (given, _) => given.to_vec(),
+        },
         in_process: if quick || !arguments.agents.is_empty() { [0, 0] } else { [1_000, 10_000] },
         seed: arguments.seed,
     }

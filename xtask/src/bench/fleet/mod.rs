@@ -25,6 +25,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 pub use work::Work;
 
+/// Which keys the agents follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// Our own, with a controller.
+    Footplate,
+    /// The original's.
+    Depro,
+}
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -34,8 +43,7 @@ pub struct Options {
     /// Runs of one kind of work on one site; slow ones are run half as often.
     pub runs: usize,
     pub idle: Duration,
-    /// Whether the original's layout is measured too.
-    pub depro: bool,
+    pub layouts: Vec<Layout>,
     /// How many agents run in one process, over sockets and not; none of them when 0.
     pub in_process: [usize; 2],
     pub seed: u64,
@@ -47,10 +55,12 @@ pub fn measure(workspace: &Workspace, binary: &Path, options: &Options) -> Resul
     for kind in &options.kinds {
         for agents in &options.agents {
             eprintln!("{} × {agents}: {} runs of each kind of work", kind.name(), options.runs);
-            rows.extend(times(binary, *kind, *agents, options)?);
-            rows.extend(requests(binary, *kind, *agents, options)?);
+            if options.layouts.contains(&Layout::Footplate) {
+                rows.extend(times(binary, *kind, *agents, options)?);
+                rows.extend(requests(binary, *kind, *agents, options)?);
+            }
             // The original's tree lives in Consul's API only.
-            if options.depro && *kind != Kind::Etcd {
+            if options.layouts.contains(&Layout::Depro) && *kind != Kind::Etcd {
                 rows.extend(depro::measure(binary, *kind, *agents, options)?);
             }
         }
