@@ -35,7 +35,7 @@ struct Counted {
 }
 
 struct Inner {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
     counted: Mutex<Counted>,
     connections: Mutex<JoinSet<()>>,
@@ -53,7 +53,7 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> Result<Proxy> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let inner = Inner {
-            target,
+            target: Mutex::new(target),
             weather: watch::Sender::default(),
             counted: Mutex::default(),
             connections: Mutex::default(),
@@ -71,6 +71,11 @@ impl Proxy {
     /// Returns `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Sends new connections to another server; those that are open stay where they are.
+    pub fn retarget(&self, target: SocketAddr) {
+        *lock(&self.inner.target) = target;
     }
 
     /// Resets every open connection and waits until they are gone; new ones are welcome.
@@ -163,7 +168,8 @@ async fn listen(listener: TcpListener, inner: Arc<Inner>) {
 }
 
 async fn carry(client: TcpStream, inner: Arc<Inner>) {
-    let Ok(server) = TcpStream::connect(inner.target).await else { return };
+    let target = *lock(&inner.target);
+    let Ok(server) = TcpStream::connect(target).await else { return };
     // A cut connection is dropped with unread bytes or not; lingering for no time makes it a reset either way.
     for stream in [&client, &server] {
         if stream.set_nodelay(true).and_then(|()| stream.set_zero_linger()).is_err() {

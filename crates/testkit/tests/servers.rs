@@ -1,5 +1,7 @@
 //! The kit's own promises: servers start, die with their owner, come back on the same data; the proxy does as told.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use footplate_testkit::{Access, Consul, ConsulSetup, Etcd, Proxy, eventually};

@@ -49,6 +49,10 @@ impl Http {
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_WITHIN)
+            // A peer that vanished without a word is noticed within a minute, also on a connection that waits.
+            .tcp_keepalive(Duration::from_secs(30))
+            .tcp_keepalive_interval(Duration::from_secs(10))
+            .tcp_keepalive_retries(3)
             .tcp_nodelay(true);
         // Without TLS the system's authorities need not be read, which would be most of an idle agent's memory.
         let needs_system_roots = config.address.url().starts_with("https:") && config.ca_file.is_none();

@@ -3,21 +3,30 @@
 //! State-based: a reader sees states, never every change. Nothing here promises lock-delay, or expiry faster than twice
 //! the session's TTL. Values are at most [`VALUE_BYTES_MAX`], a transaction has at most [`OPERATIONS_MAX`] operations.
 
+mod backoff;
 mod config;
 pub mod consul;
 pub mod etcd;
 mod http;
 mod limits;
 pub mod memory;
+mod patient;
+mod presence;
+mod watch;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use backoff::Backoff;
 pub use config::{Address, Config, Credentials, Kind, Secret, open};
 pub use http::Handler;
 pub use limits::{check_key, check_prefix};
+pub use patient::{Patient, Trouble};
+pub use presence::{Hold, Keys, Presence};
+pub use watch::{WATCH_PATIENCE, Watch};
 
 /// The largest value any driver takes, in bytes.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
@@ -52,6 +61,13 @@ pub enum Scope {
     Key(String),
     /// Every key that begins with this text; by convention it ends in `/`.
     Prefix(String),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Scope::Key(text) | Scope::Prefix(text)) = self;
+        f.write_str(text)
+    }
 }
 
 /// What stood in a scope at one instant.

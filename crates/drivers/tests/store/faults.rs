@@ -1,0 +1,313 @@
+//! A watch survives whatever the network and the servers do, says so once, and never spins.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use footplate_drivers::store::{
+    Config, Credentials, Patient, Scope, Secret, StoreError, WATCH_PATIENCE, Watch, open,
+};
+use footplate_testkit::{Consul, ConsulSetup, Etcd, eventually};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::site::{Real, SOON, Site, put, see};
+
+/// What a subscriber wrote, to count the lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Collects the warnings of this thread until the guard is dropped.
+    fn collect(&self) -> tracing::subscriber::DefaultGuard {
+        let lines = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || lines.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn holding(&self, words: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(words)).count()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn trouble(site: &Site, words: &str) {
+    eventually(words, SOON, async || site.patient.trouble().is_some_and(|t| t.because.contains(words))).await;
+}
+
+async fn no_trouble(site: &Site) {
+    eventually("all is well again", SOON, async || site.patient.trouble().is_none()).await;
+}
+
+async fn survives_refused_connections(site: Site) {
+    let lines = Lines::default();
+    let _guard = lines.collect();
+    site.proxy.refuse().await;
+    site.put("a/k", "1").await;
+    let mut watches: Vec<Watch> = (0..5).map(|_| site.watch(WATCH_PATIENCE)).collect();
+    trouble(&site, "refused").await;
+    site.proxy.accept().await.unwrap();
+    for watch in &mut watches {
+        see(watch, "a/k", Some("1")).await;
+    }
+    no_trouble(&site).await;
+    site.proxy.refuse().await;
+    trouble(&site, "cannot reach").await;
+    site.put("a/k", "2").await;
+    site.proxy.accept().await.unwrap();
+    for watch in &mut watches {
+        see(watch, "a/k", Some("2")).await;
+    }
+    no_trouble(&site).await;
+    assert_eq!(
+        lines.holding("trying again until it works"),
+        2,
+        "once for each outage, not for each watch or try"
+    );
+    assert_eq!(lines.holding("the store works again"), 2);
+}
+
+#[tokio::test]
+async fn a_watch_on_consul_survives_refused_connections_at_the_start_and_later() {
+    survives_refused_connections(Site::consul().await).await;
+}
+
+#[tokio::test]
+async fn a_watch_on_etcd_survives_refused_connections_at_the_start_and_later() {
+    survives_refused_connections(Site::etcd().await).await;
+}
+
+async fn survives_cut_connections(site: Site) {
+    let mut watch = site.watch(WATCH_PATIENCE);
+    for round in 0..5 {
+        site.put("a/k", &format!("{round}")).await;
+        see(&mut watch, "a/k", Some(&format!("{round}"))).await;
+        site.proxy.cut().await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_survives_cut_connections() {
+    tokio::join!(async { survives_cut_connections(Site::consul().await).await }, async {
+        survives_cut_connections(Site::etcd().await).await
+    },);
+}
+
+/// No leader, a redirect, a body that is too large for some proxy on the way, one that is no Consul at all, an overload.
+#[tokio::test]
+async fn a_watch_survives_every_wrong_answer_and_does_not_spin() {
+    let site = Site::consul().await;
+    let mut watch = site.watch(Duration::from_millis(200));
+    site.put("a/k", "0").await;
+    see(&mut watch, "a/k", Some("0")).await;
+    let answers: [(&str, &[&str], &str, &str); 6] = [
+        ("500 Internal Server Error", &[], "No cluster leader", "No cluster leader"),
+        ("301 Moved Permanently", &["Location: /v1/kv/elsewhere"], "", "elsewhere, and we do not follow"),
+        ("413 Request Entity Too Large", &[], "too large", "too large"),
+        ("429 Too Many Requests", &[], "slow down", "slow down"),
+        ("200 OK", &["X-Consul-Index: 7"], "<html>a login page</html>", "login page"),
+        ("200 OK", &[], "[]", "is this a Consul?"),
+    ];
+    for (round, (status, headers, body, words)) in answers.into_iter().enumerate() {
+        site.proxy.answer(status, headers, body);
+        let before = site.proxy.requests();
+        trouble(&site, words).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // To measure a rate takes a time.
+        let asked = site.proxy.requests() - before;
+        assert!((2..=9).contains(&asked), "{asked} requests in 1.5 s of {status}");
+        let value = format!("after {round}");
+        site.put("a/k", &value).await;
+        site.proxy.clear();
+        see(&mut watch, "a/k", Some(&value)).await;
+        no_trouble(&site).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_at_once_without_news_does_not_make_a_watch_spin() {
+    let site = Site::consul().await;
+    site.proxy.answer("200 OK", &["X-Consul-Index: 7"], "[]");
+    let mut watch = site.watch(WATCH_PATIENCE);
+    watch.next().await;
+    let before = site.proxy.requests();
+    tokio::time::sleep(Duration::from_secs(2)).await; // To measure a rate takes a time.
+    let asked = site.proxy.requests() - before;
+    assert!(asked <= 8, "{asked} requests in 2 s");
+}
+
+#[tokio::test]
+async fn writes_elsewhere_cost_a_waiter_for_an_absent_key_little() {
+    let site = Site::consul().await;
+    let mut watch = site.watch(WATCH_PATIENCE);
+    watch.next().await;
+    let before = site.proxy.requests();
+    for number in 0..300 {
+        site.put(&format!("b/{number}"), "1").await;
+    }
+    let asked = site.proxy.requests() - before;
+    assert!(asked <= 10, "{asked} requests during 300 writes elsewhere");
+    site.put("a/k", "1").await;
+    see(&mut watch, "a/k", Some("1")).await;
+}
+
+async fn survives_a_restored_server(site: Site, restored: Site) {
+    for number in 0..50 {
+        site.put("a/k", &number.to_string()).await;
+    }
+    restored.put("a/k", "restored").await;
+    let mut watch = site.watch(WATCH_PATIENCE);
+    see(&mut watch, "a/k", Some("49")).await;
+    let before = watch.latest().unwrap().revision;
+    site.proxy.retarget(restored.real.address());
+    site.proxy.cut().await;
+    let seen = see(&mut watch, "a/k", Some("restored")).await;
+    assert!(seen.revision < before, "the index fell");
+    restored.put("a/k", "later").await;
+    see(&mut watch, "a/k", Some("later")).await;
+}
+
+#[tokio::test]
+async fn a_watch_survives_an_index_that_goes_back() {
+    tokio::join!(
+        async { survives_a_restored_server(Site::consul().await, Site::consul().await).await },
+        async { survives_a_restored_server(Site::etcd().await, Site::etcd().await).await },
+    );
+}
+
+#[tokio::test]
+async fn a_watch_survives_the_compaction_of_what_it_waited_for() {
+    let site = Site::etcd().await;
+    let mut watch = site.watch(WATCH_PATIENCE);
+    site.put("a/k", "1").await;
+    let seen = see(&mut watch, "a/k", Some("1")).await;
+    site.proxy.refuse().await;
+    for number in 0..20 {
+        site.put("b/k", &number.to_string()).await;
+    }
+    site.put("a/k", "2").await;
+    let Real::Etcd(etcd) = &site.real else { unreachable!("this site is etcd") };
+    etcd.compact(seen.revision.0 + 15).await.unwrap();
+    site.proxy.accept().await.unwrap();
+    see(&mut watch, "a/k", Some("2")).await;
+    let waited = site.direct.wait(&Scope::Prefix("a/".to_owned()), seen.revision, SOON).await.unwrap();
+    assert!(waited.is_some(), "a wait from before the compaction reads again");
+}
+
+async fn survives_slow_answers(site: Site) {
+    site.put("a/k", "1").await;
+    site.proxy.delay(Duration::from_millis(400));
+    let mut watch = site.watch(WATCH_PATIENCE);
+    see(&mut watch, "a/k", Some("1")).await;
+    site.put("a/k", "2").await;
+    see(&mut watch, "a/k", Some("2")).await;
+    site.proxy.clear();
+    // A connection that dies without a word: nothing is lost but time.
+    let mut watch = site.watch(Duration::from_secs(2));
+    see(&mut watch, "a/k", Some("2")).await;
+    site.proxy.silence(true);
+    site.put("a/k", "3").await;
+    let read = site.patient.store().read(&Scope::Key("a/k".to_owned())).await;
+    assert!(matches!(read, Err(StoreError::Unreachable { .. })), "a read has a deadline: {read:?}");
+    site.proxy.clear();
+    see(&mut watch, "a/k", Some("3")).await;
+}
+
+#[tokio::test]
+async fn a_watch_survives_slow_and_silent_connections() {
+    tokio::join!(async { survives_slow_answers(Site::consul().await).await }, async {
+        survives_slow_answers(Site::etcd().await).await
+    },);
+}
+
+async fn survives_a_crash_and_a_pause(site: Site) {
+    let mut watch = site.watch(Duration::from_secs(2));
+    site.put("a/k", "1").await;
+    see(&mut watch, "a/k", Some("1")).await;
+    site.real.server().kill().unwrap();
+    trouble(&site, "cannot reach").await;
+    site.real.start_again().await;
+    no_trouble(&site).await;
+    assert_eq!(watch.latest().unwrap().entries["a/k"].value, b"1", "kept on disk");
+    site.put("a/k", "2").await;
+    see(&mut watch, "a/k", Some("2")).await;
+    site.real.server().pause().unwrap();
+    let read = site.patient.store().read(&Scope::Key("a/k".to_owned())).await;
+    assert!(
+        matches!(read, Err(StoreError::Unreachable { .. })),
+        "a paused server does not hold us: {read:?}"
+    );
+    site.real.server().resume().unwrap();
+    site.put("a/k", "3").await;
+    see(&mut watch, "a/k", Some("3")).await;
+}
+
+#[tokio::test]
+async fn a_watch_on_consul_survives_kill_nine_and_a_pause_of_the_server() {
+    survives_a_crash_and_a_pause(Site::consul().await).await;
+}
+
+#[tokio::test]
+async fn a_watch_on_etcd_survives_kill_nine_and_a_pause_of_the_server() {
+    survives_a_crash_and_a_pause(Site::etcd().await).await;
+}
+
+#[tokio::test]
+async fn who_is_denied_waits_until_somebody_grants_it() {
+    const TOKEN: &str = "5ca1ab1e-0000-4000-8000-000000000002";
+    let consul = Consul::start(ConsulSetup { durable: false, access_control: true }).await.unwrap();
+    let mut config = Config::new(&consul.url()).unwrap();
+    config.credentials = Credentials::Token(Secret::new(TOKEN));
+    let store = open(&config).unwrap();
+    let patient = Patient::new(Arc::clone(&store), 7);
+    let mut watch = Watch::start(Arc::clone(&patient), Scope::Prefix("a/".to_owned()), WATCH_PATIENCE);
+    eventually("we are denied", SOON, async || {
+        patient.trouble().is_some_and(|trouble| trouble.because.contains("refuses our credentials"))
+    })
+    .await;
+    let rules = r#"key_prefix "footplate/" { policy = "write" }"#;
+    consul.call(Method::PUT, "/v1/acl/policy", json!({ "Name": "late", "Rules": rules })).await.unwrap();
+    let token = json!({ "SecretID": TOKEN, "Policies": [{ "Name": "late" }] });
+    consul.call(Method::PUT, "/v1/acl/token", token).await.unwrap();
+    watch.next().await;
+    put(&store, "a/k", "1").await;
+    see(&mut watch, "a/k", Some("1")).await;
+}
+
+#[tokio::test]
+async fn a_login_to_etcd_that_ends_is_made_again() {
+    let etcd = Etcd::start_secured().await.unwrap();
+    let (user, password) = etcd.root_user().unwrap();
+    let mut config = Config::new(&format!("etcd+{}", etcd.url())).unwrap();
+    config.ca_file = etcd.ca_file().map(std::path::Path::to_owned);
+    config.credentials = Credentials::Password { user: user.to_owned(), password: Secret::new(password) };
+    let store = open(&config).unwrap();
+    let patient = Patient::new(Arc::clone(&store), 7);
+    let mut watch =
+        Watch::start(Arc::clone(&patient), Scope::Prefix("a/".to_owned()), Duration::from_secs(2));
+    put(&store, "a/k", "1").await;
+    see(&mut watch, "a/k", Some("1")).await;
+    // A restarted etcd knows none of the tokens it gave out.
+    etcd.server().kill().unwrap();
+    etcd.start_again().await.unwrap();
+    put(&store, "a/k", "2").await;
+    see(&mut watch, "a/k", Some("2")).await;
+    config.credentials = Credentials::Password { user: user.to_owned(), password: Secret::new("wrong") };
+    let denied = open(&config).unwrap().read(&Scope::Key("a/k".to_owned())).await;
+    assert!(matches!(denied, Err(StoreError::Denied { .. })), "{denied:?}");
+    config.ca_file = None;
+    let untrusted = open(&config).unwrap().read(&Scope::Key("a/k".to_owned())).await;
+    assert!(matches!(untrusted, Err(StoreError::Unreachable { .. })), "an unknown authority: {untrusted:?}");
+}
