@@ -5,10 +5,12 @@
 
 mod abort;
 mod app;
+mod build;
 mod clean;
 mod completions;
 mod deploy;
 mod depro;
+mod doctor;
 pub mod example;
 #[cfg(test)]
 mod fixture;
@@ -88,6 +90,7 @@ pub struct Globals {
 #[derive(Subcommand, Debug)]
 enum Command {
     Init(init::InitArgs),
+    Build(build::BuildArgs),
     Push(push::PushArgs),
     Deploy(deploy::DeployArgs),
     Promote(promote::PromoteArgs),
@@ -101,6 +104,7 @@ enum Command {
     #[command(subcommand)]
     Hosts(hosts::HostsCommand),
     Clean(clean::CleanArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     GenerateDocs(generate_docs::GenerateDocsArgs),
@@ -133,6 +137,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let operator = Operator::new(cli.globals);
     match cli.command {
         Command::Init(args) => init::init(&operator, &args),
+        Command::Build(args) => build::build(&operator, &args).await,
         Command::Push(args) => push::push(&operator, &args).await,
         Command::Deploy(args) => deploy::deploy(&operator, &args).await,
         Command::Promote(args) => promote::promote(&operator, &args).await,
@@ -145,6 +150,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::logs(&operator, &args).await,
         Command::Hosts(command) => hosts::hosts(&operator, &command).await,
         Command::Clean(args) => clean::clean(&operator, &args).await,
+        Command::Doctor(args) => doctor::doctor(&operator, &args).await,
         Command::Completions(args) => completions::completions(&operator, &args, Cli::command()),
         Command::GenerateDocs(args) => generate_docs::generate_docs(&operator, &args, Cli::command()),
     }

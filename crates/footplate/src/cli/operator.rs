@@ -43,6 +43,12 @@ impl Operator {
         Ok((address, token))
     }
 
+    /// Returns the file that holds the token, when one is known.
+    pub fn token_file(&self) -> Option<PathBuf> {
+        let file = || Context::read(&self.data()).ok().flatten();
+        self.globals.token_file.clone().or_else(|| file().map(|file| file.token_file))
+    }
+
     /// Returns a client for the controller; does not connect yet.
     pub fn client(&self) -> Result<Client, Failure> {
         let (address, token) = self.controller()?;

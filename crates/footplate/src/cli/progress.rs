@@ -45,7 +45,7 @@ impl View {
         };
         Self {
             title: super::watch::title(rollout),
-            sentence: super::watch::sentence(rollout),
+            sentence: rollout.sentence.clone(),
             targets: taking_part().map(|target| (target.target.clone(), word(target))).collect(),
             prepared: taking_part().filter(|target| has_goal(target)).count(),
             live: taking_part().filter(|target| runs_goal(target)).count(),
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_each_target_is_named_when_it_changes() {
-        let waits = "web-1 and web-2 (0 of 2 targets prepared), for another 10 min";
+        let waits = "waiting for web-1 and web-2 (0 of 2 targets prepared), for another 10 min";
         let first = view(
             vec![
                 target("web-1", "1", &["1"], Stage::Preparing),
@@ -234,14 +234,14 @@ mod tests {
                 "shop in production, rollout 7 to 2: 2 targets",
                 "web-1/files preparing",
                 "web-2/files preparing",
-                &format!("waits for {waits}"),
+                waits,
             ]
         );
         let mut failed = target("web-2", "1", &["1"], Stage::Failed);
         failed.failed.insert("2".parse().expect("a release"), failed_prepare());
         let second = view(
             vec![target("web-1", "1", &["1", "2"], Stage::Prepared), failed],
-            "web-1 and web-2 (0 of 2 targets prepared), for another 9 min 59 s",
+            "waiting for web-1 and web-2 (0 of 2 targets prepared), for another 9 min 59 s",
         );
         assert_eq!(
             second.news(Some(&first)),

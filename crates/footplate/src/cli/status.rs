@@ -113,7 +113,7 @@ impl Answer {
         let record = &rollout.record;
         let begun = ago(self.status.at, record.begun_at);
         writeln!(f, "  rollout {} to {}, begun {begun} by {}", record.number, record.to.id, record.actor)?;
-        writeln!(f, "    {}", super::watch::sentence(rollout))?;
+        writeln!(f, "    {}", rollout.sentence)?;
         if rollout.unattended {
             writeln!(f, "    unattended: no controller acts; the next one to start goes on with it")?;
         }
@@ -209,7 +209,7 @@ mod tests {
         let mut failed = target("web-2", "1", &["1"], Stage::Failed);
         failed.failed.insert("2".parse().expect("a release"), failed_prepare());
         let targets = vec![target("web-1", "1", &["1", "2"], Stage::Prepared), failed];
-        let mut waiting = rollout(&targets, "web-2 (1 of 2 targets prepared), for another 9 min");
+        let mut waiting = rollout(&targets, "waiting for web-2 (1 of 2 targets prepared), for another 9 min");
         waiting.unattended = true;
         let mut status = status(vec![app(targets, Some(waiting))]);
         status.controller = None;

@@ -43,7 +43,7 @@ impl From<RolloutStatus> for Ordered {
 
 impl fmt::Display for Ordered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", title(&self.0), sentence(&self.0))
+        writeln!(f, "{}: {}", title(&self.0), self.0.sentence)
     }
 }
 
@@ -54,11 +54,6 @@ pub fn title(rollout: &RolloutStatus) -> String {
         "{} in {}, rollout {} to {}",
         record.path.app, record.path.environment, record.number, record.to.id
     )
-}
-
-/// Says how a rollout ended or what it waits for, in the core's words.
-pub fn sentence(rollout: &RolloutStatus) -> String {
-    if rollout.ended { rollout.sentence.clone() } else { format!("waits for {}", rollout.sentence) }
 }
 
 /// Gives an order to the app's running rollout.

@@ -1,6 +1,8 @@
 //! The command line as its users see it: the real program, its streams and its exit codes.
 
+mod build;
 mod configuration;
+mod doctor;
 mod errors;
 mod init;
 mod program;
