@@ -3,6 +3,7 @@
 //! Invariants: `agent` and `controller` never import each other; `cli` talks to the controller through `client`,
 //! never to a store; only `main` and `cli` know all roles.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod client;

@@ -1,0 +1,99 @@
+//! How an agent comes to its store: open already, with credentials, or by joining once with a join token.
+//!
+//! Invariants: a join token is shown once and its credential kept, readable by its owner alone; neither is ever logged.
+
+use std::sync::Arc;
+
+use footplate_core::name::HostName;
+use footplate_drivers::store::{self, Config, Credentials, Secret, Store, StoreError};
+
+use super::state::{StateDirectory, StateError};
+use super::trouble::Trouble;
+
+/// How an agent comes to its store.
+pub enum Access {
+    /// It is open: for several agents in one process.
+    Open(Arc<dyn Store>),
+    /// It is opened with these credentials, or, when they are none, with the host's own from a former join, or else with
+    /// what this join token is exchanged for.
+    Configured {
+        /// Where the store is.
+        store: Box<Config>,
+        /// The token to join with, if the host has not joined yet.
+        join_token: Option<Secret>,
+    },
+}
+
+/// An agent that cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The store's configuration is wrong.
+    #[error("cannot use the store")]
+    Store(#[source] StoreError),
+    /// The store does not take the join token.
+    #[error("cannot join as `{host}`")]
+    Join {
+        /// The host.
+        host: HostName,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl AgentError {
+    /// Says what to do about it, in one sentence.
+    pub fn next(&self) -> String {
+        match self {
+            AgentError::State(error) => error.next(),
+            AgentError::Store(_) => "mend `[store]` in agent.toml".to_owned(),
+            AgentError::Join { .. } => "make a new join token, and start the agent with it".to_owned(),
+        }
+    }
+}
+
+/// Opens the store; joins first when this host has no credential yet, trying for as long as the store does not answer.
+pub async fn open(
+    access: &Access,
+    host: &HostName,
+    state: &StateDirectory,
+) -> Result<Arc<dyn Store>, AgentError> {
+    let (config, join_token) = match access {
+        Access::Open(store) => return Ok(Arc::clone(store)),
+        Access::Configured { store, join_token } => (store, join_token),
+    };
+    let mut config = config.as_ref().clone();
+    if config.credentials == Credentials::None {
+        config.credentials = match (state.read_credential()?, join_token) {
+            (Some(credential), _) => Credentials::Token(Secret::new(credential)),
+            (None, Some(token)) => Credentials::Token(join(&config, host, token, state).await?),
+            (None, None) => Credentials::None,
+        };
+    }
+    store::open(&config).map_err(AgentError::Store)
+}
+
+async fn join(
+    config: &Config,
+    host: &HostName,
+    token: &Secret,
+    state: &StateDirectory,
+) -> Result<Secret, AgentError> {
+    let mut trouble = Trouble::new("join");
+    loop {
+        match store::join(config, host.as_str(), token).await {
+            Ok(credential) => {
+                state.write_credential(credential.reveal())?;
+                tracing::info!(%host, "joined; the host has a credential of its own");
+                return Ok(credential);
+            }
+            Err(error @ (StoreError::Unreachable { .. } | StoreError::Unavailable { .. })) => {
+                tokio::time::sleep(trouble.failed(&error)).await;
+            }
+            Err(source) => return Err(AgentError::Join { host: host.clone(), source }),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! An agent's hands on one target: the workload driver, opened when it is first needed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::name::{HostName, ReleaseId, TargetName};
+use footplate_core::target::{Action, Assignment};
+use footplate_drivers::artifact::Http;
+use footplate_drivers::workload::{self, Observed, Output, Placement, Settings, Workload, WorkloadError};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::clients::Clients;
+use super::trouble::causes;
+
+/// How an action ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Why it failed, when it did.
+    pub failure: Option<String>,
+    /// What its scripts printed.
+    pub output: String,
+    /// How long they ran.
+    pub elapsed: Duration,
+}
+
+/// The hands on one target.
+pub struct Hands {
+    placement: Placement,
+    settings: Settings,
+    clients: Arc<Clients>,
+    workload: OnceCell<Arc<dyn Workload>>,
+}
+
+impl Hands {
+    /// Makes the hands on `target` of `host`, whose files are below `apps`; `clients` fetch artifacts.
+    pub fn new(
+        apps: &Path,
+        host: &HostName,
+        target: &TargetName,
+        settings: Settings,
+        clients: Arc<Clients>,
+    ) -> Self {
+        let placement = Placement { root: apps.to_owned(), host: host.clone(), name: target.clone() };
+        Self { placement, settings, clients, workload: OnceCell::new() }
+    }
+
+    /// Reads what is on the disk; the reason when it cannot be read.
+    pub async fn look(&self) -> Result<Observed, String> {
+        let workload = self.open().await?;
+        workload.observe().await.map_err(|error| in_words(&error))
+    }
+
+    /// Performs an action to its end; `None` when it was stopped.
+    ///
+    /// When `stop` fires, its scripts are killed, and have ended when this returns.
+    pub async fn perform(
+        &self,
+        action: &Action,
+        want: &Assignment,
+        stop: &CancellationToken,
+    ) -> Option<Done> {
+        let workload = self.workload.get().expect("a target is looked at before anything is done to it");
+        let (_, id) = action.parts();
+        let done = match (action, want.release(id)) {
+            (Action::Clean(_), release) => workload.clean(id, release, stop).await,
+            (_, None) => return Some(not_in_order(id)),
+            (Action::Prepare(_), Some(release)) => {
+                let sources = want.sources.clone();
+                let any_tls =
+                    sources.iter().find(|source| source.base.starts_with("https:")).or(sources.first());
+                let client = self.clients.of(any_tls.map_or("", |source| &source.base));
+                let artifacts = Http::new(client, sources);
+                workload.prepare(release, &artifacts, stop).await
+            }
+            (Action::Activate(_), Some(release)) => workload.activate(release, stop).await,
+        };
+        match done {
+            Err(_) if stop.is_cancelled() => None,
+            Err(error) => Some(failed(&error)),
+            Ok(Output { text, elapsed, .. }) => Some(Done { failure: None, output: text, elapsed }),
+        }
+    }
+
+    async fn open(&self) -> Result<&Arc<dyn Workload>, String> {
+        let open = || workload::open(self.placement.clone(), self.settings.clone());
+        self.workload.get_or_try_init(open).await.map_err(|error| in_words(&error))
+    }
+}
+
+fn failed(error: &WorkloadError) -> Done {
+    let said = error.output().cloned().unwrap_or_default();
+    Done { failure: Some(in_words(error)), output: said.text, elapsed: said.elapsed }
+}
+
+/// The controller always sends the whole release that it names; an order that does not is not obeyed in part.
+fn not_in_order(id: &ReleaseId) -> Done {
+    Done { failure: Some(format!("the order names release {id} but does not hold it")), ..Done::default() }
+}
+
+fn in_words(error: &WorkloadError) -> String {
+    format!("{}; next: {}", causes(error), error.next())
+}

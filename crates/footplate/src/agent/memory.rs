@@ -1,0 +1,267 @@
+//! What an agent remembers of one target across its own death. Pure: `state` writes it to the disk.
+//!
+//! Invariants: the generation never goes back; a release counts as running only when its activation ran to the end.
+
+use std::collections::BTreeMap;
+
+use footplate_core::generation::Generation;
+use footplate_core::moment::Moment;
+use footplate_core::name::ReleaseId;
+use footplate_core::target::{Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Report, Verb};
+use footplate_drivers::workload::Observed;
+use serde::{Deserialize, Serialize};
+
+/// What an agent remembers of one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The highest generation obeyed.
+    pub generation: Generation,
+    /// The order it obeys; nothing once the target was taken from this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
+    /// The highest generation the app's barrier was seen at since this order was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<Generation>,
+    /// What failed and has not succeeded since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed: BTreeMap<ReleaseId, Failure>,
+}
+
+/// What an offered order is to an agent that remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The order it obeys already.
+    Known,
+    /// An order to obey from now on.
+    Newer,
+    /// An order older than one it has obeyed; never obeyed.
+    Older,
+}
+
+impl Memory {
+    /// Tells what `offer` is: newer, known, or too old to be obeyed.
+    ///
+    /// An equal generation with other contents is obeyed: the controller repeats an order with other artifact sources.
+    pub fn judge(&self, offer: &Assignment) -> Heard {
+        if offer.generation < self.generation {
+            Heard::Older
+        } else if self.assignment.as_ref() == Some(offer) {
+            Heard::Known
+        } else {
+            Heard::Newer
+        }
+    }
+
+    /// Takes a newer order. Failures of an older one are forgotten, as a new order is tried at once; so is the barrier,
+    /// because one remembered from before a store was restored could open an order that nobody opened.
+    pub fn obey(&mut self, offer: Assignment) {
+        if offer.generation > self.generation {
+            self.failed.clear();
+            self.barrier = None;
+        }
+        self.generation = offer.generation;
+        self.assignment = Some(offer);
+    }
+
+    /// Notes the barrier as seen; it never goes back.
+    pub fn note_barrier(&mut self, reached: Option<Generation>) {
+        self.barrier = self.barrier.max(reached);
+    }
+
+    /// Notes that `verb` succeeded on `release`.
+    pub fn note_success(&mut self, verb: Verb, release: &ReleaseId) {
+        let stays = |failure: &Failure| failure.verb == Verb::Activate && verb == Verb::Prepare;
+        if self.failed.get(release).is_some_and(|failure| !stays(failure)) {
+            self.failed.remove(release);
+        }
+    }
+
+    /// Notes that `verb` failed on `release`, and counts the attempts.
+    pub fn note_failure(
+        &mut self,
+        verb: Verb,
+        release: &ReleaseId,
+        reason: String,
+        output: String,
+        now: Moment,
+    ) {
+        let before = self.failed.get(release).filter(|failure| failure.verb == verb);
+        let attempts = before.map_or(0, |failure| failure.attempts).saturating_add(1);
+        let failure = Failure { verb, generation: self.generation, reason, output, attempts, at: now };
+        self.failed.insert(release.clone(), failure);
+    }
+
+    /// Returns the report of what the disk shows, as other roles read it.
+    ///
+    /// A release whose activation was cut short, and will be run again, does not stand in it as `live`; one whose
+    /// activation failed does, beside the failure.
+    pub fn report(&self, seen: &Observed) -> Report {
+        let failed =
+            |id: &ReleaseId| self.failed.get(id).is_some_and(|failure| failure.verb == Verb::Activate);
+        let live = seen.live.clone().filter(|live| seen.unfinished.is_none() || failed(live));
+        Report {
+            generation: self.generation,
+            live_since: live.as_ref().and(seen.live_since),
+            live,
+            prepared: seen.prepared.clone(),
+            failed: self.failed.clone(),
+            drift: seen.drift.clone(),
+        }
+    }
+
+    /// Returns the report that the next step is planned from: `live` stands in it only when its activation ran to the
+    /// end, so that one cut short is done again.
+    pub fn report_to_plan(&self, seen: &Observed) -> Report {
+        let whole = seen.live.clone().filter(|_| seen.unfinished.is_none());
+        Report { live: whole, ..self.report(seen) }
+    }
+
+    /// Tells whether the barrier must be read before anything is planned: it decides what must run, this memory does
+    /// not hold it open, and `live` is not what runs before the switch. So is a host that joins after the switch, or
+    /// whose agent was killed between the switch and its own notes; neither may pass through the old release.
+    pub fn must_read_barrier(&self, seen: &Observed) -> bool {
+        let Some(assignment) = &self.assignment else { return false };
+        let Some(switch) = &assignment.switch else { return false };
+        let open = self.barrier.is_some_and(|reached| reached >= switch.barrier);
+        !open && seen.live != assignment.run
+    }
+}
+
+/// Says what somebody else changed between two looks; nothing when nothing was.
+pub fn drift(before: &Observed, now: &Observed) -> Option<String> {
+    let name = |live: &Option<ReleaseId>| live.as_ref().map_or("nothing".to_owned(), |id| format!("`{id}`"));
+    if now.drift.is_some() {
+        return now.drift.clone();
+    }
+    if before.live != now.live {
+        return Some(format!("`live` was moved from {} to {}", name(&before.live), name(&now.live)));
+    }
+    let gone: Vec<String> = before.prepared.difference(&now.prepared).map(|id| format!("`{id}`")).collect();
+    (!gone.is_empty()).then(|| format!("the completion mark of {} is gone", gone.join(", ")))
+}
+
+/// Tells whether `next` says something that others wait for. A release that went away from the disk is nothing of the
+/// kind: it is told with the next report, which saves a request in every deployment that cleans up after itself.
+pub fn is_news(last: &Report, next: &Report) -> bool {
+    let rest = Report { prepared: last.prepared.clone(), ..next.clone() };
+    rest != *last || !next.prepared.is_subset(&last.prepared)
+}
+
+/// Returns the end of a script's output that fits into a report, cut at a line's beginning where there is one.
+pub fn tail(output: &str) -> &str {
+    if output.len() <= OUTPUT_TAIL_BYTES_MAX {
+        return output;
+    }
+    let mut from = output.len() - OUTPUT_TAIL_BYTES_MAX;
+    while !output.is_char_boundary(from) {
+        from += 1;
+    }
+    let tail = &output[from..];
+    tail.split_once('\n').filter(|(_, rest)| !rest.is_empty()).map_or(tail, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use footplate_core::target::{Action, Switch, plan};
+
+    fn id(text: &str) -> ReleaseId {
+        text.parse().expect("a release's name")
+    }
+
+    fn order(counter: u64) -> Assignment {
+        let switch = Switch { to: id("2"), barrier: Generation::new(1, counter) };
+        let generation = Generation::new(1, counter);
+        Assignment { generation, run: Some(id("1")), switch: Some(switch), keep: vec![], sources: vec![] }
+    }
+
+    fn seen(live: &str) -> Observed {
+        Observed { live: Some(id(live)), prepared: [id("1"), id("2")].into(), ..Observed::default() }
+    }
+
+    #[test]
+    fn an_older_order_is_never_obeyed() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.judge(&order(4)), Heard::Newer);
+        memory.obey(order(4));
+        assert_eq!(memory.judge(&order(4)), Heard::Known);
+        assert_eq!(memory.judge(&order(3)), Heard::Older);
+        memory.assignment = None;
+        assert_eq!(memory.judge(&order(3)), Heard::Older, "also after the target was taken away");
+        assert_eq!(memory.judge(&order(4)), Heard::Newer, "and given back");
+    }
+
+    #[test]
+    fn an_activation_that_was_cut_short_is_planned_again() {
+        let mut memory = Memory::default();
+        memory.obey(order(4));
+        memory.note_barrier(Some(Generation::new(1, 4)));
+        let now = Moment::from_millis(0);
+        let cut = Observed { unfinished: Some(id("2")), ..seen("2") };
+        let next = plan(&order(4), memory.barrier, &memory.report_to_plan(&cut), now);
+        assert_eq!(next.actions, [Action::Activate(id("2"))], "`live` moved, but its hook never ended");
+        assert_eq!(memory.report(&cut).live, None, "and nobody is told that it runs");
+        let next = plan(&order(4), memory.barrier, &memory.report_to_plan(&seen("2")), now);
+        assert_eq!(next.actions.first(), None);
+    }
+
+    #[test]
+    fn a_failed_activation_is_planned_again_after_its_delay() {
+        let mut memory = Memory::default();
+        memory.obey(Assignment { run: Some(id("2")), switch: None, ..order(5) });
+        let at = Moment::from_millis(1000);
+        memory.note_failure(Verb::Activate, &id("2"), "exit 1".to_owned(), String::new(), at);
+        let want = memory.assignment.clone().expect("just obeyed");
+        let next = plan(&want, None, &memory.report_to_plan(&seen("2")), at);
+        assert_eq!((next.actions.len(), next.retry_at), (0, Some(Moment::from_millis(6000))));
+        memory.note_failure(Verb::Activate, &id("2"), "exit 1".to_owned(), String::new(), at);
+        assert_eq!(memory.failed[&id("2")].attempts, 2);
+        memory.obey(Assignment { run: Some(id("2")), switch: None, ..order(6) });
+        assert!(memory.failed.is_empty(), "a new order is tried at once");
+    }
+
+    #[test]
+    fn the_barrier_is_read_first_when_live_already_moved() {
+        let mut memory = Memory::default();
+        memory.obey(order(4));
+        assert!(!memory.must_read_barrier(&seen("1")));
+        assert!(memory.must_read_barrier(&seen("2")));
+        memory.note_barrier(Some(Generation::new(1, 4)));
+        memory.note_barrier(None);
+        assert!(!memory.must_read_barrier(&seen("2")));
+        memory.obey(order(5));
+        assert!(
+            memory.must_read_barrier(&seen("2")),
+            "a barrier from before the order says nothing about it"
+        );
+    }
+
+    #[test]
+    fn drift_is_told_in_a_sentence() {
+        assert_eq!(drift(&seen("1"), &seen("1")), None);
+        assert_eq!(drift(&seen("1"), &seen("2")).as_deref(), Some("`live` was moved from `1` to `2`"));
+        let bare = Observed { prepared: [id("1")].into(), ..seen("1") };
+        assert_eq!(drift(&seen("1"), &bare).as_deref(), Some("the completion mark of `2` is gone"));
+        let more = Observed { prepared: [id("1"), id("2"), id("3")].into(), ..seen("1") };
+        assert_eq!(drift(&seen("1"), &more), None, "more than before is no drift");
+    }
+
+    #[test]
+    fn a_release_that_went_away_is_no_news_and_all_else_is() {
+        let memory = Memory::default();
+        let both = memory.report(&seen("2"));
+        let one = memory.report(&Observed { prepared: [id("2")].into(), ..seen("2") });
+        assert!(!is_news(&both, &one));
+        assert!(is_news(&one, &both));
+        assert!(is_news(&both, &memory.report(&seen("1"))));
+        assert!(is_news(&both, &memory.report(&Observed { drift: Some("moved".to_owned()), ..seen("2") })));
+    }
+
+    #[test]
+    fn the_tail_of_an_output_begins_with_a_line() {
+        assert_eq!(tail("short\n"), "short\n");
+        let long = "é".repeat(3000) + "\nlast line\n";
+        assert_eq!(tail(&long), "last line\n");
+        assert_eq!(tail(&"x".repeat(5000)).len(), OUTPUT_TAIL_BYTES_MAX);
+    }
+}

@@ -1,0 +1,195 @@
+//! The agent: makes one host what the store says it should be, and reports what it is.
+//!
+//! Invariants: it never decides a rollout; it changes nothing on a host whose name another agent holds; losing the store
+//! stops nothing. The loops: `presence` holds the name, `orders` reads, a `worker` for each target acts, `reporter`
+//! writes, `outputs` posts.
+
+mod access;
+mod barrier;
+mod clients;
+mod crew;
+mod hands;
+mod memory;
+mod orders;
+mod outputs;
+mod presence;
+mod reporter;
+mod state;
+mod trouble;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use footplate_core::fleet as core_fleet;
+use footplate_core::fleet::Labels;
+use footplate_core::name::HostName;
+use footplate_core::record::{Key, Stored, Written};
+use footplate_drivers::store::Store;
+use footplate_drivers::workload::Settings;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use access::{Access, AgentError};
+pub use state::StateError;
+
+use crate::clock;
+use clients::Clients;
+use crew::Crew;
+use outputs::Outputs;
+use presence::{Announcement, Membership, Presence};
+use reporter::{Reporter, Writer};
+use state::StateDirectory;
+use worker::Shared;
+
+/// How long the last processes of a killed agent may hold its state directory.
+const FORMER_LIFE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How long a goodbye to the store may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What an agent needs to know to begin.
+pub struct AgentConfig {
+    /// The host it speaks for.
+    pub host: HostName,
+    /// Where orders come from and reports go.
+    pub store: Access,
+    /// What selectors choose hosts by.
+    pub labels: Labels,
+    /// Where people reach the host; for them alone.
+    pub address: String,
+    /// The agent's own folder: `state/` and `apps/` are made in it.
+    pub folder: PathBuf,
+    /// The bounds of its work.
+    pub limits: Limits,
+    /// How scripts run and artifacts are unpacked.
+    pub settings: Settings,
+}
+
+/// The bounds of an agent's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long one poll of the store lasts.
+    pub poll_patience: Duration,
+    /// How often the disk is looked at when nothing happens; no store request is made for it.
+    pub look_every: Duration,
+    /// How many releases are prepared side by side.
+    pub prepares_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { poll_patience: Duration::from_secs(60), look_every: Duration::from_secs(30), prepares_max: 2 }
+    }
+}
+
+/// Runs one agent until shutdown. Several may run in one process, each with its own host and root.
+///
+/// Hooks that still run at shutdown are killed; what is live stays live.
+///
+/// # Errors
+/// Only when it cannot begin: its state directory is in use or cannot be written, the store's configuration is wrong, or
+/// the join token is refused. A store that does not answer is no error.
+pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
+    let state = open_state(&config.folder.join("state")).await?;
+    let opened = tokio::select! {
+        opened = access::open(&config.store, &config.host, &state) => opened?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    act(config, state, opened, shutdown).await
+}
+
+/// Opens the state directory. A former life that was killed while it started a script may hold it for an instant more.
+async fn open_state(folder: &Path) -> Result<StateDirectory, StateError> {
+    let begun = Instant::now();
+    loop {
+        match StateDirectory::open(folder) {
+            Err(StateError::InUse { .. }) if begun.elapsed() < FORMER_LIFE => {
+                tokio::time::sleep(LOCK_PAUSE).await
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn act(
+    config: AgentConfig,
+    state: StateDirectory,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let remembered = state.read_targets(clock::now())?;
+    tracing::info!(host = %config.host, targets = remembered.len(), "the agent starts with {}", store.describe());
+    let awaited = remembered.values().filter(|memory| Crew::is_worked_on(memory)).count();
+    let reporter = Arc::new(Reporter::new(awaited));
+    let (presence, membership, doubt) =
+        Presence::new(Arc::clone(&store), announcement(&config, &state), Arc::clone(&reporter));
+    let (tell_orders, orders) = watch::channel(None);
+    let clients = Arc::new(Clients::default());
+    let (outputs, poster) = Outputs::new(config.host.clone(), Arc::clone(&clients));
+    let writer = Writer {
+        store: Arc::clone(&store),
+        reporter: Arc::clone(&reporter),
+        membership: membership.clone(),
+        doubt,
+        alive: Key::Presence(config.host.clone()).to_string(),
+    };
+    let shared = Arc::new(Shared {
+        host: config.host.clone(),
+        store: Arc::clone(&store),
+        state,
+        reporter,
+        outputs,
+        prepares: Semaphore::new(config.limits.prepares_max.max(1)),
+        patience: config.limits.poll_patience,
+        look_every: config.limits.look_every,
+    });
+    let crew = Crew::new(shared, config.folder.join("apps"), config.settings.clone(), clients, remembered);
+    let loops = async {
+        let follow =
+            orders::follow(Arc::clone(&store), config.host.clone(), config.limits.poll_patience, tell_orders);
+        tokio::join!(presence.run(), writer.run(), poster.run(), follow);
+    };
+    tokio::select! {
+        () = crew.run(membership.clone(), orders, shutdown) => (),
+        () = loops => unreachable!("the loops end only by being dropped"),
+    }
+    say_goodbye(&config.host, store.as_ref(), &membership).await;
+    Ok(())
+}
+
+/// Ends the session, so that the host is seen to be gone at once and a restart need not wait.
+async fn say_goodbye(host: &HostName, store: &dyn Store, membership: &watch::Receiver<Membership>) {
+    let Membership::Held(session) = membership.borrow().clone() else { return };
+    match tokio::time::timeout(GOODBYE, store.close_session(&session)).await {
+        Ok(Ok(())) => tracing::info!(host = %host, "the agent ended"),
+        Ok(Err(_)) | Err(_) => {
+            tracing::info!(host = %host, "the agent ended; its session ends by itself, the store does not answer");
+        }
+    }
+}
+
+fn announcement(config: &AgentConfig, state: &StateDirectory) -> Announcement {
+    let instance = state.instance().to_owned();
+    let record = core_fleet::Presence {
+        instance: instance.clone(),
+        address: config.address.clone(),
+        labels: config.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let is_ours = move |value: &[u8]| match serde_json::from_slice(value) {
+        Ok(Stored::Known(core_fleet::Presence { instance: theirs, .. })) => theirs == instance,
+        Ok(Stored::Newer(_)) | Err(_) => false,
+    };
+    Announcement {
+        host: config.host.to_string(),
+        key: Key::Presence(config.host.clone()).to_string(),
+        prefix: Key::agent_of(&config.host),
+        value: serde_json::to_vec(&Written(&record)).expect("a presence is names and text"),
+        is_ours: Box::new(is_ours),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! The one long poll of an agent: all its orders, whatever the number of apps.
+//!
+//! Invariants: a key that cannot be read is left as it was, and said once; a key that is gone takes its target out of
+//! the agent's care, and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::name::{HostName, TargetName};
+use footplate_core::record::{Key, Stored};
+use footplate_core::target::Assignment;
+use footplate_drivers::store::{Revision, Scope, Snapshot, Store};
+use tokio::sync::watch;
+
+use super::trouble::Trouble;
+
+/// What the store says of one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// Nothing yet: the store has not answered.
+    #[default]
+    Unknown,
+    /// No order: the target is not this host's.
+    Gone,
+    /// This order.
+    Order(Arc<Assignment>),
+    /// An order in a format that this version cannot read.
+    Unreadable,
+}
+
+/// All orders of a host; `None` until the store answered first.
+pub type Orders = Option<BTreeMap<TargetName, Offer>>;
+
+/// Follows `hosts/<host>/` for ever and tells of each state it sees.
+pub async fn follow(store: Arc<dyn Store>, host: HostName, patience: Duration, tell: watch::Sender<Orders>) {
+    let scope = Scope::Prefix(Key::assignments_of(&host));
+    let mut revision = Revision(0);
+    let mut trouble = Trouble::new("read this host's orders");
+    let mut said = BTreeMap::new();
+    loop {
+        match store.wait(&scope, revision, patience).await {
+            Ok(Some(snapshot)) => {
+                trouble.is_over();
+                revision = snapshot.revision;
+                let orders = parse(&snapshot, &mut said);
+                tell.send_if_modified(|before| {
+                    let changed = before.as_ref() != Some(&orders);
+                    *before = Some(orders);
+                    changed
+                });
+            }
+            Ok(None) => trouble.is_over(),
+            Err(error) => tokio::time::sleep(trouble.failed(&error)).await,
+        }
+    }
+}
+
+/// Reads the orders of one snapshot. `said` holds the keys that people were told of, by revision.
+fn parse(snapshot: &Snapshot, said: &mut BTreeMap<String, Revision>) -> BTreeMap<TargetName, Offer> {
+    let mut orders = BTreeMap::new();
+    said.retain(|key, revision| snapshot.entries.get(key).is_some_and(|entry| entry.revision == *revision));
+    for (text, entry) in &snapshot.entries {
+        let Ok(Key::Assignment(_, target)) = text.parse() else {
+            say_once(said, text, entry.revision, "it is no key of an order");
+            continue;
+        };
+        let offer = match serde_json::from_slice::<Stored<Assignment>>(&entry.value) {
+            Ok(Stored::Known(order)) => Offer::Order(Arc::new(order)),
+            Ok(Stored::Newer(format)) => {
+                let because = format!("a newer footplate wrote it, in format {format}");
+                say_once(said, text, entry.revision, &because);
+                Offer::Unreadable
+            }
+            Err(error) => {
+                say_once(said, text, entry.revision, &error.to_string());
+                Offer::Unreadable
+            }
+        };
+        orders.insert(target, offer);
+    }
+    orders
+}
+
+fn say_once(said: &mut BTreeMap<String, Revision>, key: &str, revision: Revision, because: &str) {
+    if said.insert(key.to_owned(), revision) != Some(revision) {
+        tracing::error!(
+            "cannot read the order `{key}`\n  because: {because}\n  next: upgrade this agent, or look at the key; what \
+             this host runs stays as it is"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use footplate_core::generation::Generation;
+    use footplate_core::record::Written;
+    use footplate_drivers::store::Entry;
+
+    #[test]
+    fn an_order_that_cannot_be_read_is_not_a_missing_one() {
+        let order = Assignment {
+            generation: Generation::new(1, 1),
+            run: None,
+            switch: None,
+            keep: vec![],
+            sources: vec![],
+        };
+        let known = serde_json::to_vec(&Written(&order)).expect("plain data");
+        let entries = [
+            ("hosts/h/production.new.files", br#"{"format":99,"what":1}"#.to_vec()),
+            ("hosts/h/production.broken.files", b"{".to_vec()),
+            ("hosts/h/production.shop.files", known),
+            ("hosts/h/no-target", b"{}".to_vec()),
+        ];
+        let entry = |value| Entry { value, revision: Revision(7), session: None };
+        let entries = entries.map(|(key, value)| (key.to_owned(), entry(value))).into();
+        let mut said = BTreeMap::new();
+        let orders = parse(&Snapshot { revision: Revision(7), entries }, &mut said);
+        let target = |app: &str| format!("production.{app}.files").parse::<TargetName>().expect("a target");
+        assert_eq!(orders.get(&target("new")), Some(&Offer::Unreadable));
+        assert_eq!(orders.get(&target("broken")), Some(&Offer::Unreadable));
+        assert_eq!(orders.get(&target("shop")), Some(&Offer::Order(Arc::new(order))));
+        assert_eq!((orders.len(), said.len()), (3, 3));
+    }
+}

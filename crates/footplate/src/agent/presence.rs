@@ -1,0 +1,234 @@
+//! One host, one agent: holds the host's name in the store for as long as this agent lives.
+//!
+//! Invariants: an agent that does not hold the name writes nothing; one instance never takes a name that another
+//! holds; the former session of the same instance is ended only when this process starts, so that two agents with
+//! one (copied) state directory can not take the name from each other for ever; the name is taken in one transaction
+//! with this agent's reports, so that a report under a living presence is never a former life's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_drivers::store::{
+    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Transaction, Write,
+};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use super::reporter::{self, Reporter, Reports};
+use super::trouble::Trouble;
+
+/// How long a session lives without being renewed.
+pub const SESSION_TTL: Duration = Duration::from_secs(30);
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// Every so many renewals the key itself is read, in case somebody deleted it by hand.
+const RENEWALS_PER_LOOK: u32 = 8;
+/// How long one wait for the name to become free lasts before it is asked for anew.
+const FREE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the announcement waits for the first look at every target.
+const FIRST_REPORTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether this agent may speak for its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// Not known: the store has not answered yet, or the session was lost.
+    Seeking,
+    /// It may, for as long as this session lives.
+    Held(SessionId),
+    /// Another agent does.
+    Taken,
+}
+
+/// A test of a stored value.
+pub type IsOurs = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// What is announced under the name, and by whom.
+pub struct Announcement {
+    /// The host, for people.
+    pub host: String,
+    /// `agents/<host>/alive`.
+    pub key: String,
+    /// `agents/<host>/`: the presence and the reports.
+    pub prefix: String,
+    /// The presence record.
+    pub value: Vec<u8>,
+    /// Tells whether a stored presence record was written by this instance.
+    pub is_ours: IsOurs,
+}
+
+/// Holds a host's name; made once for the life of an agent.
+pub struct Presence {
+    store: Arc<dyn Store>,
+    announcement: Announcement,
+    reporter: Arc<Reporter>,
+    membership: watch::Sender<Membership>,
+    /// Somebody found the name not to be held.
+    doubted: Arc<Notify>,
+    /// Whether a former session of this instance may still be ended.
+    fresh: bool,
+}
+
+impl Presence {
+    /// Makes the loop and the place where others read whether the name is held, and where they raise doubts.
+    pub fn new(
+        store: Arc<dyn Store>,
+        announcement: Announcement,
+        reporter: Arc<Reporter>,
+    ) -> (Self, watch::Receiver<Membership>, Arc<Notify>) {
+        let (membership, read) = watch::channel(Membership::Seeking);
+        let doubted = Arc::new(Notify::new());
+        let doubt = Arc::clone(&doubted);
+        (Self { store, announcement, reporter, membership, doubted, fresh: true }, read, doubt)
+    }
+
+    /// Seeks the name, holds it, and seeks it again when it is lost. Ends only by being dropped.
+    pub async fn run(mut self) {
+        let mut trouble = Trouble::new("announce this host");
+        loop {
+            match self.seek().await {
+                Ok(Some(session)) => {
+                    trouble.is_over();
+                    self.fresh = false;
+                    self.membership.send_replace(Membership::Held(session.clone()));
+                    self.hold(&session).await;
+                    self.membership.send_replace(Membership::Seeking);
+                }
+                Ok(None) => trouble.is_over(),
+                Err(error) => tokio::time::sleep(trouble.failed(&error)).await,
+            }
+        }
+    }
+
+    /// Tries to take the name; `None` when it was not free and another try is due.
+    async fn seek(&mut self) -> Result<Option<SessionId>, StoreError> {
+        let mut seen = self.store.read(&Scope::Prefix(self.announcement.prefix.clone())).await?;
+        if let Some(entry) = seen.entries.remove(&self.announcement.key) {
+            return self.wait_until_free(&entry).await.map(|()| None);
+        }
+        self.reporter.first_reports(FIRST_REPORTS_PATIENCE).await;
+        let held: Reports = seen.entries.into_iter().map(|(key, entry)| (key, entry.value)).collect();
+        let session = self.store.open_session(&self.announcement.host, SESSION_TTL).await?;
+        let claimed = self.claim(&session, held).await;
+        if matches!(claimed, Ok(Applied::Yes)) {
+            return Ok(Some(session));
+        }
+        // A claim whose answer was lost may have been applied; its session must not keep the name from us.
+        if let Err(error) = self.store.close_session(&session).await {
+            tracing::debug!("the session {session:?} ends by itself: {error}");
+        }
+        claimed.map(|_| None)
+    }
+
+    /// Writes this agent's reports instead of a former life's, and its presence with the last of them.
+    async fn claim(&self, session: &SessionId, held: Reports) -> Result<Applied, StoreError> {
+        let key = &self.announcement.key;
+        let presence = Write::PutEphemeral(key.clone(), self.announcement.value.clone(), session.clone());
+        let reports = self.reporter.settle_accounts(&held);
+        let mut writes = reports.clone();
+        writes.push(presence);
+        for writes in reporter::parts(writes) {
+            let guards = vec![Guard::Absent(key.clone())];
+            let applied = self.store.apply(&Transaction { guards, writes }).await?;
+            if applied == Applied::No {
+                return Ok(Applied::No);
+            }
+        }
+        self.reporter.note_settled(held, reports);
+        Ok(Applied::Yes)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Key(self.announcement.key.clone())
+    }
+
+    async fn wait_until_free(&self, entry: &Entry) -> Result<(), StoreError> {
+        let ours = (self.announcement.is_ours)(&entry.value);
+        match &entry.session {
+            Some(former) if ours && self.fresh => {
+                tracing::debug!(
+                    host = self.announcement.host,
+                    "ending the session of this agent's former life"
+                );
+                return self.store.close_session(former).await;
+            }
+            Some(_) => self.say_it_is_taken(ours),
+            None => self.say_it_has_no_session(),
+        }
+        let seen = self.store.read(&self.scope()).await?;
+        if seen.entries.is_empty() {
+            return Ok(());
+        }
+        self.store.wait(&self.scope(), seen.revision, FREE_PATIENCE).await.map(drop)
+    }
+
+    fn say_it_is_taken(&self, ours: bool) {
+        if self.membership.send_replace(Membership::Taken) == Membership::Taken {
+            return;
+        }
+        let because = if ours {
+            "another agent with a copy of this agent's state directory runs under this name"
+        } else {
+            "another agent already runs under this name"
+        };
+        tracing::error!(
+            host = self.announcement.host,
+            "cannot act for host `{}`\n  because: {because}\n  next: stop one of them, or give this one another name \
+             (`host` in agent.toml); this agent changes nothing and goes on when the name is free",
+            self.announcement.host
+        );
+    }
+
+    fn say_it_has_no_session(&self) {
+        if self.membership.send_replace(Membership::Taken) == Membership::Taken {
+            return;
+        }
+        tracing::error!(
+            host = self.announcement.host,
+            "cannot act for host `{}`\n  because: somebody wrote its presence by hand, without a session\n  next: \
+             delete the key `{}` in the store",
+            self.announcement.host,
+            self.announcement.key
+        );
+    }
+
+    /// Renews the session until it is gone or the key is.
+    async fn hold(&self, session: &SessionId) {
+        let mut trouble = Trouble::new("renew this host's session");
+        let mut pause = RENEW_EVERY;
+        let mut renewals = 0u32;
+        loop {
+            let doubted = timeout(pause, self.doubted.notified()).await.is_ok();
+            renewals = renewals.wrapping_add(1);
+            let look = doubted || renewals.is_multiple_of(RENEWALS_PER_LOOK);
+            match self.renew(session, look).await {
+                Ok(true) => {
+                    trouble.is_over();
+                    pause = RENEW_EVERY;
+                }
+                Ok(false) | Err(StoreError::SessionGone(_)) => {
+                    tracing::info!(
+                        host = self.announcement.host,
+                        "the session was lost; a new one is opened"
+                    );
+                    return;
+                }
+                Err(error) => pause = trouble.failed(&error),
+            }
+        }
+    }
+
+    /// Renews the session, and tells whether the name is still held by it.
+    async fn renew(&self, session: &SessionId, look: bool) -> Result<bool, StoreError> {
+        self.store.renew_session(session).await?;
+        if !look {
+            return Ok(true);
+        }
+        let seen = self.store.read(&self.scope()).await?;
+        let holder = seen.entries.get(&self.announcement.key).and_then(|entry| entry.session.as_ref());
+        if holder == Some(session) {
+            return Ok(true);
+        }
+        self.store.close_session(session).await?;
+        Ok(false)
+    }
+}

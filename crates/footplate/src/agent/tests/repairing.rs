@@ -1,0 +1,145 @@
+//! What was changed by hand, what broke, and what goes on without a store.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use footplate_core::record::Key;
+
+use super::site::{Site, eventually, id, order, release, target};
+
+async fn with_two_releases(site: &Site, host: &str) {
+    let both = [release("1", "", ""), release("2", "", "")];
+    site.assign(host, &order(1, Some("1"), &both)).await;
+    site.report(host, "settled host", |report| report.runs(&id("1")) && report.prepared.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_live_link_moved_by_hand_is_reported_and_repaired() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    let (live, aside) = (site.path("web-1", "live"), site.path("web-1", "live.by-hand"));
+    symlink("versions/2", &aside).expect("room");
+    fs::rename(&aside, &live).expect("room");
+    let report = site.report("web-1", "drift", |report| report.drift.is_some()).await;
+    assert_eq!(report.drift.as_deref(), Some("`live` was moved from `1` to `2`"));
+    let report = site.report("web-1", "repair", |report| report.drift.is_none()).await;
+    assert!(report.runs(&id("1")));
+    assert_eq!(site.live("web-1").as_deref(), Some("1"));
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_release_removed_by_hand_is_prepared_again() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    fs::remove_dir_all(site.path("web-1", "versions/2")).expect("it was there");
+    let report = site.report("web-1", "drift", |report| report.drift.is_some()).await;
+    assert_eq!(report.drift.as_deref(), Some("the completion mark of `2` is gone"));
+    site.report("web-1", "repair", |report| report.drift.is_none() && report.prepared.len() == 2).await;
+    assert!(site.path("web-1", "versions/2").is_dir());
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_boots_without_a_store_repairs_what_it_last_ran() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    agent.kill().await;
+    site.weather.set_down(true);
+    fs::remove_file(site.path("web-1", "live")).expect("it was live");
+    let agent = site.start("web-1");
+    eventually("it runs again", || site.live("web-1").as_deref() == Some("1")).await;
+    site.weather.set_down(false);
+    site.assign("web-1", &order(2, Some("2"), &[release("1", "", ""), release("2", "", "")])).await;
+    site.report("web-1", "next release", |report| report.runs(&id("2"))).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn losing_the_store_stops_nothing_and_it_catches_up() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    site.weather.set_down(true);
+    site.assign("web-1", &order(2, Some("2"), &[release("1", "", ""), release("2", "", "")])).await;
+    fs::remove_file(site.path("web-1", "live")).expect("it was live");
+    eventually("it is repaired", || site.live("web-1").as_deref() == Some("1")).await;
+    site.weather.set_down(false);
+    site.report("web-1", "next release", |report| report.runs(&id("2"))).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_that_was_cut_by_the_death_of_its_agent_runs_again() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    let log = site.scratch("log");
+    // The first run waits for ever; it is killed with its agent.
+    let hook = format!("echo run >> {0}; test $(wc -l < {0}) -gt 1 || sleep 300", log.display());
+    let both = [release("1", "", ""), release("2", "", &hook)];
+    site.assign("web-1", &order(1, Some("1"), &both)).await;
+    site.report("web-1", "settled host", |report| report.runs(&id("1")) && report.prepared.len() == 2).await;
+    site.assign("web-1", &order(2, Some("2"), &both)).await;
+    eventually("the hook runs", || log.exists()).await;
+    agent.kill().await;
+    assert_eq!(site.live("web-1").as_deref(), Some("2"));
+    let agent = site.start("web-1");
+    site.report("web-1", "whole activation", |report| report.runs(&id("2"))).await;
+    assert_eq!(fs::read_to_string(&log).expect("a log"), "run\nrun\n");
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_broken_state_file_is_put_aside_and_the_order_is_taken_anew() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    agent.end().await;
+    let state = site.scratch("web-1/state/targets");
+    fs::write(state.join("production.shop.files.json"), b"\0\0\0").expect("room");
+    let agent = site.start("web-1");
+    eventually("a new memory", || {
+        fs::read_to_string(state.join("production.shop.files.json"))
+            .is_ok_and(|text| text.contains("generation"))
+    })
+    .await;
+    let names = fs::read_dir(&state).expect("a folder").map(|file| file.expect("a file").file_name());
+    assert!(names.into_iter().any(|name| name.to_string_lossy().contains("unreadable")));
+    assert_eq!(site.live("web-1").as_deref(), Some("1"));
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn an_order_of_a_newer_format_is_left_alone() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    let key = Key::Assignment("web-1".parse().expect("a host"), target());
+    site.put(&key, br#"{"format":99,"all":"different"}"#.to_vec()).await;
+    fs::remove_file(site.path("web-1", "live")).expect("it was live");
+    eventually("it still obeys the order it knows", || site.live("web-1").as_deref() == Some("1")).await;
+    site.assign("web-1", &order(2, Some("2"), &[release("1", "", ""), release("2", "", "")])).await;
+    site.report("web-1", "readable order", |report| report.runs(&id("2"))).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_remembered_is_not_obeyed() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    // A folder stands where the new memory is written: as good as a full disk, also for root.
+    let blocker = site.scratch("web-1/state/targets/production.shop.files.json.new");
+    eventually("the last memory is written", || fs::create_dir(&blocker).is_ok()).await;
+    site.assign("web-1", &order(2, Some("2"), &[release("1", "", ""), release("2", "", "")])).await;
+    let report = site.report("web-1", "failure", |report| !report.failed.is_empty()).await;
+    assert!(report.failed[&id("2")].reason.contains("cannot remember the order"), "{report:?}");
+    assert_eq!((report.generation.counter, site.live("web-1").as_deref()), (1, Some("1")));
+    fs::remove_dir(&blocker).expect("it was there");
+    let report = site.report("web-1", "obeyed order", |report| report.runs(&id("2"))).await;
+    assert!(report.failed.is_empty());
+    agent.end().await;
+}

@@ -1,0 +1,292 @@
+//! One target's worker: look, decide, act, report, and rest until something wakes it.
+//!
+//! Invariants: an order is on the disk before it is obeyed, and an older one is never obeyed; a running action that
+//! the newest order no longer plans is killed before anything else is done; every wake-up runs the same pass.
+
+mod act;
+mod hear;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::generation::Generation;
+use footplate_core::name::{HostName, TargetName};
+use footplate_core::target::{self, Assignment, Failure, Plan, Report};
+use footplate_drivers::store::Store;
+use footplate_drivers::workload::Observed;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::barrier;
+use super::hands::Hands;
+use super::memory::{self, Memory};
+use super::orders::Offer;
+use super::outputs::Outputs;
+use super::reporter::Reporter;
+use super::state::StateDirectory;
+use crate::clock;
+
+/// How long the repair of a drift waits for its report to be written.
+const DRIFT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker waits before it looks again at a disk that it could not read or write.
+const DISK_PAUSE: Duration = Duration::from_secs(5);
+
+/// What all workers of one agent share.
+pub struct Shared {
+    /// The host they work on.
+    pub host: HostName,
+    /// Where barriers are watched.
+    pub store: Arc<dyn Store>,
+    /// Where memories are kept.
+    pub state: StateDirectory,
+    /// Where reports go.
+    pub reporter: Arc<Reporter>,
+    /// Where output goes.
+    pub outputs: Outputs,
+    /// How many prepares run side by side.
+    pub prepares: Semaphore,
+    /// How long one poll of a barrier lasts.
+    pub patience: Duration,
+    /// How often the disk is looked at when nothing happens.
+    pub look_every: Duration,
+}
+
+/// One target's worker.
+pub struct Worker {
+    shared: Arc<Shared>,
+    target: TargetName,
+    hands: Arc<Hands>,
+    offers: watch::Receiver<Offer>,
+    stop: CancellationToken,
+    memory: Memory,
+    /// Whether the memory differs from what is on the disk.
+    unsaved: bool,
+    seen: Observed,
+    /// What the disk showed when the worker came to rest; nothing while it is at work.
+    settled: Option<Observed>,
+    /// The drift that was told last, until it is repaired.
+    drift: Option<String>,
+    reported: Option<Report>,
+    /// The order for which the barrier was read after it came.
+    barrier_read_for: Option<Generation>,
+    watch: Option<barrier::Watch>,
+    /// An order that could not be remembered, and is not obeyed before it is.
+    unobeyed: Option<(Arc<Assignment>, Failure)>,
+    /// An order that was too old, so that it is said once.
+    refused: Option<Generation>,
+    /// Whether the disk could not be read at the last look.
+    is_blind: bool,
+    /// Whether nothing but time ended the last rest.
+    idle: bool,
+    /// Whether the agent's announcement waits for this worker's first look.
+    owes_first_report: bool,
+}
+
+/// What ends a rest.
+enum Wake {
+    Stop,
+    Offer,
+    Barrier(Generation),
+    Look,
+}
+
+impl Worker {
+    /// Makes a worker that goes on from `memory`; `owes_first_report` when the agent's announcement waits for it.
+    pub fn new(
+        shared: Arc<Shared>,
+        target: TargetName,
+        hands: Hands,
+        memory: Memory,
+        offers: watch::Receiver<Offer>,
+        stop: CancellationToken,
+        owes_first_report: bool,
+    ) -> Self {
+        Self {
+            shared,
+            target,
+            hands: Arc::new(hands),
+            offers,
+            stop,
+            memory,
+            unsaved: false,
+            seen: Observed::default(),
+            settled: None,
+            drift: None,
+            reported: None,
+            barrier_read_for: None,
+            watch: None,
+            unobeyed: None,
+            refused: None,
+            is_blind: false,
+            idle: false,
+            owes_first_report,
+        }
+    }
+
+    /// Works until it is told to stop; returns what it remembers.
+    pub async fn run(mut self) -> (TargetName, Memory) {
+        self.hear().await;
+        while !self.stop.is_cancelled() {
+            self.pass().await;
+        }
+        self.save().await;
+        (self.target, self.memory)
+    }
+
+    /// Looks, decides, and does the first thing there is to do; rests when there is none.
+    async fn pass(&mut self) {
+        let Some(want) = self.memory.assignment.clone() else { return self.rest(&Plan::default()).await };
+        if !self.look().await {
+            return self.rest(&Plan::default()).await;
+        }
+        if self.memory.must_read_barrier(&self.seen) && self.barrier_read_for != Some(want.generation) {
+            return self.read_barrier(&want).await;
+        }
+        let plan = self.plan(&want);
+        match plan.actions.first() {
+            Some(action) => self.act(action, &want).await,
+            None => self.settle(&plan).await,
+        }
+    }
+
+    fn plan(&self, want: &Assignment) -> Plan {
+        target::plan(want, self.memory.barrier, &self.memory.report_to_plan(&self.seen), clock::now())
+    }
+
+    /// Observes the disk; `false` when it cannot be read.
+    async fn look(&mut self) -> bool {
+        match self.hands.look().await {
+            Ok(seen) => self.seen = seen,
+            Err(reason) => {
+                self.note_blindness(reason);
+                return false;
+            }
+        }
+        self.is_blind = false;
+        let moved = self.settled.take().and_then(|before| memory::drift(&before, &self.seen));
+        if let Some(drift) = moved.or(self.seen.drift.clone()) {
+            self.note_drift(drift).await;
+        }
+        self.give_first_report();
+        true
+    }
+
+    /// Reports what was found when the agent began, before its presence says that its reports are its own.
+    fn give_first_report(&mut self) {
+        if std::mem::take(&mut self.owes_first_report) {
+            self.report();
+            self.shared.reporter.first_report_is_in();
+        }
+    }
+
+    fn note_blindness(&mut self, reason: String) {
+        if !std::mem::replace(&mut self.is_blind, true) {
+            tracing::error!(
+                host = %self.shared.host,
+                app = %self.target,
+                "cannot see what is there\n  because: {reason}"
+            );
+        }
+        self.seen.drift = Some(format!("cannot be seen: {reason}"));
+        self.report();
+        self.give_first_report();
+    }
+
+    /// Reports a drift before it is repaired, as the report after the repair would hide it.
+    async fn note_drift(&mut self, drift: String) {
+        if self.drift.as_ref() == Some(&drift) {
+            return;
+        }
+        let is_first = self.owes_first_report;
+        tracing::warn!(host = %self.shared.host, app = %self.target, "{drift}, and not by this agent");
+        let seen = std::mem::take(&mut self.seen.drift);
+        self.seen.drift = Some(drift.clone());
+        self.report();
+        self.give_first_report();
+        self.seen.drift = seen;
+        self.drift = Some(drift);
+        if !is_first {
+            self.shared.reporter.flush(DRIFT_PATIENCE).await;
+        }
+    }
+
+    async fn read_barrier(&mut self, want: &Assignment) {
+        let shared = Arc::clone(&self.shared);
+        let stop = self.stop.clone();
+        tokio::select! {
+            reached = barrier::read(shared.store.as_ref(), &self.target.path) => {
+                self.barrier_read_for = Some(want.generation);
+                self.note_barrier(reached);
+            }
+            Ok(()) = self.offers.changed() => self.hear().await,
+            () = stop.cancelled() => (),
+        }
+    }
+
+    fn note_barrier(&mut self, reached: Option<Generation>) {
+        let before = self.memory.barrier;
+        self.memory.note_barrier(reached);
+        self.unsaved |= self.memory.barrier != before;
+    }
+}
+
+/// Resting.
+impl Worker {
+    /// Reports, then notes on the disk what was done, then rests.
+    async fn settle(&mut self, plan: &Plan) {
+        if self.has_news() || (self.idle && self.reported.as_ref() != Some(&self.next_report())) {
+            self.report();
+        }
+        self.settled = Some(self.seen.clone());
+        self.drift = self.seen.drift.clone();
+        self.save().await;
+        self.rest(plan).await;
+    }
+
+    async fn rest(&mut self, plan: &Plan) {
+        let wake = self.wake(plan).await;
+        self.idle = matches!(wake, Wake::Look);
+        match wake {
+            Wake::Stop => (),
+            Wake::Offer => self.hear().await,
+            Wake::Barrier(reached) => self.note_barrier(Some(reached)),
+            Wake::Look if self.unobeyed.is_some() => self.hear().await,
+            Wake::Look => (),
+        }
+    }
+
+    async fn wake(&mut self, plan: &Plan) -> Wake {
+        self.watch_barrier(plan.barrier);
+        let pause = self.pause(plan);
+        let watch = self.watch.as_mut();
+        let opened = async {
+            match watch {
+                Some(watch) => watch.opened().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Wake::Stop,
+            Ok(()) = self.offers.changed() => Wake::Offer,
+            reached = opened => Wake::Barrier(reached),
+            () = tokio::time::sleep(pause) => Wake::Look,
+        }
+    }
+
+    fn pause(&self, plan: &Plan) -> Duration {
+        let retry = plan.retry_at.map(|at| at.since(clock::now()));
+        let trouble = (self.unobeyed.is_some() || self.is_blind).then_some(DISK_PAUSE);
+        let others = retry.into_iter().chain(trouble);
+        others.fold(self.shared.look_every, Duration::min)
+    }
+
+    fn watch_barrier(&mut self, awaited: Option<Generation>) {
+        let Some(awaited) = awaited else { return self.watch = None };
+        if self.watch.as_ref().is_some_and(|watch| watch.awaits(awaited)) {
+            return;
+        }
+        let store = Arc::clone(&self.shared.store);
+        self.watch = Some(barrier::Watch::begin(store, &self.target.path, awaited, self.shared.patience));
+    }
+}

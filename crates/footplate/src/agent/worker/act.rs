@@ -1,0 +1,82 @@
+//! Acting: one action to its end, or to the order that no longer wants it.
+
+use std::sync::Arc;
+
+use footplate_core::name::ReleaseId;
+use footplate_core::target::{Action, Assignment, Verb};
+
+use super::Worker;
+use crate::agent::hands::Done;
+use crate::agent::memory;
+use crate::clock;
+
+impl Worker {
+    /// Does one action. A newer order that does not plan it kills it first.
+    pub(super) async fn act(&mut self, action: &Action, want: &Assignment) {
+        let (verb, release) = action.parts();
+        if verb == Verb::Clean && self.has_news() {
+            self.report();
+        }
+        let Some(done) = self.perform(action, want).await else {
+            tracing::info!(host = %self.shared.host, app = %self.target, %release, "{verb} was stopped");
+            return;
+        };
+        self.shared.outputs.send(&self.target, release, verb, &done, &want.sources);
+        self.note(verb, release, done);
+    }
+
+    /// Performs an action to its end; `None` when it was stopped.
+    async fn perform(&mut self, action: &Action, want: &Assignment) -> Option<Done> {
+        let shared = Arc::clone(&self.shared);
+        let hands = Arc::clone(&self.hands);
+        let cut = self.stop.child_token();
+        let doing = async {
+            let _one_of_few = match action {
+                Action::Prepare(_) => tokio::select! {
+                    place = shared.prepares.acquire() => place.ok(),
+                    () = cut.cancelled() => return None,
+                },
+                Action::Activate(_) | Action::Clean(_) => None,
+            };
+            hands.perform(action, want, &cut).await
+        };
+        tokio::pin!(doing);
+        loop {
+            tokio::select! {
+                done = &mut doing => return done,
+                Ok(()) = self.offers.changed() => {
+                    self.hear().await;
+                    if !self.still_plans(action) {
+                        cut.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    fn still_plans(&self, action: &Action) -> bool {
+        let want = self.memory.assignment.as_ref();
+        want.is_some_and(|want| self.plan(want).actions.contains(action))
+    }
+
+    fn note(&mut self, verb: Verb, release: &ReleaseId, done: Done) {
+        self.unsaved = true;
+        let (host, app) = (&self.shared.host, &self.target);
+        match done.failure {
+            None => {
+                let past = match verb {
+                    Verb::Prepare => "prepared",
+                    Verb::Activate => "activated",
+                    Verb::Clean => "cleaned",
+                };
+                tracing::info!(%host, %app, %release, "{past}");
+                self.memory.note_success(verb, release);
+            }
+            Some(reason) => {
+                tracing::warn!(%host, %app, %release, "cannot {verb}: {reason}");
+                let tail = memory::tail(&done.output).to_owned();
+                self.memory.note_failure(verb, release, reason, tail, clock::now());
+            }
+        }
+    }
+}
