@@ -135,14 +135,11 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Deletes everything below a prefix, and leaves one tombstone for all of it.
+    /// Deletes everything below a prefix. Each key leaves its own tombstone: one for the whole prefix would be
+    /// overlooked by readers of longer prefixes that hold older tombstones.
     pub fn remove_tree(&mut self, prefix: &str) {
-        let doomed = self.tree(prefix);
-        if !doomed.is_empty() && !prefix.is_empty() {
-            self.others.push(Change::Buried(prefix.into()));
-        }
-        for entry in doomed {
-            self.entries.insert(entry.key.clone(), None);
+        for entry in self.tree(prefix) {
+            self.remove(&entry.key);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Parses a duration. Negative ones are `Err(Negative)`-free: they come out as `negative` with their length.
+/// Parses a duration, which may have a sign.
 ///
 /// # Errors
 /// The text is no duration, with Go's words for it.
@@ -54,6 +54,9 @@ impl Signed {
 
 fn part(number: &str, unit: &str, text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {text:?}");
+    if number.is_empty() {
+        return Err(invalid());
+    }
     let nanoseconds: u64 = match unit {
         "ns" => 1,
         "us" | "µs" | "μs" => 1_000,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::{Answer, Command};
 use crate::metrics::Metrics;
-use crate::state::State;
+use crate::state::{Indexes, State};
 use crate::watch::{Registry, Scope};
 use crate::writer::{Request, Unwritable};
 
@@ -59,39 +59,54 @@ impl Shared {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Looks at the state until `look` reports an index above `seen`, or the time is over. Returns the last look.
+    /// Looks at the state until `look` tells of a change after `seen`, or the time is over. Returns the last look.
     ///
     /// # Errors
     /// Too many readers are blocked already.
     pub async fn wait<T>(
         &self,
         scope: Scope,
-        seen: u64,
-        patience: Option<Duration>,
-        look: impl Fn(&State) -> (u64, T),
+        blocking: Blocking,
+        look: impl Fn(&State) -> (Indexes, T),
     ) -> Result<(u64, T), TooManyWaiters> {
-        let first = look(&self.read());
-        if seen == 0 || first.0 > seen {
-            return Ok(first);
+        let (indexes, found) = look(&self.read());
+        if blocking.seen == 0 || indexes.changed > blocking.seen {
+            return Ok((indexes.shown, found));
         }
+        drop(found);
         let place = self.watch.join(scope).ok_or(TooManyWaiters)?;
-        let patience = patience.filter(|wait| !wait.is_zero()).unwrap_or(WAIT_DEFAULT).min(WAIT_MAX);
+        let patience = blocking.patience.filter(|wait| !wait.is_zero()).unwrap_or(WAIT_DEFAULT).min(WAIT_MAX);
         let over = tokio::time::sleep(patience + jitter(patience / JITTER_PART));
         tokio::pin!(over);
         loop {
             let mut rings = std::pin::pin!(place.bell().notified());
             rings.as_mut().enable();
-            let current = look(&self.read());
-            if current.0 > seen {
-                return Ok(current);
+            let (indexes, found) = look(&self.read());
+            if indexes.changed > blocking.seen {
+                return Ok((indexes.shown, found));
             }
-            tokio::select! {
-                () = rings => {}
-                () = &mut over => return Ok(look(&self.read())),
-                () = self.stop.cancelled() => return Ok(current),
+            // Thousands wait at once: none keeps what it saw.
+            drop(found);
+            let wakes_again = tokio::select! {
+                () = rings => true,
+                () = &mut over => false,
+                () = self.stop.cancelled() => false,
+            };
+            if !wakes_again {
+                let (indexes, found) = look(&self.read());
+                return Ok((indexes.shown, found));
             }
         }
     }
+}
+
+/// What a read waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// The index the client has seen; 0 does not block.
+    pub seen: u64,
+    /// How long it waits; `None` for the default.
+    pub patience: Option<Duration>,
 }
 
 fn jitter(at_most: Duration) -> Duration {

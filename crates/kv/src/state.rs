@@ -20,7 +20,7 @@ pub enum Change {
     Set(Arc<Entry>),
     /// The key is gone.
     Removed(Arc<str>),
-    /// Something was deleted here: a key, or a whole prefix.
+    /// A key was deleted here.
     Buried(Arc<str>),
     /// The tombstones up to this index are forgotten.
     Reaped(u64),
@@ -58,6 +58,18 @@ pub struct Counters {
     pub floor: u64,
 }
 
+/// The indexes of what a reader looks at.
+///
+/// They differ where there is nothing: shown is the store's own index, as in Consul, but a reader that has seen that
+/// one is not bothered by changes elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indexes {
+    /// What the reader is told, and waits from. At least 1.
+    pub shown: u64,
+    /// When it last changed, as far as is known: a reader that waits from an older index is answered at once.
+    pub changed: u64,
+}
+
 /// Everything the store knows.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -84,20 +96,41 @@ impl State {
             .map(|e| e.1)
     }
 
-    /// Returns the index a reader of one key gets.
-    pub fn key_index(&self, key: &str) -> u64 {
-        self.entry(key).map_or(self.counters.keys, |entry| entry.modify_index).max(1)
+    /// Returns the indexes of one key.
+    pub fn key_indexes(&self, key: &str) -> Indexes {
+        match self.entry(key) {
+            Some(entry) => Indexes { shown: entry.modify_index, changed: entry.modify_index },
+            None => self.nothing(self.tombstones.get(key).copied()),
+        }
     }
 
-    /// Returns the index a reader of a prefix gets: the newest entry or tombstone below it, or the store's own.
-    pub fn prefix_index(&self, prefix: &str) -> u64 {
-        if prefix.is_empty() {
-            return self.counters.keys.max(1);
-        }
-        let entries = self.tree(prefix).map(|entry| entry.modify_index).max();
+    /// Returns the indexes of a prefix: those of its newest entry or tombstone.
+    pub fn prefix_indexes(&self, prefix: &str) -> Indexes {
+        let newest = if prefix.is_empty() {
+            return Indexes { shown: self.counters.keys.max(1), changed: self.counters.keys };
+        } else {
+            self.tree(prefix).map(|entry| entry.modify_index).max()
+        };
         let graves = self.tombstones.range::<str, _>(from(prefix));
-        let graves = graves.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, index)| *index).max();
-        entries.max(graves).map_or(self.counters.keys, |index| index.max(self.counters.floor)).max(1)
+        let buried = graves.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, index)| *index).max();
+        match newest.max(buried.filter(|_| newest.is_some())) {
+            Some(index) => {
+                let index = index.max(self.counters.floor);
+                Indexes { shown: index, changed: index }
+            }
+            None => self.nothing(buried),
+        }
+    }
+
+    /// Returns the indexes of the sessions.
+    pub fn session_indexes(&self) -> Indexes {
+        let index = self.counters.sessions.max(1);
+        Indexes { shown: index, changed: index }
+    }
+
+    fn nothing(&self, buried: Option<u64>) -> Indexes {
+        let changed = buried.unwrap_or_default().max(self.counters.floor);
+        Indexes { shown: self.counters.keys.max(1), changed }
     }
 
     /// Returns the session with this id.

@@ -46,8 +46,8 @@ async fn get(
     let blocking = parameters.blocking()?;
     check_key(key)?;
     check(caller.may_key(key, Access::Read))?;
-    let look = |state: &crate::state::State| (state.key_index(key), state.entry(key).cloned());
-    let looked = shared.wait(Scope::Key(key.into()), blocking.seen, blocking.patience, look).await;
+    let look = |state: &crate::state::State| (state.key_indexes(key), state.entry(key).cloned());
+    let looked = shared.wait(Scope::Key(key.into()), blocking, look).await;
     let (index, entry) = looked.map_err(|_| reply::too_many_waiters())?;
     let response = match entry {
         None => StatusCode::NOT_FOUND.into_response(),
@@ -104,12 +104,12 @@ async fn list(
 ) -> Result<(u64, Vec<Arc<Entry>>), Response> {
     let blocking = parameters.blocking()?;
     check(caller.may_tree(prefix, Access::Read))?;
-    let look = |state: &crate::state::State| (state.prefix_index(prefix), ());
+    let look = |state: &crate::state::State| (state.prefix_indexes(prefix), ());
     let scope = Scope::Prefix(prefix.into());
-    let waited = shared.wait(scope, blocking.seen, blocking.patience, look).await;
+    let waited = shared.wait(scope, blocking, look).await;
     waited.map_err(|_| reply::too_many_waiters())?;
     let state = shared.read();
-    Ok((state.prefix_index(prefix), state.tree(prefix).cloned().collect()))
+    Ok((state.prefix_indexes(prefix).shown, state.tree(prefix).cloned().collect()))
 }
 
 fn raw(entry: &Entry) -> Response {

@@ -1,26 +1,16 @@
 //! The query of a request, read as Go reads it: the first value of a name counts, and a name may come without one.
 
-use std::time::Duration;
-
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::reply;
 use crate::duration;
+use crate::shared::Blocking;
 
 /// The parameters, in the order they came.
 #[derive(Clone, Debug)]
 pub struct Parameters(Vec<(String, String)>);
-
-/// What a read may wait for.
-#[derive(Clone, Copy, Debug)]
-pub struct Blocking {
-    /// The index the client has seen; 0 does not block.
-    pub seen: u64,
-    /// How long it waits; `None` for the default.
-    pub patience: Option<Duration>,
-}
 
 impl Parameters {
     /// Reads the query of a request.

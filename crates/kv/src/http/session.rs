@@ -156,6 +156,9 @@ pub async fn info(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
+    if request.method() != Method::GET {
+        return reply::method_not_allowed(request.method(), "OPTIONS,GET");
+    }
     let id = path.strip_prefix("/v1/session/info/").unwrap_or_default();
     if id.is_empty() {
         return reply::text(StatusCode::BAD_REQUEST, "Missing session");
@@ -194,9 +197,9 @@ async fn read(
     }
     let look = |state: &crate::state::State| {
         let sessions = state.sessions().filter(|session| wanted(session)).cloned();
-        (state.counters.sessions.max(1), sessions.collect::<Vec<_>>())
+        (state.session_indexes(), sessions.collect::<Vec<_>>())
     };
-    match shared.wait(Scope::Sessions, blocking.seen, blocking.patience, look).await {
+    match shared.wait(Scope::Sessions, blocking, look).await {
         Ok((index, sessions)) => {
             let bodies: Vec<SessionBody<'_>> = sessions.iter().map(|session| show(session)).collect();
             reply::with_index(index, reply::json(&parameters, &bodies))
@@ -239,7 +242,13 @@ fn parse(body: &[u8], owner: Option<&str>) -> Result<Session, (StatusCode, Strin
     let refused = |why: String| (StatusCode::INTERNAL_SERVER_ERROR, why);
     let wanted = match body {
         [] => Wanted::default(),
-        body => serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?,
+        body => {
+            // A structure would also be read from a list.
+            let object: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+            Wanted::deserialize(serde_json::Value::Object(object))
+                .map_err(|error| malformed(error.to_string()))?
+        }
     };
     let lock_delay = lock_delay(wanted.lock_delay).map_err(malformed)?;
     let behavior = behavior(&wanted.behavior).map_err(refused)?;
@@ -271,7 +280,6 @@ fn parse(body: &[u8], owner: Option<&str>) -> Result<Session, (StatusCode, Strin
 fn lock_delay(wanted: Option<LockDelay>) -> Result<i64, String> {
     let nanoseconds = match wanted {
         None => return Ok(LOCK_DELAY_DEFAULT),
-        Some(LockDelay::Text(text)) if text.is_empty() => return Ok(LOCK_DELAY_DEFAULT),
         Some(LockDelay::Text(text)) => {
             duration::parse(&text)?.or_zero().as_nanos().try_into().unwrap_or(i64::MAX)
         }

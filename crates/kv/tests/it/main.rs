@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod seed;
 mod site;
 
+mod differential;
 mod smoke;
