@@ -1,5 +1,6 @@
 //! A store in a temporary directory, served in this process, and a client for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_kv::{Config, Server};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 pub struct Site {
     pub directory: TempDir,
     pub address: String,
+    pub client: Client,
     stop: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
@@ -53,7 +55,7 @@ impl Site {
             server.serve(listener, async { drop(stopped.await) }).await.unwrap();
             server.close().await;
         });
-        Site { directory, address, stop, running }
+        Site { directory, address, client: client(), stop, running }
     }
 
     /// Stops it in good order and gives its directory back.
@@ -65,7 +67,7 @@ impl Site {
 
     /// Makes a request and reads all of the answer.
     pub async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Reply {
-        ask(&client(), &self.address, method, path, body).await
+        ask(&self.client, &self.address, method, path, body).await
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -81,11 +83,19 @@ impl Site {
     }
 }
 
-/// A client that follows no redirects.
+/// A client that follows no redirects and speaks plain HTTP only: reading the system's certificates takes long.
 pub fn client() -> Client {
-    // Both the tests and the server may be first.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let no_tls = builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    client_with(no_tls)
+}
+
+/// A client with these ideas of TLS.
+pub fn client_with(tls: rustls::ClientConfig) -> Client {
+    let builder = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    builder.tls_backend_preconfigured(tls).build().unwrap()
 }
 
 /// Makes a request and reads all of the answer.
