@@ -20,6 +20,8 @@ use super::wire::{Registered, Seat, Wire};
 const LASTING: Duration = Duration::from_millis(250);
 /// How soon a refused registration is tried again.
 const REFUSED: Duration = Duration::from_secs(2);
+/// How long a retried version may need to begin again.
+const RETRIED: Duration = Duration::from_secs(1);
 /// How long after others' writes our keys are looked after, when a state of ours waits for somebody to retry it.
 const LOOK_SOON: Duration = Duration::from_millis(300);
 /// The same when all is well.
@@ -64,6 +66,8 @@ type States = Vec<(Version, State)>;
 struct Said {
     states: BTreeMap<Version, (State, u64)>,
     refused: BTreeSet<Version>,
+    /// Failed versions that were just found to be retried, and until when their old failure is not said again.
+    retried: BTreeMap<Version, Instant>,
     written: Option<Instant>,
     passing: Option<Instant>,
     stirred: u64,
@@ -133,7 +137,7 @@ impl Publisher {
             return Ok(Some(pause));
         }
         for (version, state) in &wanted.states {
-            if !said.states.contains_key(version) && !said.was_just_refused(version) {
+            if !said.states.contains_key(version) && !said.must_wait(version, state) {
                 let registered = match wanted.absent.contains(version) {
                     true => seat.repair(version, state, wanted.wish).await?,
                     false => seat.register(version, state).await?,
@@ -209,7 +213,10 @@ impl Publisher {
         let mut retried = false;
         for version in seat.lost(&said.versions()).await? {
             said.states.remove(&version);
-            retried |= wanted.states.get(&version) == Some(&State::Failed);
+            if wanted.states.get(&version) == Some(&State::Failed) {
+                said.retried.insert(version.clone(), Instant::now() + RETRIED);
+                retried = true;
+            }
             // A worker that ends does not listen any more, and needs no answer.
             drop(self.lost.send(version).await);
         }
@@ -248,14 +255,20 @@ impl Said {
     /// Drops what is no longer wanted, and what a listing newer than its registration does not show.
     fn forget(&mut self, wanted: &Desired) {
         self.refused.retain(|version| wanted.states.contains_key(version));
+        let failed = |version: &Version| wanted.states.get(version) == Some(&State::Failed);
+        self.retried.retain(|version, until| failed(version) && Instant::now() < *until);
         self.states.retain(|version, (_, listing)| {
             wanted.states.contains_key(version)
                 && !(wanted.absent.contains(version) && *listing < wanted.listing)
         });
     }
 
-    fn was_just_refused(&self, version: &Version) -> bool {
-        self.refused.contains(version) && self.written.is_some_and(|written| written.elapsed() < REFUSED)
+    /// Tells whether a version is not to be registered yet.
+    fn must_wait(&self, version: &Version, state: &State) -> bool {
+        let refused = self.refused.contains(version) && self.written.is_some_and(|at| at.elapsed() < REFUSED);
+        let retried =
+            *state == State::Failed && self.retried.get(version).is_some_and(|until| Instant::now() < *until);
+        refused || retried
     }
 
     fn versions(&self) -> Vec<Version> {
@@ -280,6 +293,9 @@ impl Said {
     fn look_again(&self, wanted: &Desired) -> Option<Duration> {
         if !self.refused.is_empty() {
             return Some(REFUSED);
+        }
+        if let Some(until) = self.retried.values().min() {
+            return Some(until.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         }
         if self.stirred == wanted.stirred || self.states.is_empty() {
             return None;
