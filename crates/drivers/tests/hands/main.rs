@@ -6,6 +6,7 @@ mod archive;
 mod artifact;
 mod build;
 mod ledger;
+mod power;
 mod shell;
 mod source;
 mod support;
