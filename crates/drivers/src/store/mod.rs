@@ -6,12 +6,14 @@
 mod backoff;
 mod config;
 pub mod consul;
+mod copy;
 pub mod etcd;
 mod http;
 mod join;
 mod limits;
 pub mod memory;
 mod patient;
+pub mod policy;
 mod presence;
 mod watch;
 
@@ -23,6 +25,7 @@ use async_trait::async_trait;
 
 pub use backoff::Backoff;
 pub use config::{Address, Config, Credentials, Kind, Secret, open};
+pub use copy::{Copied, CopyError, copy};
 pub use http::Handler;
 pub use join::join;
 pub use limits::{check_key, check_prefix};

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use footplate_drivers::store::memory::Memory;
+use footplate_drivers::store::policy::{Dialect, Role, policy};
 use footplate_drivers::store::{Config, Credentials, Secret, Store, open};
 use footplate_testkit::{Consul, ConsulSetup, Etcd};
 
 use crate::contract::{Clients, hold};
+use crate::site::Embedded;
 
 /// Opens two clients of the same store.
 fn two(config: &Config) -> Clients {
@@ -20,6 +22,12 @@ async fn memory_holds_the_contract() {
 }
 
 #[tokio::test]
+async fn the_embedded_server_holds_the_contract() {
+    let embedded = Embedded::start(false).await;
+    hold(two(&Config::new(&embedded.url()).unwrap())).await;
+}
+
+#[tokio::test]
 async fn consul_holds_the_contract() {
     let consul = Consul::start(ConsulSetup::default()).await.unwrap();
     hold(two(&Config::new(&consul.url()).unwrap())).await;
@@ -28,8 +36,8 @@ async fn consul_holds_the_contract() {
 #[tokio::test]
 async fn consul_with_a_token_holds_the_contract() {
     let consul = Consul::start(ConsulSetup { durable: false, access_control: true }).await.unwrap();
-    let rules = r#"key_prefix "team/one/" { policy = "write" } session_prefix "" { policy = "write" }"#;
-    let token = consul.create_token("contract", rules).await.unwrap();
+    let rules = policy("team/one/", Dialect::Consul, &Role::Controller);
+    let token = consul.create_token("contract", &rules).await.unwrap();
     let mut config = Config::new(&consul.url()).unwrap();
     config.root = "team/one/".to_owned();
     config.credentials = Credentials::Token(Secret::new(token));

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod copies;
 mod drivers;
 mod faults;
+mod policies;
 mod presence;
 mod site;

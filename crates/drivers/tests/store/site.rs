@@ -112,3 +112,59 @@ pub async fn see(watch: &mut Watch, key: &str, value: Option<&str>) -> Arc<Snaps
         Err(_) => panic!("not seen within {SOON:?}: {key} = {value:?}"),
     }
 }
+
+/// The embedded server in this process, on a free port; stopped on drop.
+pub struct Embedded {
+    pub address: std::net::SocketAddr,
+    pub root_token: Option<String>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Embedded {
+    pub async fn start(tokens: bool) -> Embedded {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = footplate_kv::Config::loopback(folder.path().join("data"));
+        config.listen = ([127, 0, 0, 1], footplate_testkit::free_port()).into();
+        config.tokens = tokens;
+        let token_file = config.data_dir.join("root.token");
+        let server = footplate_kv::Server::open(config).await.unwrap();
+        let listener = server.bind().await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let shutdown = async { stopped.await.unwrap_or(()) };
+            server.serve(listener, shutdown).await.unwrap();
+            server.close().await;
+        });
+        let root_token = tokens.then(|| std::fs::read_to_string(token_file).unwrap().trim().to_owned());
+        Embedded { address, root_token, stop: Some(stop), _folder: folder }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Makes a token with these rights (JSON) and returns it.
+    pub async fn create_token(&self, name: &str, rights: &str) -> String {
+        let rights: serde_json::Value = serde_json::from_str(rights).unwrap();
+        let body = serde_json::json!({ "kind": "client", "name": name, "rights": rights });
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let request =
+            reqwest::Client::new().post(format!("{}/v1/acl/token", self.url())).body(body.to_string());
+        let response =
+            request.header("X-Consul-Token", self.root_token.as_ref().unwrap()).send().await.unwrap();
+        let text = response.text().await.unwrap();
+        let token: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("no token: {text}"));
+        token["token"].as_str().unwrap_or_else(|| panic!("no token: {text}")).to_owned()
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).ok();
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! The store on etcd. Requests per call: read 1 (one more for each 500 entries); wait 1, and a read when there is news;
-//! apply 1, and 1 more when a key wanted for a session is held already; sessions 1. A login is 1, every few minutes at most.
+//! apply 1, and 1 more when a key that it puts lives with a session already; sessions 1. A login is 1, every few minutes at most.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::store::{
 
 /// Entries a page: at 2 KiB each well below the 4 MiB that gRPC takes by default.
 const PAGE: usize = 500;
-/// How often a transaction is tried again because somebody took or left a key that it wants for a session.
+/// How often a transaction is tried again because somebody took or left a key that it puts.
 const ATTEMPTS_MAX: usize = 8;
 
 /// A store on etcd's JSON gateway.
