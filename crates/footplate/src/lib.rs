@@ -13,6 +13,8 @@ pub mod controller;
 pub mod depro;
 pub mod failure;
 pub mod secret;
+pub mod ship;
+pub mod up;
 
 /// This build's version of Footplate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

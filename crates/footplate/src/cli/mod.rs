@@ -26,9 +26,11 @@ mod promote;
 mod push;
 mod resume;
 mod rollback;
+mod signal;
 mod status;
 mod ui;
-mod watch;
+mod up;
+pub mod watch;
 mod when;
 
 use std::ffi::OsString;
@@ -38,7 +40,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use operator::Operator;
-pub use ui::Ui;
+pub use ui::{Ui, table};
 
 use crate::failure::{Exit, Failure};
 
@@ -89,6 +91,7 @@ pub struct Globals {
 /// The commands, in the order of a deployment's life.
 #[derive(Subcommand, Debug)]
 enum Command {
+    Up(up::UpArgs),
     Init(init::InitArgs),
     Build(build::BuildArgs),
     Push(push::PushArgs),
@@ -136,6 +139,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let operator = Operator::new(cli.globals);
     match cli.command {
+        Command::Up(args) => up::up(&operator, &args).await,
         Command::Init(args) => init::init(&operator, &args),
         Command::Build(args) => build::build(&operator, &args).await,
         Command::Push(args) => push::push(&operator, &args).await,

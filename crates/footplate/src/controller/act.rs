@@ -52,8 +52,14 @@ enum End {
 }
 
 /// Acts whenever the lease can be had, until `stop` is cancelled.
-pub(super) async fn run(shared: &Arc<Shared>, mut inbox: Inbox, stop: &CancellationToken) {
-    while let Some(lease) = take_lease(shared, &mut inbox, stop).await {
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    memory: lease::Memory,
+    mut inbox: Inbox,
+    stop: &CancellationToken,
+) {
+    while let Some(lease) = take_lease(shared, &memory, &mut inbox, stop).await {
+        memory.remember(&lease);
         shared.view.send_modify(|view| view.is_acting = true);
         tracing::info!(lane = %shared.config.lane, "acting: this controller holds the lease");
         let worker = Worker { shared, lease };
@@ -73,9 +79,17 @@ pub(super) async fn run(shared: &Arc<Shared>, mut inbox: Inbox, stop: &Cancellat
 }
 
 /// Waits for the lease; orders are refused meanwhile with who has it. Returns nothing when `stop` is cancelled.
-async fn take_lease(shared: &Arc<Shared>, inbox: &mut Inbox, stop: &CancellationToken) -> Option<Lease> {
-    let mut trouble = Trouble::default();
+async fn take_lease(
+    shared: &Arc<Shared>,
+    memory: &lease::Memory,
+    inbox: &mut Inbox,
+    stop: &CancellationToken,
+) -> Option<Lease> {
+    let (mut trouble, mut former_is_closed) = (Trouble::default(), false);
     loop {
+        if !former_is_closed {
+            former_is_closed = memory.close_former(&shared.store).await.is_ok();
+        }
         let holder = record::Lease {
             address: Some(shared.base.clone()),
             holder: format!("footplate {} at {}", crate::VERSION, shared.base),

@@ -3,6 +3,9 @@
 //! Invariants: at most one controller holds it; every write of the controller is guarded by it ([`Lease::guard`]), so one
 //! that lost it changes nothing more, whatever it still believes.
 
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +39,47 @@ impl Lease {
     /// Gives the lease up, so that another controller can take it at once.
     pub async fn release(self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
         store.close_session(&self.session).await
+    }
+}
+
+/// Remembers the session of the lease across a crash, so that the same controller need not wait for itself.
+pub struct Memory {
+    file: PathBuf,
+    _lock: File,
+}
+
+impl Memory {
+    /// Opens the memory in the controller's folder and keeps other controllers out of that folder.
+    pub fn open(data: &Path) -> io::Result<Self> {
+        let lock = File::create(data.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                let why = format!("another controller works in {}", data.display());
+                io::Error::new(io::ErrorKind::ResourceBusy, why)
+            }
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(Self { file: data.join("session"), _lock: lock })
+    }
+
+    /// Closes the session that a controller in this folder had before it was killed. Nobody else can be using it.
+    pub async fn close_former(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+        match fs::read_to_string(&self.file) {
+            Ok(session) if !session.is_empty() => store.close_session(&SessionId(session)).await,
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the former session is not known; its lease ends by itself");
+                Ok(())
+            }
+        }
+    }
+
+    /// Remembers the session of a lease that was just taken. A loss costs only time, so it is not made durable.
+    pub fn remember(&self, lease: &Lease) {
+        if let Err(error) = fs::write(&self.file, &lease.session.0) {
+            tracing::warn!(%error, "the lease's session could not be remembered");
+        }
     }
 }
 

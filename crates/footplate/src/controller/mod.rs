@@ -88,6 +88,20 @@ pub struct Running {
     pub token: String,
     /// Ends when the controller has stopped.
     pub ended: tokio::task::JoinHandle<()>,
+    view: watch::Receiver<View>,
+}
+
+impl Running {
+    /// Waits until the controller holds the lease; refuses to wait longer than `patience`.
+    pub async fn wait_until_acting(&mut self, patience: Duration) -> Result<(), Failure> {
+        match tokio::time::timeout(patience, self.view.wait_for(|view| view.is_acting)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Failure::new(Exit::Failed, "the controller has stopped")),
+            Err(_) => Err(Failure::new(Exit::Deadline, "this controller cannot act")
+                .because_of(format!("the lease could not be had for {} s", patience.as_secs()))
+                .next("talk to the controller that has it (`--controller`), or stop that one")),
+        }
+    }
 }
 
 /// Starts a controller: opens its folder, binds its address, answers requests and acts while it holds the lease, until
@@ -100,6 +114,8 @@ pub async fn start(
     let what = "cannot start the controller";
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Failed, what).because(error);
     std::fs::create_dir_all(&config.data).map_err(|error| failed(&error))?;
+    let memory = lease::Memory::open(&config.data)
+        .map_err(|error| failed(&error).next("stop the other one, or choose another data directory"))?;
     let tokens = Tokens::open(&config.data.join("token")).map_err(|error| failed(&error))?;
     let artifacts = Directory::open(&config.data.join("artifacts")).map_err(|error| failed(&error))?;
     let journal = Journal::open(&config.data).await.map_err(|error| failed(&error))?;
@@ -120,12 +136,14 @@ pub async fn start(
         config,
     });
     let token = shared.tokens.operator().to_owned();
-    let ended = tokio::spawn(run(shared, listener, inbox, stop));
-    Ok(Running { base, token, ended })
+    let view = shared.view.subscribe();
+    let ended = tokio::spawn(run(shared, memory, listener, inbox, stop));
+    Ok(Running { base, token, ended, view })
 }
 
 async fn run(
     shared: Arc<Shared>,
+    memory: lease::Memory,
     listener: Listener,
     inbox: mpsc::Receiver<(Ask, oneshot::Sender<Result<Answer, Problem>>)>,
     stop: CancellationToken,
@@ -134,7 +152,7 @@ async fn run(
     let routes = http::routes(shared.clone());
     let server = tokio::spawn(listener.serve(routes, handle.clone()));
     tracing::info!(address = shared.base, store = shared.store.describe(), "the controller answers");
-    act::run(&shared, inbox, &stop).await;
+    act::run(&shared, memory, inbox, &stop).await;
     handle.graceful_shutdown(Some(Duration::from_secs(2)));
     match server.await {
         Ok(Ok(())) => tracing::info!("the controller has stopped"),

@@ -1,0 +1,146 @@
+//! `footplate up`: the whole system in one process. A store, a controller, agents whose folders stand for hosts, and a
+//! watch on one repository.
+//!
+//! Invariants: it only composes the roles, with the same interfaces that they have as processes of their own; what it keeps
+//! is below its data directory, so the next start goes on where this one was.
+
+mod board;
+mod hosts;
+mod store;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::name::{EnvironmentName, HostName};
+use footplate_drivers::source::Git;
+use footplate_drivers::store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Operator, example};
+use crate::client::Client;
+use crate::config::context::Context;
+use crate::controller;
+use crate::failure::{Exit, Failure};
+use hosts::Hosts;
+use store::OwnStore;
+
+/// How long the agents may take to stop.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How long the controller may take to get the lease: a former one's ends within a minute.
+const LEASE_PATIENCE: Duration = Duration::from_secs(90);
+
+/// What `up` is started with.
+pub struct Plan {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// The app's repository, or a folder in it; the example's when absent.
+    pub repository: Option<PathBuf>,
+    /// The branch to follow; the one that is checked out when absent.
+    pub branch: Option<String>,
+    /// The environment to deploy to.
+    pub environment: EnvironmentName,
+    /// How many agents, each with a folder of its own.
+    pub agents: u32,
+    /// Where the controller's API listens.
+    pub listen: std::net::SocketAddr,
+    /// Deploy once and stop, with the rollout's exit code.
+    pub once: bool,
+}
+
+/// Starts everything, follows the repository until `stop` is cancelled, and stops everything.
+pub async fn run(operator: &Operator, plan: Plan, stop: CancellationToken) -> Result<(), Failure> {
+    make_folder(&plan.data)?;
+    let own = OwnStore::open(&plan.data.join("store")).await?;
+    let result = with_store(operator, &plan, own.store(), &stop).await;
+    own.close().await;
+    result
+}
+
+async fn with_store(
+    operator: &Operator,
+    plan: &Plan,
+    store: Arc<dyn Store>,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let controllers_stop = CancellationToken::new();
+    let config = controller::Config {
+        lane: "main".parse().expect("a valid lane"),
+        data: plan.data.join("controller"),
+        listen: plan.listen,
+        advertise: None,
+        tls: None,
+    };
+    let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;
+    controller.wait_until_acting(LEASE_PATIENCE).await?;
+    let context = Context { controller: controller.base.clone(), token_file: "controller/token".into() };
+    context.write(&plan.data).map_err(|error| unwritable(&plan.data, &error))?;
+    let hosts = Hosts::start(&plan.data.join("hosts"), names(plan.agents), &store);
+    let client = Client::new(&controller.base, &controller.token);
+    let result = with_roles(operator, plan, &client, stop).await;
+    hosts.stop(GOODBYE).await;
+    controllers_stop.cancel();
+    if let Err(error) = controller.ended.await {
+        tracing::error!(%error, "the controller ended badly");
+    }
+    result
+}
+
+async fn with_roles(
+    operator: &Operator,
+    plan: &Plan,
+    client: &Client,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let ui = &operator.ui;
+    ui.say(format!(
+        "Store, controller ({}) and {} agents run in this process.",
+        client.address(),
+        plan.agents
+    ));
+    ui.say(format!("Everything is kept in {}.", plan.data.display()));
+    let (source, root) = repository(plan).await?;
+    ui.say(format!("Watching {}: commit there, and it ships.\n", root.display()));
+    let watch = watch::Watch::open(operator, plan, client, source, root).await?;
+    tokio::select! {
+        ended = watch.run(stop) => ended,
+        () = stop.cancelled() => {
+            ui.say("\nStopping: what is live stays live; the next `footplate up` goes on from here.");
+            Ok(())
+        }
+    }
+}
+
+/// Opens the repository, or makes the example's.
+async fn repository(plan: &Plan) -> Result<(Git, PathBuf), Failure> {
+    let what = "cannot open the repository";
+    let failed = |error: &footplate_drivers::source::SourceError| {
+        Failure::new(Exit::Usage, what).because(error).next(error.next())
+    };
+    if let Some(folder) = &plan.repository {
+        return Ok((Git::open(folder).await.map_err(|error| failed(&error))?, folder.clone()));
+    }
+    let folder = plan.data.join("example");
+    if folder.join(".git").exists() {
+        return Ok((Git::open(&folder).await.map_err(|error| failed(&error))?, folder));
+    }
+    example::write(&folder).map_err(|error| unwritable(&folder, &error))?;
+    let source = Git::init(&folder, "The first pages").await.map_err(|error| failed(&error))?;
+    Ok((source, folder))
+}
+
+fn names(count: u32) -> Vec<HostName> {
+    (1..=count).map(|number| format!("host-{number}").parse().expect("a valid host name")).collect()
+}
+
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))
+}
+
+fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot write to {}", folder.display()))
+        .because(error)
+        .next("choose another data directory with `--data`")
+}

@@ -1,0 +1,189 @@
+//! Follows one branch: every new commit is built, pushed, deployed and shown; one that fails changes nothing and says why.
+//!
+//! Invariants: one commit at a time, the newest; a commit that failed is not tried again until there is another.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use footplate_core::name::{Actor, AppPath};
+use footplate_drivers::build::Workshop;
+use footplate_drivers::source::{Commit, Git, Source, SourceError};
+use tokio_util::sync::CancellationToken;
+
+use super::{Plan, board};
+use crate::api::{AppStatus, Deploy, Overrides, Status, Wanted};
+use crate::cli::{Operator, watch};
+use crate::client::Client;
+use crate::config::app::{AppConfig, FILE_NAME};
+use crate::failure::{Exit, Failure};
+use crate::ship;
+
+/// How often the branch is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for the agents to join before the first deployment.
+const JOIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A watch on one app's repository.
+pub struct Watch<'a> {
+    operator: &'a Operator,
+    plan: &'a Plan,
+    client: &'a Client,
+    source: Git,
+    root: PathBuf,
+    workshop: Workshop,
+    actor: Actor,
+}
+
+impl<'a> Watch<'a> {
+    /// Prepares to follow `source`, whose files lie in `root`.
+    pub async fn open(
+        operator: &'a Operator,
+        plan: &'a Plan,
+        client: &'a Client,
+        source: Git,
+        root: PathBuf,
+    ) -> Result<Self, Failure> {
+        let workshop = Workshop::open(&plan.data.join("workshop")).map_err(|error| {
+            Failure::new(Exit::Failed, "cannot make a folder to build in").because(&error).next(error.next())
+        })?;
+        let actor = operator.actor()?.unwrap_or_else(|| "up".parse().expect("a valid actor"));
+        Ok(Self { operator, plan, client, source, root, workshop, actor })
+    }
+
+    /// Follows the branch until `stop` is cancelled; with `once`, until the newest commit has shipped or failed.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<(), Failure> {
+        self.wait_for_agents().await?;
+        let mut handled = self.handled_before().await?;
+        let mut trouble: Option<String> = None;
+        loop {
+            match self.source.head(self.plan.branch.as_deref()).await {
+                Ok(head) if handled.as_ref() != Some(&head.id) => {
+                    trouble = None;
+                    handled = Some(head.id.clone());
+                    let shipped = self.ship(&head, stop).await;
+                    if self.plan.once {
+                        return shipped;
+                    }
+                    self.show(&head, shipped).await?;
+                }
+                Ok(_) if self.plan.once => return Ok(()),
+                Ok(_) => {}
+                Err(error) => self.say_trouble(&mut trouble, &error),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Builds, pushes and deploys one commit, and waits for the rollout's end.
+    async fn ship(&self, commit: &Commit, stop: &CancellationToken) -> Result<(), Failure> {
+        let ui = &self.operator.ui;
+        ui.say(format!("Commit {}: {}", ship::short(&commit.id), commit.summary));
+        let say = |line: &str| ui.say(format!("  build | {}", crate::failure::printable(line)));
+        let built = ship::build(&self.source, commit, Path::new(""), &self.workshop, &say, stop).await?;
+        let path = self.path(&built.app);
+        let what = format!("cannot deploy `{path}`");
+        let failed = |error| self.operator.failed(&what, error);
+        let pushed = ship::push(self.client, &built).await.map_err(failed)?;
+        self.wait_for_end(&path).await?;
+        let order = Deploy {
+            path: path.clone(),
+            release: Wanted::Name(pushed.release.id.to_string()),
+            reason: None,
+            overrides: Overrides::default(),
+            actor: Some(self.actor.clone()),
+        };
+        if self.app(&path).await?.1.is_some_and(|app| runs(&app, &commit.id)) {
+            return Ok(());
+        }
+        let planned = self.client.deploy(&order).await.map_err(failed)?;
+        watch::until_the_end(self.operator, self.client, &path, planned.number).await
+    }
+
+    /// Says how a commit ended, what is live where, and what can be tried next.
+    async fn show(&self, commit: &Commit, shipped: Result<(), Failure>) -> Result<(), Failure> {
+        let ui = &self.operator.ui;
+        if let Err(failure) = &shipped {
+            ui.say(failure.render());
+        }
+        let status = self.status().await?;
+        ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
+        ui.say(board::next_step(&self.root, &self.plan.data, shipped.is_ok(), ship::short(&commit.id)));
+        Ok(())
+    }
+
+    /// Returns the commit that the last rollout moved to, so that a second start does not repeat it.
+    async fn handled_before(&self) -> Result<Option<String>, Failure> {
+        let Ok(text) = std::fs::read_to_string(self.root.join(FILE_NAME)) else { return Ok(None) };
+        let Ok(config) = AppConfig::parse(FILE_NAME, &text) else { return Ok(None) };
+        let path = self.path(&config);
+        let (status, app) = self.app(&path).await?;
+        let Some(rollout) = app.and_then(|app| app.rollout) else { return Ok(None) };
+        self.wait_for_end(&path).await?;
+        self.operator.ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
+        Ok(rollout.record.to.commit)
+    }
+
+    async fn wait_for_agents(&self) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + JOIN_DEADLINE;
+        let wanted = self.plan.agents as usize;
+        loop {
+            let alive =
+                self.status().await.map(|status| status.hosts.iter().filter(|host| host.alive).count());
+            match alive {
+                Ok(alive) if alive >= wanted => return Ok(()),
+                Ok(_) | Err(_) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(alive) => {
+                    let because = format!("{alive} of {wanted} agents have joined");
+                    return Err(Failure::new(Exit::Deadline, "cannot begin")
+                        .because_of(because)
+                        .next("see why with `footplate up --verbose`"));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Waits until no rollout of the app is under way.
+    async fn wait_for_end(&self, path: &AppPath) -> Result<(), Failure> {
+        let (_, app) = self.app(path).await?;
+        let Some(rollout) = app.and_then(|app| app.rollout).filter(|rollout| !rollout.ended) else {
+            return Ok(());
+        };
+        let number = rollout.record.number;
+        if let Err(failure) = watch::until_the_end(self.operator, self.client, path, number).await {
+            self.operator.ui.say(failure.render());
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status, Failure> {
+        let status = self.client.status().await;
+        status.map_err(|error| self.operator.failed("cannot read what runs where", error))
+    }
+
+    async fn app(&self, path: &AppPath) -> Result<(Status, Option<AppStatus>), Failure> {
+        let status = self.status().await?;
+        let app = status.apps.iter().find(|app| app.path == *path).cloned();
+        Ok((status, app))
+    }
+
+    fn path(&self, config: &AppConfig) -> AppPath {
+        AppPath { environment: self.plan.environment.clone(), app: config.app.clone() }
+    }
+
+    fn say_trouble(&self, said: &mut Option<String>, error: &SourceError) {
+        let text = error.to_string();
+        if said.as_ref() != Some(&text) {
+            self.operator.ui.say(format!("{text}\n  next: {}", error.next()));
+            *said = Some(text);
+        }
+    }
+}
+
+/// Tells whether the app runs this commit and nothing is on its way.
+fn runs(app: &AppStatus, commit: &str) -> bool {
+    let current = app.current.as_ref().and_then(|current| current.commit.as_deref());
+    current == Some(commit) && app.rollout.as_ref().is_none_or(|rollout| rollout.ended)
+}
