@@ -129,6 +129,7 @@ async fn refresh(shared: &Shared) {
             shared.change(|site| site.absorb(prefix, &snapshot));
         }
     }
+    shared.publish();
 }
 
 const PREFIXES: [&str; 7] =
@@ -177,6 +178,7 @@ impl Worker<'_> {
                     read_all_at
                 }
             };
+            self.shared.publish();
             tokio::select! {
                 () = stop.cancelled() => return End::Stopped,
                 why = &mut lost => return End::Lost(why.unwrap_or_else(|_| "its keeper ended".to_owned())),

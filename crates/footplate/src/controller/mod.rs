@@ -20,6 +20,7 @@ pub mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     /// What the store holds. Written by the worker in short, locked steps; never held across an await.
     pub(crate) site: RwLock<Site>,
     pub(crate) view: watch::Sender<View>,
+    unpublished: AtomicBool,
     asks: mpsc::Sender<(Ask, oneshot::Sender<Result<Answer, Problem>>)>,
 }
 
@@ -132,6 +134,7 @@ pub async fn start(
         journal,
         site: RwLock::default(),
         view: watch::Sender::new(View { change: 1, is_acting: false }),
+        unpublished: AtomicBool::new(false),
         asks,
         config,
     });
@@ -194,10 +197,17 @@ impl Shared {
         self.site.read().expect("nothing panics while it holds the site")
     }
 
-    /// Changes the site and wakes those who wait for that.
+    /// Changes the site. Those who wait for a change are woken by [`Shared::publish`], after the turn that follows:
+    /// between the two, reports and records do not belong together.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Site) -> T) -> T {
-        let result = change(&mut self.site.write().expect("nothing panics while it holds the site"));
-        self.view.send_modify(|view| view.change += 1);
-        result
+        self.unpublished.store(true, Ordering::Relaxed);
+        change(&mut self.site.write().expect("nothing panics while it holds the site"))
+    }
+
+    /// Wakes those who wait for a change, if there was one.
+    pub(crate) fn publish(&self) {
+        if self.unpublished.swap(false, Ordering::Relaxed) {
+            self.view.send_modify(|view| view.change += 1);
+        }
     }
 }

@@ -51,8 +51,9 @@ pub struct Plan {
 }
 
 /// Starts everything, follows the repository until `stop` is cancelled, and stops everything.
-pub async fn run(operator: &Operator, plan: Plan, stop: CancellationToken) -> Result<(), Failure> {
-    make_folder(&plan.data)?;
+pub async fn run(operator: &Operator, mut plan: Plan, stop: CancellationToken) -> Result<(), Failure> {
+    // Builds and hooks run in folders of their own, so every path must hold from anywhere.
+    plan.data = make_folder(&plan.data)?;
     let own = OwnStore::open(&plan.data.join("store")).await?;
     let result = with_store(operator, &plan, own.store(), &stop).await;
     own.close().await;
@@ -135,8 +136,9 @@ fn names(count: u32) -> Vec<HostName> {
     (1..=count).map(|number| format!("host-{number}").parse().expect("a valid host name")).collect()
 }
 
-fn make_folder(folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))
+fn make_folder(folder: &Path) -> Result<PathBuf, Failure> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+    made.map_err(|error| unwritable(folder, &error))
 }
 
 fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
