@@ -39,6 +39,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// How long a client may take for a request's headers.
     pub header_time_max: Duration,
+    /// How long a client may take for a request's body.
+    pub body_time_max: Duration,
     /// How long a connection may stay without taking what is written to it.
     pub write_time_max: Duration,
 }
@@ -48,7 +50,9 @@ impl Default for Limits {
         Limits {
             waiters_max: 100_000,
             connections_max: 16_384,
-            header_time_max: Duration::from_secs(15),
+            // Connections that clients keep open between requests end after this time too.
+            header_time_max: Duration::from_secs(70),
+            body_time_max: Duration::from_secs(30),
             write_time_max: Duration::from_secs(30),
         }
     }

@@ -4,6 +4,7 @@
 //! `machine` (what becomes of it: pure), `rules` and `token` (who may), `disk` and `writer` (durability), `watch` and
 //! `shared` (blocking reads), `http` (the API), `server` (all together). `docs/reference/store-api.md` is the contract.
 
+pub mod backup;
 pub mod command;
 pub mod config;
 mod disk;
@@ -20,6 +21,7 @@ mod root;
 pub mod rules;
 pub mod server;
 mod shared;
+mod slow;
 pub mod state;
 pub mod timers;
 pub mod token;

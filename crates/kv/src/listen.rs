@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Tls};
 use crate::failure::Failure;
+use crate::slow::Patience;
 
 /// How long running requests may take to finish once the server stops.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a client may take to agree on TLS.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Opens the configured address.
 pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
@@ -50,14 +54,15 @@ pub async fn serve(
     });
     let listener = listener.into_std().map_err(trouble)?;
     let service = router.into_make_service();
-    let mut server = axum_server::from_tcp(listener).map_err(trouble)?.handle(handle);
+    let mut server = axum_server::from_tcp(listener).map_err(trouble)?.handle(handle).http1_only();
     let timer = TokioTimer::new();
     server.http_builder().http1().timer(timer).header_read_timeout(config.limits.header_time_max);
+    let patience = Patience::new(config.limits);
     let served = match &config.tls {
-        None => server.serve(service).await,
+        None => server.acceptor(patience).serve(service).await,
         Some(tls) => {
-            let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(load(tls)?);
-            server.acceptor(acceptor).serve(service).await
+            let acceptor = RustlsAcceptor::new(load(tls)?).handshake_timeout(HANDSHAKE_TIME_MAX);
+            server.acceptor(acceptor.acceptor(patience)).serve(service).await
         }
     };
     ending.abort();

@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::Line;
+use crate::command::{Command, Content};
 use crate::config::Config;
 use crate::disk::{Disk, DiskError};
 use crate::failure::Failure;
@@ -52,6 +54,7 @@ impl Server {
             watch: Registry::new(config.limits.waiters_max),
             metrics: Metrics::default(),
             tokens: config.tokens,
+            body_time_max: config.limits.body_time_max,
             address: OnceLock::new(),
             stop: CancellationToken::new(),
             queue,
@@ -68,6 +71,35 @@ impl Server {
     /// Returns the API as a service that needs no socket.
     pub fn router(&self) -> Router {
         http::router(self.shared.clone())
+    }
+
+    /// Lists the entries whose keys begin with `prefix`, as they stand now.
+    pub fn export(&self, prefix: &str) -> Vec<Line> {
+        self.shared.read().tree(prefix).map(|entry| Line::of(entry)).collect()
+    }
+
+    /// Puts these entries, all or none, and moves the index 2^32 ahead, so that a reader who holds an index from
+    /// before the loss is answered at once. Keys that are not among them stay. Returns how many were put.
+    ///
+    /// # Errors
+    /// A value is over the limit, or the store cannot be written.
+    pub async fn import(&self, lines: Vec<Line>) -> Result<usize, Failure> {
+        let trouble = |why: &dyn std::fmt::Display| {
+            Failure::new("cannot import", why, "nothing was changed; repair the cause and import again")
+        };
+        if let Some(line) = lines.iter().find(|line| line.value.len() > http::BODY_BYTES_MAX) {
+            return Err(trouble(&format!(
+                "the value of {:?} has more than {} bytes",
+                line.key,
+                http::BODY_BYTES_MAX
+            )));
+        }
+        let count = lines.len();
+        let content =
+            |line: Line| Content { key: line.key.into(), value: line.value.into(), flags: line.flags };
+        let command = Command::Restore(lines.into_iter().map(content).collect());
+        self.shared.submit(command).await.map_err(|error| trouble(&error))?;
+        Ok(count)
     }
 
     /// Opens the configured address.

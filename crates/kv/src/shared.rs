@@ -30,6 +30,8 @@ pub struct Shared {
     pub(crate) metrics: Metrics,
     /// Whether requests need a token.
     pub(crate) tokens: bool,
+    /// How long a client may take for a request's body.
+    pub(crate) body_time_max: Duration,
     /// The address people reach us at.
     pub(crate) address: OnceLock<String>,
     /// Ends every wait.

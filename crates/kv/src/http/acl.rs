@@ -77,7 +77,7 @@ pub async fn join(
         return reply::text(StatusCode::FORBIDDEN, "this is no join token");
     };
     let parameters = Parameters::of(&request);
-    let body: JoinBody = match read(request).await {
+    let body: JoinBody = match read(&shared, request).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };
@@ -103,7 +103,7 @@ pub async fn create(
         return reply::text(StatusCode::FORBIDDEN, DENIED);
     }
     let parameters = Parameters::of(&request);
-    let (name, kind) = match read::<Wanted>(request).await {
+    let (name, kind) = match read::<Wanted>(&shared, request).await {
         Ok(Wanted::Root { name }) => (name, Kind::Root),
         Ok(Wanted::Client { name, rights }) => (name, Kind::Client(rights)),
         Ok(Wanted::Join { name, rights, expires_in_seconds, uses }) => {
@@ -181,8 +181,8 @@ fn refuse(shared: &Shared, method: &Method, allowed: &[Method], names: &'static 
     (!shared.tokens).then(|| reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled"))
 }
 
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
-    let body = reply::body(request).await?;
+async fn read<T: DeserializeOwned>(shared: &Shared, request: Request) -> Result<T, Response> {
+    let body = reply::body(shared, request).await?;
     let malformed = |error| reply::text(StatusCode::BAD_REQUEST, format!("Request decode failed: {error}"));
     serde_json::from_slice(&body).map_err(malformed)
 }

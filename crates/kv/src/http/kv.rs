@@ -133,7 +133,7 @@ async fn put(
     check(caller.may_key(key, Access::Write))?;
     let flags = parameters.number("flags")?.unwrap_or_default();
     let cas = parameters.number("cas")?;
-    let content = Content { key: key.into(), value: reply::body(request).await?, flags };
+    let content = Content { key: key.into(), value: reply::body(shared, request).await?, flags };
     let session = |name| parameters.first(name).map(str::to_owned);
     let operation = match (cas, session("acquire"), session("release")) {
         (Some(index), _, _) => Operation::Cas(content, index),

@@ -14,10 +14,8 @@ use serde::Serialize;
 use super::BODY_BYTES_MAX;
 use super::parameters::Parameters;
 use crate::entry::Entry;
+use crate::shared::Shared;
 use crate::writer::Unwritable;
-
-/// How long a client may take to send a body.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// An entry as Consul shows it.
 #[derive(Debug, Serialize)]
@@ -98,7 +96,7 @@ pub fn too_many_waiters() -> Response {
 ///
 /// # Errors
 /// It is too large (413) or comes too slowly (408).
-pub async fn body(request: Request) -> Result<Bytes, Response> {
+pub async fn body(shared: &Shared, request: Request) -> Result<Bytes, Response> {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if let Some(length) =
         declared.and_then(|text| text.parse::<u64>().ok()).filter(|n| *n > BODY_BYTES_MAX as u64)
@@ -106,11 +104,11 @@ pub async fn body(request: Request) -> Result<Bytes, Response> {
         let message = format!("Request body({length} bytes) too large, max size: {BODY_BYTES_MAX} bytes.");
         return Err(text(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    read(request.into_body()).await
+    read(request.into_body(), shared.body_time_max).await
 }
 
-async fn read(body: Body) -> Result<Bytes, Response> {
-    match tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
+async fn read(body: Body, patience: Duration) -> Result<Bytes, Response> {
+    match tokio::time::timeout(patience, to_bytes(body, BODY_BYTES_MAX)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => {
             let message = format!("Request body too large, max size: {BODY_BYTES_MAX} bytes.");

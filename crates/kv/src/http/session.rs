@@ -97,7 +97,7 @@ pub async fn create(
     if !caller.may_sessions(Access::Write) {
         return reply::text(StatusCode::FORBIDDEN, DENIED);
     }
-    let body = match reply::body(request).await {
+    let body = match reply::body(&shared, request).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };

@@ -84,8 +84,11 @@ pub async fn answer(
     if request.method() != Method::PUT {
         return reply::method_not_allowed(request.method(), "OPTIONS,PUT");
     }
+    if !caller.is_known() {
+        return reply::text(StatusCode::FORBIDDEN, DENIED);
+    }
     let parameters = Parameters::of(&request);
-    let body = match reply::body(request).await {
+    let body = match reply::body(&shared, request).await {
         Ok(body) => body,
         Err(refused) => return refused,
     };

@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crash;
+mod differential;
+mod fan_out;
+mod full_disk;
+mod linearizable;
+mod listening;
+mod restore;
 mod seed;
 mod site;
-
-mod differential;
 mod smoke;
+mod tokens;
