@@ -9,7 +9,13 @@ use std::sync::OnceLock;
 pub const VARIABLE: &str = "FOOTPLATE_FAILPOINTS";
 
 /// Every failpoint there is, in the order in which a deployment passes them; a test can walk them all.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 24] = [
+    "controller.lease_taken",
+    "agent.announced",
+    "controller.records_written",
+    "controller.orders_written",
+    "agent.order_heard",
+    "agent.order_remembered",
     "prepare.begun",
     "prepare.leftover_removed",
     "prepare.fetched",
@@ -17,6 +23,9 @@ pub const NAMES: [&str; 15] = [
     "prepare.hook_done",
     "prepare.synced",
     "prepare.marked",
+    "agent.acted",
+    "agent.report_written",
+    "agent.barrier_seen",
     "activate.begun",
     "activate.pending_marked",
     "activate.link_made",

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use footplate_drivers::failpoint;
 use footplate_drivers::store::{
     Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Transaction, Write,
 };
@@ -133,6 +134,7 @@ impl Presence {
                 return Ok(Applied::No);
             }
         }
+        failpoint!("agent.announced");
         self.reporter.note_settled(held, reports);
         Ok(Applied::Yes)
     }

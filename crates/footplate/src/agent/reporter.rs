@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use footplate_drivers::failpoint;
 use footplate_drivers::store::{
     Applied, Guard, OPERATIONS_MAX, SessionId, Store, StoreError, TRANSACTION_BYTES_MAX, Transaction, Write,
 };
@@ -204,6 +205,7 @@ impl Writer {
         let guards = vec![Guard::HeldBy(self.alive.clone(), session.clone())];
         let transaction = Transaction { guards, writes };
         let applied = self.store.apply(&transaction).await?;
+        failpoint!("agent.report_written");
         if applied == Applied::Yes {
             self.reporter.note_written(transaction.writes);
         }

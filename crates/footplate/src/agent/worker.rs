@@ -12,6 +12,7 @@ use std::time::Duration;
 use footplate_core::generation::Generation;
 use footplate_core::name::{HostName, TargetName};
 use footplate_core::target::{self, Assignment, Failure, Plan, Report};
+use footplate_drivers::failpoint;
 use footplate_drivers::store::Store;
 use footplate_drivers::workload::Observed;
 use tokio::sync::{Semaphore, watch};
@@ -224,6 +225,7 @@ impl Worker {
     }
 
     fn note_barrier(&mut self, reached: Option<Generation>) {
+        failpoint!("agent.barrier_seen");
         let before = self.memory.barrier;
         self.memory.note_barrier(reached);
         self.unsaved |= self.memory.barrier != before;

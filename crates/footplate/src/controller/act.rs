@@ -12,6 +12,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, TargetName};
 use footplate_core::record::{self, Barrier, Key};
 use footplate_core::target::Source;
+use footplate_drivers::failpoint;
 use footplate_drivers::store::{
     Applied, OPERATIONS_MAX, Revision, Scope, Snapshot, Store, StoreError, Transaction, Write,
 };
@@ -96,7 +97,10 @@ async fn take_lease(
             since: clock::now(),
         };
         let because = match lease::take(&shared.store, &shared.config.lane, &holder).await {
-            Ok(Ok(lease)) => return Some(lease),
+            Ok(Ok(lease)) => {
+                failpoint!("controller.lease_taken");
+                return Some(lease);
+            }
             Ok(Err(Some(other))) => format!("{} holds the lease", other.holder),
             Ok(Err(None)) => "the lease is just changing hands".to_owned(),
             Err(error) => problem::causes(&error).join(": "),
@@ -255,6 +259,7 @@ impl Worker<'_> {
             records.push(put(&Key::Barrier(path.clone()), encode(&Barrier { generation })));
         }
         self.write(records).await?;
+        failpoint!("controller.records_written");
         for announcement in &turn.announcements {
             let actor = actor.as_ref().expect("only a rollout has something to announce");
             self.shared.journal.say(announcement, actor);
@@ -272,7 +277,9 @@ impl Worker<'_> {
             let name = TargetName { path: path.clone(), group: target.group.clone() };
             orders.push(put(&Key::Assignment(target.host.clone(), name), encode(order)));
         }
-        self.write(orders).await
+        self.write(orders).await?;
+        failpoint!("controller.orders_written");
+        Ok(())
     }
 
     /// Writes in as few transactions as the stores' limits allow, each guarded by the lease.

@@ -1,5 +1,6 @@
 //! Stories of agents: the memory store, real release directories, and a controller played by the test.
 
+mod bytes;
 mod deploying;
 mod joining;
 mod repairing;

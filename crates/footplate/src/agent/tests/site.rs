@@ -1,7 +1,6 @@
 //! A small site for tests: the memory store behind a weather of our choosing, and agents in folders of their own.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -117,8 +116,9 @@ pub struct Site {
     pub store: Arc<Memory>,
     /// What the agents see of it.
     pub weather: Arc<Weather>,
+    /// How the agents of this site work.
+    pub limits: Limits,
     folder: TempDir,
-    lives: AtomicUsize,
 }
 
 /// One running agent.
@@ -137,6 +137,12 @@ impl Running {
             .expect("it ends")
             .expect("no panic")
             .expect("it began");
+    }
+
+    /// Waits until the agent gives up, and returns why.
+    pub async fn refused(self) -> AgentError {
+        let ended = tokio::time::timeout(DEADLINE, self.task).await.expect("it ends").expect("no panic");
+        ended.expect_err("it could not begin")
     }
 
     /// Ends the agent without any goodbye.
@@ -158,20 +164,25 @@ impl Site {
             requests: Mutex::default(),
         };
         let folder = tempfile::tempdir().expect("a folder");
-        Self { store, weather: Arc::new(weather), folder, lives: AtomicUsize::new(0) }
+        let limits = Limits { look_every: Duration::from_millis(300), ..Limits::default() };
+        Self { store, weather: Arc::new(weather), limits, folder }
     }
 
     /// Starts an agent for `host`, in the folder `folder`.
     pub fn start_in(&self, host: &str, folder: &str) -> Running {
+        self.start_with(host, folder, Access::Open(Arc::clone(&self.weather) as Arc<dyn Store>))
+    }
+
+    /// Starts an agent that comes to a store in its own way.
+    pub fn start_with(&self, host: &str, folder: &str, store: Access) -> Running {
         crate::install_crypto_provider();
-        self.lives.fetch_add(1, Ordering::Relaxed);
         let config = AgentConfig {
             host: host.parse().expect("a host"),
             address: "127.0.0.1".to_owned(),
-            store: Access::Open(Arc::clone(&self.weather) as Arc<dyn Store>),
+            store,
             labels: Default::default(),
             folder: self.folder.path().join(folder),
-            limits: Limits { look_every: Duration::from_millis(300), ..Limits::default() },
+            limits: self.limits,
             settings: Default::default(),
         };
         let (stop, folder) = (CancellationToken::new(), config.folder.clone());
@@ -196,7 +207,12 @@ impl Site {
 
     /// Gives `host` an order for the one app.
     pub async fn assign(&self, host: &str, order: &Assignment) {
-        let key = Key::Assignment(host.parse().expect("a host"), target());
+        self.assign_to(host, &target(), order).await;
+    }
+
+    /// Gives `host` an order for another app.
+    pub async fn assign_to(&self, host: &str, target: &TargetName, order: &Assignment) {
+        let key = Key::Assignment(host.parse().expect("a host"), target.clone());
         self.put(&key, serde_json::to_vec(&Written(order)).expect("plain data")).await;
     }
 
@@ -308,7 +324,7 @@ pub fn release(name: &str, prepare: &str, activated: &str) -> Release {
     Release {
         id: id(name),
         app: "shop".parse().expect("an app"),
-        version: name.parse().expect("a version"),
+        version: name.split('+').next().unwrap_or(name).parse().expect("a version"),
         commit: None,
         summary: None,
         artifact: None,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use footplate_core::name::ReleaseId;
 use footplate_core::target::{Action, Assignment, Verb};
 
+use footplate_drivers::failpoint;
+
 use super::Worker;
 use crate::agent::hands::Done;
 use crate::agent::memory;
@@ -21,6 +23,7 @@ impl Worker {
             tracing::info!(host = %self.shared.host, app = %self.target, %release, "{verb} was stopped");
             return;
         };
+        failpoint!("agent.acted");
         self.shared.outputs.send(&self.target, release, verb, &done, &want.sources);
         self.note(verb, release, done);
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use footplate_core::record::{Key, Written};
 use footplate_core::target::{Assignment, Failure, Report, Verb};
 
+use footplate_drivers::failpoint;
+
 use super::Worker;
 use crate::agent::memory::{self, Heard, Memory};
 use crate::agent::orders::Offer;
@@ -27,10 +29,12 @@ impl Worker {
     }
 
     async fn obey(&mut self, order: Arc<Assignment>) {
+        failpoint!("agent.order_heard");
         let mut next = self.memory.clone();
         next.obey(order.as_ref().clone());
         match self.write(&next).await {
             Ok(()) => {
+                failpoint!("agent.order_remembered");
                 self.memory = next;
                 self.unsaved = false;
                 self.unobeyed = None;
