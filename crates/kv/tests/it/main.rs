@@ -8,6 +8,7 @@ mod fan_out;
 mod full_disk;
 mod linearizable;
 mod listening;
+mod model;
 mod restore;
 mod seed;
 mod site;

@@ -237,6 +237,17 @@ impl Pair {
         }
     }
 
+    /// Blocks a read on both until something changes by itself. Returns what both show then.
+    pub async fn wait_for_change(&mut self, scope: &str, patience: Duration) -> [Reply; 2] {
+        let (theirs, ours) = self.both(Method::GET, [scope; 2], [b""; 2]).await;
+        let path =
+            |reply: &Reply| format!("{scope}&index={}&wait=10m", reply.index.expect("a read has an index"));
+        let blocked = [path(&theirs), path(&ours)];
+        let reads = self.both(Method::GET, [&blocked[0], &blocked[1]], [b""; 2]);
+        let woken = tokio::time::timeout(patience, reads).await;
+        woken.unwrap_or_else(|_| panic!("nothing changed at {scope}")).into()
+    }
+
     /// Stops ours; Consul ends when it is dropped.
     pub async fn stop(self) {
         self.site.stop().await;

@@ -7,6 +7,61 @@ use serde_json::json;
 
 use super::pair::Pair;
 
+/// Requests that are refused, or answered in an odd way.
+const MALFORMED: [(&str, &str); 51] = [
+    ("GET", "/v1/kv/"),
+    ("PUT", "/v1/kv/"),
+    ("DELETE", "/v1/kv/"),
+    ("DELETE", "/v1/kv/?cas=1"),
+    ("POST", "/v1/kv/a"),
+    ("HEAD", "/v1/kv/a"),
+    ("PATCH", "/v1/kv/a"),
+    ("OPTIONS", "/v1/kv/a"),
+    ("GET", "/v1/txn"),
+    ("GET", "/v1/session/create"),
+    ("PUT", "/v1/session/list"),
+    ("POST", "/v1/status/leader"),
+    ("GET", "/v1/session/renew/x"),
+    ("GET", "/v1/session/destroy/x"),
+    ("PUT", "/v1/session/info/x"),
+    ("GET", "/v1/session/info/"),
+    ("PUT", "/v1/session/renew/"),
+    ("PUT", "/v1/session/destroy/"),
+    ("PUT", "/v1/session/renew/short"),
+    ("PUT", "/v1/session/destroy/short"),
+    ("PUT", "/v1/kv/a?cas=x"),
+    ("PUT", "/v1/kv/a?cas"),
+    ("PUT", "/v1/kv/a?cas=-1"),
+    ("PUT", "/v1/kv/a?cas=+1"),
+    ("PUT", "/v1/kv/a?flags=99999999999999999999"),
+    ("PUT", "/v1/kv/a?flags=18446744073709551615"),
+    ("PUT", "/v1/kv/a?cas=0&acquire=x"),
+    ("PUT", "/v1/kv/a?release=y&acquire=x&z=1"),
+    ("DELETE", "/v1/kv/a?recurse&cas=1"),
+    ("PUT", "/v1/kv/a?acquire="),
+    ("PUT", "/v1/kv/a?release="),
+    ("PUT", "/v1/kv/a?acquire=short"),
+    ("PUT", "/v1/kv/a?release=short"),
+    ("PUT", "/v1/kv/a?acquire=00000000-0000-4000-8000-000000000000"),
+    ("GET", "/v1/kv/a?index=x"),
+    ("GET", "/v1/kv/a?index=-1"),
+    ("GET", "/v1/kv/a?wait=x"),
+    ("GET", "/v1/kv/a?wait=5"),
+    ("GET", "/v1/kv/a?stale&consistent"),
+    ("GET", "/v1/kv/?keys"),
+    ("GET", "/v1/kv/nothing?keys"),
+    ("GET", "/v1/kv/?recurse"),
+    ("GET", "/v1/kv/%0A"),
+    ("PUT", "/v1/kv/a%00b"),
+    ("GET", "/v1/kv/a//b?raw"),
+    ("PUT", "/v1/kv//a?flags=1"),
+    ("DELETE", "/v1/kv/a%2F%2Fb"),
+    ("GET", "/v1/kv"),
+    ("GET", "/v1/kv/a%2f..%2Fb"),
+    ("GET", "/v1/kv/a?index=&wait="),
+    ("GET", "/v1/kv/a?cas=0&wait=1h&pretty"),
+];
+
 /// A path Consul answers in words of its JSON parser; only the beginning is the same.
 async fn same_status(pair: &Pair, method: Method, path: &str, body: &str) {
     let client = crate::site::client();
@@ -21,60 +76,7 @@ async fn same_status(pair: &Pair, method: Method, path: &str, body: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_requests_are_refused_as_consul_refuses_them() {
     let mut pair = Pair::start().await;
-    let requests = [
-        ("GET", "/v1/kv/"),
-        ("PUT", "/v1/kv/"),
-        ("DELETE", "/v1/kv/"),
-        ("DELETE", "/v1/kv/?cas=1"),
-        ("POST", "/v1/kv/a"),
-        ("HEAD", "/v1/kv/a"),
-        ("PATCH", "/v1/kv/a"),
-        ("OPTIONS", "/v1/kv/a"),
-        ("GET", "/v1/txn"),
-        ("GET", "/v1/session/create"),
-        ("PUT", "/v1/session/list"),
-        ("POST", "/v1/status/leader"),
-        ("GET", "/v1/session/renew/x"),
-        ("GET", "/v1/session/destroy/x"),
-        ("PUT", "/v1/session/info/x"),
-        ("GET", "/v1/session/info/"),
-        ("PUT", "/v1/session/renew/"),
-        ("PUT", "/v1/session/destroy/"),
-        ("PUT", "/v1/session/renew/short"),
-        ("PUT", "/v1/session/destroy/short"),
-        ("PUT", "/v1/kv/a?cas=x"),
-        ("PUT", "/v1/kv/a?cas"),
-        ("PUT", "/v1/kv/a?cas=-1"),
-        ("PUT", "/v1/kv/a?cas=+1"),
-        ("PUT", "/v1/kv/a?flags=99999999999999999999"),
-        ("PUT", "/v1/kv/a?flags=18446744073709551615"),
-        ("PUT", "/v1/kv/a?cas=0&acquire=x"),
-        ("PUT", "/v1/kv/a?release=y&acquire=x&z=1"),
-        ("DELETE", "/v1/kv/a?recurse&cas=1"),
-        ("PUT", "/v1/kv/a?acquire="),
-        ("PUT", "/v1/kv/a?release="),
-        ("PUT", "/v1/kv/a?acquire=short"),
-        ("PUT", "/v1/kv/a?release=short"),
-        ("PUT", "/v1/kv/a?acquire=00000000-0000-4000-8000-000000000000"),
-        ("GET", "/v1/kv/a?index=x"),
-        ("GET", "/v1/kv/a?index=-1"),
-        ("GET", "/v1/kv/a?wait=x"),
-        ("GET", "/v1/kv/a?wait=5"),
-        ("GET", "/v1/kv/a?stale&consistent"),
-        ("GET", "/v1/kv/?keys"),
-        ("GET", "/v1/kv/nothing?keys"),
-        ("GET", "/v1/kv/?recurse"),
-        ("GET", "/v1/kv/%0A"),
-        ("PUT", "/v1/kv/a%00b"),
-        ("GET", "/v1/kv/a//b?raw"),
-        ("PUT", "/v1/kv//a?flags=1"),
-        ("DELETE", "/v1/kv/a%2F%2Fb"),
-        ("GET", "/v1/kv"),
-        ("GET", "/v1/kv/a%2f..%2Fb"),
-        ("GET", "/v1/kv/a?index=&wait="),
-        ("GET", "/v1/kv/a?cas=0&wait=1h&pretty"),
-    ];
-    for (method, path) in requests {
+    for (method, path) in MALFORMED {
         pair.ask(method.parse().unwrap(), path, b"", 0, 0).await;
     }
     for body in
@@ -236,5 +238,22 @@ async fn reads_block_and_wake_as_consuls_do() {
     let start = Instant::now();
     pair.ask(Method::GET, "/v1/kv/w/a?index=99999999&wait=200ms", b"", 0, 0).await;
     assert!(start.elapsed() >= Duration::from_millis(200));
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_not_renewed_ends_with_its_keys_but_not_before_its_time() {
+    let mut pair = Pair::start().await;
+    let session =
+        pair.open_session(r#"{"Checks": [], "TTL": "10s", "Behavior": "delete", "LockDelay": "0s"}"#).await;
+    let start = Instant::now();
+    pair.ask(Method::PUT, "/v1/kv/e/alive?acquire={session}", b"1", session, 0).await;
+    pair.ask(Method::PUT, "/v1/kv/e/stays", b"1", 0, 0).await;
+    // Both wake a reader of the prefix when the key dies.
+    let woken = pair.wait_for_change("/v1/kv/e/?keys", Duration::from_secs(90)).await;
+    assert!(start.elapsed() >= Duration::from_secs(10), "the session died before its time");
+    assert!(woken.iter().all(|reply| reply.json() == json!(["e/stays"])), "{woken:?}");
+    pair.ask(Method::GET, "/v1/session/info/{session}", b"", session, 0).await;
+    pair.ask(Method::PUT, "/v1/session/renew/{session}", b"", session, 0).await;
     pair.stop().await;
 }
