@@ -4,9 +4,11 @@
 //! once the disk was synchronised after it, so that no power loss makes half a version look whole; what has no mark of
 //! ours is never removed, unless its version is deployed; `.depro` is invisible to the original and to `*` in a shell.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
 use footplate_drivers::disk::{DiskError, create_folder, failed, remove_file, remove_tree, sync_all_below};
 use rustix::fs::{FlockOperation, flock};
@@ -22,9 +24,14 @@ pub struct Folder {
     path: PathBuf,
     own: PathBuf,
     boot: String,
+    lives: Mutex<Lives>,
     /// Held for as long as the agent lives.
     _lock: File,
 }
+
+/// How often each version's directory was begun anew or removed: what a mark is about. Its lock is held while a mark is
+/// written, so that no mark outlives what it vouches for.
+pub type Lives = BTreeMap<Version, u64>;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +58,7 @@ impl Folder {
         }
         let boot =
             fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        Ok(Self { path: path.to_owned(), own, boot, _lock: lock })
+        Ok(Self { path: path.to_owned(), own, boot, lives: Mutex::default(), _lock: lock })
     }
 
     /// Returns the directory of a version.
@@ -111,7 +118,7 @@ impl Folder {
 
     /// Makes an empty directory for a version. From here to [`Folder::complete`] the version is not there.
     pub fn begin_deploy(&self, version: &Version) -> Result<(), DiskError> {
-        self.remember(&format!("versions/{version}"), "partial", &self.boot)?;
+        self.end_life(version)?;
         let directory = self.version(version);
         remove_tree(&directory)?;
         create_folder(&directory)
@@ -119,13 +126,21 @@ impl Folder {
 
     /// Notes that a version is whole, in this boot.
     pub fn complete(&self, version: &Version) -> Result<(), DiskError> {
+        let _lives = self.lives();
         self.remember(&format!("versions/{version}"), "complete", &self.boot)
     }
 
-    /// Makes these whole versions survive a power loss. Slow: it waits for the disk.
+    /// Makes the versions that are whole now survive a power loss. Slow: it waits for the disk.
     pub fn make_durable(&self, versions: &[Version]) -> Result<(), DiskError> {
+        let before = self.lives().clone();
         sync_all_below(&self.path)?;
-        for version in versions {
+        self.mark_durable(versions, &before)
+    }
+
+    /// Marks the versions that have not been touched since `before`.
+    fn mark_durable(&self, versions: &[Version], before: &Lives) -> Result<(), DiskError> {
+        let lives = self.lives();
+        for version in versions.iter().filter(|version| lives.get(version) == before.get(version)) {
             if self.is_whole(version)? {
                 self.remember(&format!("versions/{version}"), "complete", DURABLE)?;
             }
@@ -135,9 +150,19 @@ impl Folder {
 
     /// Removes a version's directory, then its mark.
     pub fn remove(&self, version: &Version) -> Result<(), DiskError> {
-        self.remember(&format!("versions/{version}"), "partial", &self.boot)?;
+        self.end_life(version)?;
         remove_tree(&self.version(version))?;
         remove_file(&self.own.join("versions").join(version.as_str()))
+    }
+
+    fn end_life(&self, version: &Version) -> Result<(), DiskError> {
+        let mut lives = self.lives();
+        *lives.entry(version.clone()).or_default() += 1;
+        self.remember(&format!("versions/{version}"), "partial", &self.boot)
+    }
+
+    fn lives(&self) -> MutexGuard<'_, Lives> {
+        self.lives.lock().expect("no holder of this lock panics")
     }
 
     /// Notes that a rollout runs: until it has ended well, nobody vouches for what is live.
@@ -217,11 +242,21 @@ impl Folder {
 
     /// Atomic for whoever reads, without waiting for the disk: a mark's own boot tells whether it counts.
     fn replace(&self, file: &Path, content: &[u8]) -> Result<(), DiskError> {
-        let name = file.strip_prefix(&self.path).unwrap_or(file).to_string_lossy().replace('/', "~");
-        let fresh = self.own.join(format!("new~{name}"));
+        let fresh = self.own.join(format!("new~{}", uuid::Uuid::new_v4()));
         let write = || File::create(&fresh)?.write_all(content).and_then(|()| fs::rename(&fresh, file));
         write().map_err(failed("write", file))
     }
+}
+
+/// Removes what a crash left behind of marks that were being written.
+fn remove_unfinished(own: &Path) -> Result<(), DiskError> {
+    for entry in fs::read_dir(own).map_err(failed("read", own))? {
+        let entry = entry.map_err(failed("read", own))?;
+        if entry.file_name().to_string_lossy().starts_with("new~") {
+            remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::script::{self, Order, Outcome, Step};
 use super::tree::{Node, Version};
 
 /// How long to wait before a directory that could not be removed is tried again.
-const REMOVE_AGAIN: Duration = Duration::from_secs(30);
+const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What all jobs of a deployment share.
 pub struct Job {

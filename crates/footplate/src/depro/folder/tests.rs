@@ -104,3 +104,35 @@ fn a_second_agent_in_the_same_folder_is_refused() {
     let _first = Folder::open(place.path()).expect("opened");
     assert!(matches!(Folder::open(place.path()), Err(FolderError::Taken(_))));
 }
+
+#[test]
+fn a_version_made_anew_while_the_disk_was_synchronised_is_not_marked() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = Folder::open(place.path()).expect("opened");
+    for name in ["1", "2"] {
+        deployed(&folder, name);
+    }
+    let before = folder.lives().clone();
+    deployed(&folder, "1");
+    folder.mark_durable(&["1", "2"].map(version), &before).expect("marked");
+    let copies = reboot(folder).read().expect("read").copies;
+    assert_eq!(copies[&version("1")], Copy::Failed { again: true });
+    assert_eq!(copies[&version("2")], Copy::Complete);
+}
+
+#[test]
+fn marks_written_at_once_do_not_disturb_each_other() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = Folder::open(place.path()).expect("opened");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for round in 0..50 {
+                    folder.complete(&version("1")).expect("completed");
+                    folder.mark_durable(&[version("1")], &Lives::new()).expect("marked");
+                    folder.remember_session(&round.to_string()).expect("remembered");
+                }
+            });
+        }
+    });
+}
