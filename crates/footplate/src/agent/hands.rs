@@ -99,6 +99,7 @@ fn not_in_order(id: &ReleaseId) -> Done {
     Done { failure: Some(format!("the order names release {id} but does not hold it")), ..Done::default() }
 }
 
+/// Returns why it failed. What to do next is said where the rollout ends, once, and not on every host.
 fn in_words(error: &WorkloadError) -> String {
-    format!("{}; next: {}", causes(error), error.next())
+    causes(error)
 }

@@ -56,7 +56,7 @@ impl View {
     pub fn news(&self, before: Option<&View>) -> Vec<String> {
         let mut lines = Vec::new();
         if before.is_none() {
-            lines.push(format!("{}: {} targets", self.title, self.targets.len()));
+            lines.push(self.title.clone());
         }
         if self.targets.len() > LINES_MAX {
             let counts = |view: &View| (view.prepared, view.live);
@@ -70,7 +70,10 @@ impl View {
             }
         } else {
             let known = |target: &Target| before.and_then(|before| before.targets.get(target));
-            let changed = self.targets.iter().filter(|(target, word)| known(target) != Some(*word));
+            // At the end all are steady, which the last sentence says better.
+            let steady = stage_word(Stage::Steady);
+            let changed = self.targets.iter().filter(|(_, word)| *word != steady);
+            let changed = changed.filter(|(target, word)| known(target) != Some(*word));
             lines.extend(changed.map(|(target, word)| format!("{target} {word}")));
         }
         if before.is_none_or(|before| subject(&before.sentence) != subject(&self.sentence)) {

@@ -189,12 +189,14 @@ fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
     let mut stories: Vec<(String, Vec<String>)> = Vec::new();
     for target in &app.targets {
         let Some(failure) = target.failed.get(&rollout.record.to.id) else { continue };
-        let story = format!("{}: {}\n{}", failure.verb, failure.reason, failure.output.trim_end());
+        // What the sentence says already is not said again.
+        let reason = if rollout.sentence.contains(&failure.reason) { "" } else { failure.reason.as_str() };
+        let story = format!("{reason}\n{}", failure.output.trim_end()).trim_start().to_owned();
         match stories.iter_mut().find(|(known, _)| *known == story) {
             Some((_, hosts)) => hosts.push(target.target.to_string()),
             None => stories.push((story, vec![target.target.to_string()])),
         }
     }
-    let told = stories.iter().map(|(story, hosts)| format!("{}\n{}", hosts.join(", "), story.trim_end()));
+    let told = stories.iter().map(|(story, hosts)| format!("{}:\n{story}", hosts.join(", ")));
     told.collect::<Vec<_>>().join("\n\n")
 }

@@ -5,23 +5,27 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use footplate_core::name::{AppName, EnvironmentName, HostName, ReleaseId, TargetName};
+use footplate_core::name::{AppName, EnvironmentName, HostName, InvalidName, ReleaseId, TargetName};
 use footplate_core::target::Verb;
 use footplate_drivers::ledger::{OutputFilter, Printed};
 use serde::Deserialize;
 
 use super::Shared;
-use crate::api::{OutputEntry, OutputPost, Problem};
+use crate::api::{OutputEntry, OutputPost, Problem, ProblemKind};
 
 /// `POST /HOST/TARGET/RELEASE/VERB`: an agent hands in what a script printed.
 pub(super) async fn add(
     State(shared): State<Arc<Shared>>,
-    Path((host, target, release, verb)): Path<(HostName, TargetName, ReleaseId, Verb)>,
+    Path((host, target, release, verb)): Path<(HostName, String, ReleaseId, Verb)>,
     Json(post): Json<OutputPost>,
 ) -> Result<StatusCode, Problem> {
+    let what = "cannot keep the output";
+    let target: TargetName = target.parse().map_err(|error: InvalidName| {
+        Problem::new(ProblemKind::Invalid, what, error, "name it ENVIRONMENT.APP.GROUP")
+    })?;
     let printed = Printed { at: post.at, host, target, release, verb, ok: post.ok, text: post.text };
     let put = shared.journal.ledger().put_output(&printed).await;
-    put.map_err(|error| Problem::internal("cannot keep the output", &error))?;
+    put.map_err(|error| Problem::internal(what, &error))?;
     Ok(StatusCode::CREATED)
 }
 

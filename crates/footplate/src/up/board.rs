@@ -25,7 +25,7 @@ pub fn live(status: &Status, hosts: &Path) -> String {
 }
 
 /// Returns a step to try next, after a commit that shipped or one that failed.
-pub fn next_step(repository: &Path, data: &Path, shipped: bool, commit: &str) -> String {
+pub fn next_step(repository: &Path, data: &Path, shipped: bool, commit: &str, is_example: bool) -> String {
     let folder = repository.display();
     if !shipped {
         return format!(
@@ -33,13 +33,17 @@ pub fn next_step(repository: &Path, data: &Path, shipped: bool, commit: &str) ->
              next: mend it in {folder} and commit again; it ships by itself.\n"
         );
     }
+    let program = std::env::current_exe().map_or("footplate".to_owned(), |path| path.display().to_string());
+    let example = "
+  echo '<p>Hello again</p></html>' > site/about.html && git commit -am 'Change a page'
+    and watch it ship here; a page without </html> is stopped by the prepare hook";
     format!(
         "\nTry next, in another terminal:\n  \
-           cd {folder}\n  \
-           echo '<p>Hello again</p></html>' > site/about.html && git commit -am 'Change a page'\n    \
-             and watch it ship here; a page without </html> is stopped by the prepare hook.\n  \
-           footplate --data {} status          what runs where; `rollback`, `history` and `logs` work too\n\
+           cd {folder}{}\n  \
+           {program} --data {} status\n    \
+             what runs where; `rollback`, `history` and `logs` work too\n\
          Ctrl-C stops everything.\n",
+        if is_example { example } else { "" },
         data.display()
     )
 }

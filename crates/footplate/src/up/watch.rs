@@ -14,7 +14,7 @@ use super::{Plan, board};
 use crate::api::{AppStatus, Deploy, Overrides, Status, Wanted};
 use crate::cli::{Operator, watch};
 use crate::client::Client;
-use crate::config::app::{AppConfig, FILE_NAME};
+use crate::config::app::AppConfig;
 use crate::failure::{Exit, Failure};
 use crate::ship;
 
@@ -61,6 +61,10 @@ impl<'a> Watch<'a> {
                     trouble = None;
                     handled = Some(head.id.clone());
                     let shipped = self.ship(&head, stop).await;
+                    if stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    self.remember(&head);
                     if self.plan.once {
                         return shipped;
                     }
@@ -107,20 +111,38 @@ impl<'a> Watch<'a> {
         }
         let status = self.status().await?;
         ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
-        ui.say(board::next_step(&self.root, &self.plan.data, shipped.is_ok(), ship::short(&commit.id)));
+        ui.say(board::next_step(
+            &self.root,
+            &self.plan.data,
+            shipped.is_ok(),
+            ship::short(&commit.id),
+            self.plan.repository.is_none(),
+        ));
         Ok(())
     }
 
-    /// Returns the commit that the last rollout moved to, so that a second start does not repeat it.
+    /// Waits for what the last start left under way, and returns the commit that it handled last.
     async fn handled_before(&self) -> Result<Option<String>, Failure> {
-        let Ok(text) = std::fs::read_to_string(self.root.join(FILE_NAME)) else { return Ok(None) };
-        let Ok(config) = AppConfig::parse(FILE_NAME, &text) else { return Ok(None) };
-        let path = self.path(&config);
-        let (status, app) = self.app(&path).await?;
-        let Some(rollout) = app.and_then(|app| app.rollout) else { return Ok(None) };
-        self.wait_for_end(&path).await?;
-        self.operator.ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
-        Ok(rollout.record.to.commit)
+        let apps = self.status().await?.apps;
+        for app in apps.iter().filter(|app| app.path.environment == self.plan.environment) {
+            self.wait_for_end(&app.path).await?;
+        }
+        if !apps.is_empty() {
+            let status = self.status().await?;
+            self.operator.ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
+        }
+        Ok(std::fs::read_to_string(self.memory()).ok().map(|text| text.trim().to_owned()))
+    }
+
+    /// Remembers that a commit has shipped or failed, so that the next start does not try it again.
+    fn remember(&self, commit: &Commit) {
+        if let Err(error) = std::fs::write(self.memory(), &commit.id) {
+            tracing::warn!(%error, "the next start will try this commit again");
+        }
+    }
+
+    fn memory(&self) -> PathBuf {
+        self.plan.data.join("handled-commit")
     }
 
     async fn wait_for_agents(&self) -> Result<(), Failure> {
