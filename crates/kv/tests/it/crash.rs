@@ -3,9 +3,9 @@
 //! `FOOTPLATE_KV_KILLS` sets how often it is killed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,15 +25,26 @@ const WRITERS: usize = 4;
 const KILLS: usize = 200;
 const DIRECTORY: &str = "FOOTPLATE_KV_CHILD_DIRECTORY";
 
-/// The server that is killed: this very test program, started again.
+/// The server that is killed is this very program, started again to run this one test, which serves then.
 #[test]
-#[ignore = "the crash test starts it as its server"]
-fn serve_a_directory_until_killed() {
-    let directory = std::env::var(DIRECTORY).expect("the crash test sets the directory");
+fn the_server_that_is_killed_serves_until_its_parent_is_gone() {
+    match std::env::var(DIRECTORY) {
+        Ok(directory) => serve(&directory),
+        Err(_) => {
+            let directory = TempDir::new().unwrap();
+            let mut server = Killable::start(directory.path());
+            // The pipe ends, as it does when the parent dies.
+            drop(server.child.stdin.take());
+            assert!(server.child.wait().unwrap().success());
+        }
+    }
+}
+
+fn serve(directory: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // The pipe ends when the parent does.
     let (orphaned, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
+        // However the reading ends, the parent is gone.
         std::io::stdin().read_to_end(&mut Vec::new()).ok();
         orphaned.send(()).ok();
     });
@@ -43,29 +54,34 @@ fn serve_a_directory_until_killed() {
         let listener = server.bind().await.unwrap();
         println!("ready http://{}", listener.local_addr().unwrap());
         server.serve(listener, async { drop(told.await) }).await.unwrap();
+        server.close().await;
     });
 }
 
 struct Killable {
     child: Child,
     address: String,
+    /// Kept open: who writes to a closed pipe fails.
+    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Killable {
     fn start(directory: &Path) -> Killable {
         let program = std::env::current_exe().unwrap();
-        let name = "crash::serve_a_directory_until_killed";
+        let name = "crash::the_server_that_is_killed_serves_until_its_parent_is_gone";
         let mut child = Command::new(program)
-            .args(["--ignored", "--exact", "--nocapture", name])
+            .args(["--exact", "--nocapture", name])
             .env(DIRECTORY, directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready =
-            lines.map_while(Result::ok).find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
-        Killable { child, address: ready.expect("the server starts") }
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = output
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
+        Killable { child, address: ready.expect("the server starts"), _output: output }
     }
 
     fn kill(mut self) {
@@ -183,8 +199,9 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_under_load() {
             let random = SmallRng::seed_from_u64(random.random());
             writing.spawn(known.write_until_the_end(client.clone(), server.address.clone(), random));
         }
-        // Not a wait for something: the moment of death is what is drawn here.
-        tokio::time::sleep(Duration::from_micros(random.random_range(1_000..120_000))).await;
+        let moment = Duration::from_micros(random.random_range(1_000..120_000));
+        let ended = tokio::time::timeout(moment, writing.join_next()).await;
+        assert!(ended.is_err(), "a client ended before the server was killed: {}", ended.is_ok());
         server.kill();
         clients = writing.join_all().await;
         acknowledged = clients.iter().map(|known| known.count).sum();

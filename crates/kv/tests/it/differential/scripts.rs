@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use footplate_testkit::eventually;
 use reqwest::Method;
 use serde_json::json;
 
@@ -183,14 +184,13 @@ async fn keys_of_an_ended_session_refuse_a_lock_for_its_delay_only_after_invalid
         pair.ask(Method::GET, "/v1/kv/k", b"", 0, 0).await;
         // Both take the lock again some time after the delay; which one first is a matter of clocks.
         let path = |id: &str| format!("/v1/kv/k?acquire={id}");
-        let deadline = Instant::now() + Duration::from_secs(20);
         let ids = pair.ids(third);
         let client = crate::site::client();
         for (url, id) in [(pair.consul.url(), &ids[0]), (pair.site.address.clone(), &ids[1])] {
-            while crate::site::ask(&client, &url, Method::PUT, &path(id), "6").await.body.trim() != "true" {
-                assert!(Instant::now() < deadline, "the delay never ends at {url}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            let takes_the_lock = || async {
+                crate::site::ask(&client, &url, Method::PUT, &path(id), "6").await.body.trim() == "true"
+            };
+            eventually("the delay ends", Duration::from_secs(20), takes_the_lock).await;
         }
         pair.ask(Method::GET, "/v1/kv/k", b"", 0, 0).await;
         pair.ask(Method::DELETE, "/v1/kv/k", b"", 0, 0).await;
