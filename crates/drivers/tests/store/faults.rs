@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use footplate_drivers::store::{
-    Config, Credentials, Patient, Scope, Secret, StoreError, WATCH_PATIENCE, Watch, open,
+    Config, Credentials, Patient, Scope, Secret, StoreError, Transaction, WATCH_PATIENCE, Watch, Write, open,
 };
 use footplate_testkit::{Consul, ConsulSetup, Etcd, eventually};
 use reqwest::Method;
@@ -151,16 +151,25 @@ async fn a_server_that_answers_at_once_without_news_does_not_make_a_watch_spin()
 #[tokio::test]
 async fn writes_elsewhere_cost_a_waiter_for_an_absent_key_little() {
     let site = Site::consul().await;
-    let mut watch = site.watch(WATCH_PATIENCE);
-    watch.next().await;
+    let (scope, store) = (Scope::Prefix("a/".to_owned()), site.patient.store());
+    let seen = store.read(&scope).await.unwrap().revision;
     let before = site.proxy.requests();
-    for number in 0..300 {
-        site.put(&format!("b/{number}"), "1").await;
-    }
+    let writes = async {
+        for number in 0..300 {
+            site.put(&format!("b/{number}"), "1").await;
+        }
+        site.put("a/k", "1").await;
+    };
+    let (heard, ()) = tokio::join!(store.wait(&scope, seen, SOON), writes);
+    let heard = heard.unwrap().expect("the key appears");
+    assert_eq!(heard.entries["a/k"].value, b"1");
     let asked = site.proxy.requests() - before;
-    assert!(asked <= 10, "{asked} requests during 300 writes elsewhere");
-    site.put("a/k", "1").await;
-    see(&mut watch, "a/k", Some("1")).await;
+    assert!(asked <= 15, "{asked} requests during 300 writes elsewhere");
+    // A delete is news, also when it leaves nothing.
+    let delete = vec![Write::Delete("a/k".to_owned())];
+    site.direct.apply(&Transaction { guards: Vec::new(), writes: delete }).await.unwrap();
+    let gone = store.wait(&scope, heard.revision, SOON).await.unwrap().expect("a delete is news");
+    assert!(gone.entries.is_empty());
 }
 
 async fn survives_a_restored_server(site: Site, restored: Site) {
@@ -299,9 +308,12 @@ async fn a_login_to_etcd_that_ends_is_made_again() {
         Watch::start(Arc::clone(&patient), Scope::Prefix("a/".to_owned()), Duration::from_secs(2));
     put(&store, "a/k", "1").await;
     see(&mut watch, "a/k", Some("1")).await;
-    // A restarted etcd knows none of the tokens it gave out.
+    // A restarted etcd knows none of the tokens it gave out; this client hears of it by nothing but the refusal.
+    let alone = open(&config).unwrap();
+    put(&alone, "a/other", "1").await;
     etcd.server().kill().unwrap();
     etcd.start_again().await.unwrap();
+    put(&alone, "a/other", "2").await;
     put(&store, "a/k", "2").await;
     see(&mut watch, "a/k", Some("2")).await;
     config.credentials = Credentials::Password { user: user.to_owned(), password: Secret::new("wrong") };

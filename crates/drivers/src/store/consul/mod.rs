@@ -1,6 +1,7 @@
 //! Consul's KV API: a low-level [`Client`], and the [`Consul`] store on it. The embedded server speaks the same API.
 
 mod client;
+mod quiet;
 mod store;
 mod wire;
 

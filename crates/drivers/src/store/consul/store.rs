@@ -1,4 +1,5 @@
-//! The store on Consul's KV API. Every method is exactly one HTTP request, also a wait that ends with news.
+//! The store on Consul's KV API. Every method is one HTTP request, also a wait that ends with news; only a wait for an absent
+//! key may be more, some a second at most, while others write: Consul wakes it each time, and it is no news.
 //!
 //! Guards are the checks of a transaction, and never compare `LockIndex`: a plain put on a held key sets it back to 0.
 //! A session's death deletes its keys; a lock-delay of 1 ms lets the next holder in.
@@ -6,25 +7,32 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::{Instant, sleep};
 
 use super::client::{Blocking, Client, Indexed};
+use super::quiet::Empties;
 use super::wire::{Behavior, Operation, Pair, SessionRequest, TransactionOutcome};
 use crate::store::limits::{check_scope, check_transaction, check_ttl};
 use crate::store::{
-    Applied, Config, Entry, Guard, Handler, Revision, Scope, SessionId, Snapshot, Store, StoreError,
+    Applied, Backoff, Config, Entry, Guard, Handler, Revision, Scope, SessionId, Snapshot, Store, StoreError,
     Transaction, Write,
 };
+
+/// The first pause after a wake-up without news, doubled up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// A store on Consul, or on the embedded server.
 pub struct Consul {
     client: Client,
     root: String,
+    empties: Empties,
 }
 
 impl Consul {
     /// Prepares a store; sends nothing.
     pub fn open(config: &Config) -> Result<Consul, StoreError> {
-        Ok(Consul { client: Client::open(config)?, root: config.root.clone() })
+        Ok(Consul { client: Client::open(config)?, root: config.root.clone(), empties: Empties::default() })
     }
 
     /// Hands all requests to a handler in this process from now on.
@@ -34,6 +42,13 @@ impl Consul {
 
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.root)
+    }
+
+    async fn read_newer(&self, scope: &Scope, blocking: Blocking) -> Result<Indexed<Vec<Pair>>, StoreError> {
+        Ok(match scope {
+            Scope::Key(key) => listed(self.client.get(&self.key(key), Some(blocking)).await?),
+            Scope::Prefix(prefix) => self.client.list(&self.key(prefix), Some(blocking)).await?,
+        })
     }
 
     fn snapshot(&self, read: Indexed<Vec<Pair>>) -> Snapshot {
@@ -81,6 +96,7 @@ impl Store for Consul {
             Scope::Key(key) => listed(self.client.get_consistent(&self.key(key)).await?),
             Scope::Prefix(prefix) => self.client.list_consistent(&self.key(prefix)).await?,
         };
+        self.empties.note(scope, read.index, read.index, read.value.is_empty());
         Ok(self.snapshot(read))
     }
 
@@ -91,13 +107,24 @@ impl Store for Consul {
         patience: Duration,
     ) -> Result<Option<Snapshot>, StoreError> {
         check_scope(scope)?;
-        let blocking = Some(Blocking { index: seen.0, wait: patience });
-        let read = match scope {
-            Scope::Key(key) => listed(self.client.get(&self.key(key), blocking).await?),
-            Scope::Prefix(prefix) => self.client.list(&self.key(prefix), blocking).await?,
-        };
-        // A lower index is news too: the server was restored, and the next wait must start from there.
-        Ok((read.index != seen.0).then(|| self.snapshot(read)))
+        let deadline = Instant::now() + patience;
+        let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX, seen.0);
+        let mut index = self.empties.newest(scope, seen.0);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let read = self.read_newer(scope, Blocking { index, wait: left }).await?;
+            let is_quiet = read.index == index && index != 0;
+            // A lower index is news: the server was restored, and the next wait must start from there.
+            if !is_quiet && !self.empties.note(scope, index, read.index, read.value.is_empty()) {
+                return Ok(Some(self.snapshot(read)));
+            }
+            index = read.index;
+            let pause = pause.step();
+            if is_quiet || deadline.saturating_duration_since(Instant::now()) <= pause {
+                return Ok(None);
+            }
+            sleep(pause).await;
+        }
     }
 
     async fn apply(&self, transaction: &Transaction) -> Result<Applied, StoreError> {
