@@ -74,7 +74,7 @@ impl Server {
 
 fn embedded(binary: &Path, address: SocketAddr, folder: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.arg("store").arg("--listen").arg(address.to_string()).arg("--data").arg(folder.join("data"));
+    command.args(["store", "serve", "--listen", &address.to_string(), "--folder"]).arg(folder.join("data"));
     command
 }
 

@@ -106,7 +106,7 @@ impl Site {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("FOOTPLATE_CONTROLLER", format!("http://{}", self.api));
-        command.env("FOOTPLATE_TOKEN_FILE", self.place.path().join("operator.token"));
+        command.env("FOOTPLATE_TOKEN_FILE", self.place.path().join("controller/token"));
         command
     }
 
