@@ -103,8 +103,8 @@ async fn all(
     for switch in [false, true] {
         let begun = Instant::now();
         let mut running = tokio::task::JoinSet::new();
-        for target in targets.iter().cloned() {
-            let (artifacts, release) = (Arc::clone(artifacts), release.clone());
+        for target in &targets {
+            let (target, artifacts, release) = (Arc::clone(target), Arc::clone(artifacts), release.clone());
             running.spawn(async move {
                 let stop = CancellationToken::new();
                 match switch {

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ArtifactError, ArtifactStore, Fetch, FetchError};
 use crate::archive::Hasher;
-use crate::disk;
+use crate::disk::{self, DiskError};
 
-/// How long a source may send nothing.
+/// How long a source may send nothing, unless the opener says otherwise.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// One or more servers that have the same artifacts.
@@ -25,6 +25,27 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub struct Http {
     client: reqwest::Client,
     sources: Vec<Source>,
+    silence_max: Duration,
+}
+
+/// Why an artifact did not come.
+enum Trouble {
+    /// The source is at fault; another may do better.
+    Source(String),
+    /// Our disk is; no source helps.
+    Disk(DiskError),
+}
+
+impl From<String> for Trouble {
+    fn from(because: String) -> Self {
+        Trouble::Source(because)
+    }
+}
+
+impl From<DiskError> for Trouble {
+    fn from(error: DiskError) -> Self {
+        Trouble::Disk(error)
+    }
 }
 
 impl Http {
@@ -32,7 +53,14 @@ impl Http {
     ///
     /// Give one client to all: it keeps connections open. Its own timeouts must not bound a whole download.
     pub fn new(client: reqwest::Client, sources: Vec<Source>) -> Self {
-        Self { client, sources }
+        Self { client, sources, silence_max: SILENCE_MAX }
+    }
+
+    /// Returns the driver with another patience for a source that sends nothing.
+    #[must_use]
+    pub fn silence_max(mut self, silence_max: Duration) -> Self {
+        self.silence_max = silence_max;
+        self
     }
 
     fn request(
@@ -48,32 +76,47 @@ impl Http {
         }
     }
 
-    /// Returns why this source did not give the artifact, if so.
-    async fn fetch_from(&self, source: &Source, artifact: &ArtifactRef, to: &Path) -> Result<(), String> {
+    async fn fetch_from(&self, source: &Source, artifact: &ArtifactRef, to: &Path) -> Result<(), Trouble> {
         let request = self.request(reqwest::Method::GET, source, artifact);
-        let answer = patiently(request.send()).await?;
+        let answer = self.patiently(request.send()).await?;
         if !answer.status().is_success() {
-            return Err(refusal(answer).await);
+            return Err(self.refusal(answer).await.into());
         }
-        let mut file =
-            tokio::fs::File::create_new(to).await.map_err(|error| disk_text("create", to, error))?;
+        let mut file = tokio::fs::File::create_new(to).await.map_err(disk::failed("create", to))?;
         let mut hasher = Hasher::default();
         let mut pieces = answer.bytes_stream();
-        while let Some(piece) = patiently(async { pieces.next().await.transpose() }).await? {
+        while let Some(piece) = self.patiently(async { pieces.next().await.transpose() }).await? {
             hasher.push(&piece);
             if hasher.bytes() > artifact.bytes {
-                return Err(format!("it sends more than the {} bytes that were announced", artifact.bytes));
+                let announced = artifact.bytes;
+                return Err(format!("it sends more than the {announced} bytes that were announced").into());
             }
-            file.write_all(&piece).await.map_err(|error| disk_text("write", to, error))?;
+            file.write_all(&piece).await.map_err(disk::failed("write", to))?;
         }
-        file.flush().await.map_err(|error| disk_text("write", to, error))?;
+        file.flush().await.map_err(disk::failed("write", to))?;
         match hasher.finish() {
             found if found == *artifact => Ok(()),
             found if found.bytes < artifact.bytes => {
-                Err(format!("it sent {} of {} bytes", found.bytes, artifact.bytes))
+                Err(format!("it sent {} of {} bytes", found.bytes, artifact.bytes).into())
             }
-            found => Err(format!("it sent bytes of {}", found.digest)),
+            found => Err(format!("it sent bytes of {}", found.digest).into()),
         }
+    }
+
+    /// Waits for the next sign of life from the other side.
+    async fn patiently<T>(&self, step: impl Future<Output = Result<T, reqwest::Error>>) -> Result<T, String> {
+        match tokio::time::timeout(self.silence_max, step).await {
+            Ok(done) => done.map_err(|error| crate::chain(&error)),
+            Err(_) => Err(format!("it sent nothing for {:?}", self.silence_max)),
+        }
+    }
+
+    /// Returns what a server said when it said no; at most 200 characters of it.
+    async fn refusal(&self, answer: reqwest::Response) -> String {
+        let status = answer.status();
+        let said = self.patiently(answer.text()).await.unwrap_or_else(|error| error);
+        let said: String = said.trim().chars().take(200).collect();
+        if said.is_empty() { format!("it says {status}") } else { format!("it says {status}: {said}") }
     }
 
     fn first(&self) -> Result<&Source, ArtifactError> {
@@ -92,30 +135,34 @@ impl Fetch for Http {
         destination: &Path,
         stop: &CancellationToken,
     ) -> Result<(), FetchError> {
-        let failed = |because: String| {
-            FetchError {
+        let failed = |because: String, next: &str| FetchError {
             artifact: artifact.clone(),
             because,
-            next: "check that the controller runs and can be reached from this host; it is tried again by itself".to_owned(),
-        }
+            next: next.to_owned(),
         };
+        let on_disk = |error: DiskError| failed(crate::chain(&error), &error.next());
         let mut reasons = Vec::new();
         for source in &self.sources {
             let fetched = tokio::select! {
-                () = stop.cancelled() => Err("it was stopped".to_owned()),
-                fetched = self.fetch_from(source, artifact, destination) => fetched,
+                () = stop.cancelled() => None,
+                fetched = self.fetch_from(source, artifact, destination) => Some(fetched),
             };
-            let Err(because) = fetched else { return Ok(()) };
-            disk::remove_file(destination).map_err(|error| failed(crate::chain(&error)))?;
-            reasons.push(format!("{}: {because}", source.base));
-            if stop.is_cancelled() {
-                break;
+            if let Some(Ok(())) = fetched {
+                return Ok(());
+            }
+            disk::remove_file(destination).map_err(on_disk)?;
+            match fetched {
+                Some(Err(Trouble::Source(because))) => reasons.push(format!("{}: {because}", source.base)),
+                Some(Err(Trouble::Disk(error))) => return Err(on_disk(error)),
+                _ => return Err(failed("it was stopped".to_owned(), "none; it was stopped on purpose")),
             }
         }
         if reasons.is_empty() {
             reasons.push("no source for artifacts is known".to_owned());
         }
-        Err(failed(reasons.join("; ")))
+        let next =
+            "check that the controller runs and can be reached from this host; it is tried again by itself";
+        Err(failed(reasons.join("; "), next))
     }
 }
 
@@ -129,11 +176,11 @@ impl ArtifactStore for Http {
         let source = self.first()?;
         let remote = |answer| ArtifactError::Remote { address: source.base.clone(), answer };
         let request = self.request(reqwest::Method::HEAD, source, artifact);
-        let answer = patiently(request.send()).await.map_err(remote)?;
+        let answer = self.patiently(request.send()).await.map_err(remote)?;
         match answer.status() {
             status if status.is_success() => Ok(true),
             reqwest::StatusCode::NOT_FOUND => Ok(false),
-            _ => Err(remote(refusal(answer).await)),
+            _ => Err(remote(self.refusal(answer).await)),
         }
     }
 
@@ -146,30 +193,6 @@ impl ArtifactStore for Http {
         let request = self.request(reqwest::Method::PUT, source, artifact);
         let request = request.header(reqwest::header::CONTENT_LENGTH, artifact.bytes).body(body);
         let answer = request.send().await.map_err(|error| remote(crate::chain(&error)))?;
-        if answer.status().is_success() { Ok(()) } else { Err(remote(refusal(answer).await)) }
+        if answer.status().is_success() { Ok(()) } else { Err(remote(self.refusal(answer).await)) }
     }
-}
-
-/// Waits for the next sign of life from the other side.
-async fn patiently<T>(step: impl Future<Output = Result<T, reqwest::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(SILENCE_MAX, step).await {
-        Ok(done) => done.map_err(|error| crate::chain(&error)),
-        Err(_) => Err(format!("it sent nothing for {} s", SILENCE_MAX.as_secs())),
-    }
-}
-
-/// Returns what a server said when it said no; at most 200 bytes of it.
-async fn refusal(answer: reqwest::Response) -> String {
-    let status = answer.status();
-    let said = patiently(answer.text()).await.unwrap_or_else(|error| error);
-    let said: String = said.chars().take(200).collect();
-    if said.trim().is_empty() {
-        format!("it says {status}")
-    } else {
-        format!("it says {status}: {}", said.trim())
-    }
-}
-
-fn disk_text(action: &'static str, path: &Path, error: std::io::Error) -> String {
-    crate::chain(&disk::failed(action, path)(error))
 }

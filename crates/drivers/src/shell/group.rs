@@ -41,7 +41,7 @@ impl Group {
         let mut command = Command::new(find(&script.program, &environment));
         command.args(&script.arguments).current_dir(&script.directory).env_clear().envs(environment);
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-        if let Some(user) = script.user {
+        if let Some(user) = &script.user {
             command.uid(user.uid).gid(user.gid);
         }
         let mut child = command.spawn()?;
@@ -127,6 +127,10 @@ fn environment(script: &Script, run_file: Option<&RunFile>) -> Vec<(OsString, Os
         Base::Clean => environment
             .extend(CLEAN.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))),
         Base::Own => environment.extend(std::env::vars_os().filter(|(name, _)| !is_ours(name))),
+    }
+    if let Some(user) = &script.user {
+        let own = [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)];
+        environment.extend(own.map(|(name, value)| (name.into(), value.into())));
     }
     environment.extend(script.environment.iter().map(|(name, value)| (name.into(), value.clone())));
     environment.extend(run_file.map(|file| (RUN_VARIABLE.into(), file.id().into())));

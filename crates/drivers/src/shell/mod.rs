@@ -8,6 +8,7 @@
 mod capture;
 mod group;
 mod leftover;
+mod user;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use capture::{Capture, Lines};
 use group::Group;
 pub use leftover::{RUN_VARIABLE, end_leftovers};
+pub use user::User;
 
 /// How long a script has between the polite signal and the one it cannot ignore, unless it says otherwise.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -59,15 +61,6 @@ pub enum Base {
     Clean,
     /// Everything we have ourselves but what begins with `FOOTPLATE_`: our tokens are nobody's business.
     Own,
-}
-
-/// A user by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The user's id.
-    pub uid: u32,
-    /// The user's main group.
-    pub gid: u32,
 }
 
 /// How a script ended and what it said.

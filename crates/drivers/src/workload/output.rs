@@ -13,7 +13,9 @@ use footplate_core::target::Verb;
 use crate::disk::{self, DiskError};
 use crate::shell::Finished;
 
-/// Writes what a script said beside what earlier ones said. Blocking. Not durable: it is talk, not state.
+/// Writes what a script said beside what earlier ones said; nothing when it was silent and all was well.
+///
+/// Blocking. Not durable: it is talk, not state.
 pub(super) fn write(
     folder: &Path,
     id: &ReleaseId,
@@ -27,6 +29,9 @@ pub(super) fn write(
             return Err(disk::failed("rename", &path)(error));
         }
         _ => {}
+    }
+    if finished.output.is_empty() && finished.succeeded() {
+        return Ok(());
     }
     let newline = if finished.output.is_empty() || finished.output.ends_with('\n') { "" } else { "\n" };
     let text = format!(

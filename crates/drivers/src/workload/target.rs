@@ -61,7 +61,9 @@ pub async fn open(placement: Placement, settings: Settings) -> Result<Arc<dyn Wo
 
 fn lock(versions: &Versions) -> Result<File, WorkloadError> {
     let path = versions.folder().join("lock");
-    let file = File::create(&path).map_err(disk::failed("create", &path))?;
+    File::create(&path).map_err(disk::failed("create", &path))?;
+    // Held by a descriptor that cannot write, so that the disk can still be mounted read-only under us.
+    let file = File::open(&path).map_err(disk::failed("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(WorkloadError::InUse(versions.folder().to_owned())),
@@ -173,7 +175,7 @@ impl Target {
         mut script: Script,
         stop: &CancellationToken,
     ) -> Result<Output, WorkloadError> {
-        script.user = self.settings.user;
+        script.user.clone_from(&self.settings.user);
         script.output_bytes_max = self.settings.output_bytes_max;
         script.run_file = Some(self.versions.folder().join("run").join(format!("{}.{verb}", release.id)));
         let finished = shell::run(&script, stop).await?;
@@ -264,7 +266,7 @@ impl Target {
     }
 
     fn limits(&self) -> Limits {
-        let owner = self.settings.user.map(|user| Owner { uid: user.uid, gid: user.gid });
+        let owner = self.settings.user.as_ref().map(|user| Owner { uid: user.uid, gid: user.gid });
         Limits { owner: owner.or(self.settings.limits.owner), ..self.settings.limits }
     }
 

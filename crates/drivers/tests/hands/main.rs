@@ -5,6 +5,8 @@
 mod archive;
 mod artifact;
 mod build;
+mod full;
+mod kill;
 mod ledger;
 mod power;
 mod shell;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use footplate_drivers::shell::{self, End, Finished, Script};
+use footplate_drivers::shell::{self, End, Finished, Script, User};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::eventually;
@@ -201,4 +201,20 @@ async fn a_run_file_exists_only_while_the_script_runs() {
     let (file, variable) = finished.output.trim().split_once(' ').unwrap();
     assert_eq!(file, variable);
     assert!(!folder.path().join("this.run").exists());
+}
+
+#[tokio::test]
+async fn a_script_runs_as_another_user_or_says_that_it_may_not() {
+    let nobody = User::named("nobody").unwrap();
+    let mut script = sh(Path::new("/"), "id -u; id -G; echo $USER $HOME");
+    script.user = Some(nobody.clone());
+    let ran = shell::run(&script, &CancellationToken::new()).await;
+    if rustix::process::getuid().is_root() {
+        let expected = format!("{}\n{}\nnobody {}\n", nobody.uid, nobody.gid, nobody.home);
+        assert_eq!(ran.unwrap().output, expected);
+    } else {
+        let said = footplate_drivers::chain(&ran.unwrap_err());
+        assert!(said.contains("not permitted"), "{said}");
+    }
+    assert_eq!(User::named("no such user").unwrap_err().kind(), std::io::ErrorKind::NotFound);
 }

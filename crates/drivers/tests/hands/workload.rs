@@ -8,7 +8,7 @@ use footplate_drivers::shell::End;
 use footplate_drivers::workload::{self, Output, Settings, WorkloadError};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, hook, listing, release, scripts};
+use crate::support::{Place, eventually, hook, listing, release, scripts};
 
 fn go_on() -> CancellationToken {
     CancellationToken::new()
@@ -212,4 +212,72 @@ async fn drift_is_told() {
     target.prepare(&one, &place.artifacts, &go_on()).await.unwrap();
     target.activate(&one, &go_on()).await.unwrap();
     assert_eq!(target.observe().await.unwrap().live, Some(one.id), "activating repairs it");
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_wait_behind_a_preparation() {
+    let place = Place::new();
+    let target = place.open().await;
+    let one = place.release("1", &[("a", "one")], Hooks::default()).await;
+    let hangs = Hooks { prepare: hook("touch ../../hook-runs; sleep 1000"), activated: None };
+    let two = place.release("2", &[("a", "two")], hangs).await;
+    target.prepare(&one, &place.artifacts, &go_on()).await.unwrap();
+    let stop = CancellationToken::new();
+    let meanwhile = async {
+        eventually("the hook runs", || place.target().join("hook-runs").exists()).await;
+        target.activate(&one, &go_on()).await.unwrap();
+        assert_eq!(place.live("a").as_deref(), Some("one"));
+        stop.cancel();
+    };
+    let (prepared, ()) = tokio::join!(target.prepare(&two, &place.artifacts, &stop), meanwhile);
+    let error = prepared.unwrap_err();
+    assert!(error.was_stopped() && error.to_string().ends_with("it was stopped"), "{error}");
+    assert!(!place.target().join("versions/2").exists());
+}
+
+#[tokio::test]
+async fn a_release_asked_for_twice_at_once_is_prepared_once() {
+    let place = Place::new();
+    let target = place.open().await;
+    let hooks = Hooks { prepare: hook("echo run >> ../../runs; sleep 0.1"), activated: None };
+    let one = place.release("1", &[("a", "one")], hooks).await;
+    let stop = go_on();
+    let prepare = || target.prepare(&one, &place.artifacts, &stop);
+    let (a, b, c) = tokio::join!(prepare(), prepare(), prepare());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(fs::read_to_string(place.target().join("runs")).unwrap(), "run\n");
+}
+
+#[tokio::test]
+async fn a_dropped_preparation_is_begun_again() {
+    let place = Place::new();
+    let target = place.open().await;
+    let hooks =
+        Hooks { prepare: hook("[ -e ../../first ] || { touch ../../first; sleep 1000; }"), activated: None };
+    let one = place.release("1", &[("a", "one")], hooks).await;
+    let stop = go_on();
+    tokio::select! {
+        _ = target.prepare(&one, &place.artifacts, &stop) => panic!("its hook hangs"),
+        () = eventually("the hook runs", || place.target().join("first").exists()) => {}
+    }
+    assert!(target.observe().await.unwrap().prepared.is_empty());
+    target.prepare(&one, &place.artifacts, &go_on()).await.unwrap();
+    assert_eq!(target.observe().await.unwrap().prepared, [one.id].into());
+}
+
+#[tokio::test]
+async fn only_so_many_outputs_are_kept() {
+    let place = Place::new();
+    let settings = Settings { outputs_max: 3, output_bytes_max: 100, ..Settings::default() };
+    let target = workload::open(place.placement(), settings).await.unwrap();
+    for number in 1..=6 {
+        let talks = scripts(&["head -c 5000 /dev/zero | tr '\\0' x"], &[], &[]);
+        let release = release(&number.to_string(), None, talks);
+        let output = target.prepare(&release, &place.artifacts, &go_on()).await.unwrap();
+        assert_eq!(output.omitted_bytes, 4900);
+    }
+    let kept: Vec<_> = fs::read_dir(place.target().join("output")).unwrap().collect();
+    assert_eq!(kept.len(), 3);
+    assert!(target.output(&"1".parse().unwrap(), Verb::Prepare).await.unwrap().is_none());
+    assert!(target.output(&"6".parse().unwrap(), Verb::Prepare).await.unwrap().unwrap().len() < 300);
 }
