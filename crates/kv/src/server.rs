@@ -47,6 +47,7 @@ impl Server {
         make_directory(&config)?;
         let lock = lock::take(&config.data_dir).await?;
         let file = config.data_dir.join("store.db");
+        make_private(&file)?;
         let (disk, state) = Disk::open(&file).await.map_err(|error| unreadable(&file, &error))?;
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
         let shared = Arc::new(Shared {
@@ -149,6 +150,19 @@ fn make_directory(config: &Config) -> Result<(), Failure> {
             format!("cannot make the data directory {}", config.data_dir.display()),
             error,
             "check the path and the permissions above it",
+        )
+    })
+}
+
+/// Makes the database's file before SQLite does, so that only its owner can read it; the log inherits that.
+fn make_private(file: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let made = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file);
+    made.map(drop).map_err(|error| {
+        Failure::new(
+            format!("cannot write the database {}", file.display()),
+            error,
+            "check the owner and the permissions of the data directory",
         )
     })
 }

@@ -26,13 +26,18 @@ pub async fn answer(
 ) -> Response {
     let key = path.strip_prefix("/v1/kv/").unwrap_or_default();
     let parameters = Parameters::of(&request);
-    let done = match *request.method() {
+    let method = request.method().clone();
+    if method == Method::PUT {
+        return put(&shared, &caller, key, &parameters, request).await.unwrap_or_else(|refused| refused);
+    }
+    // A read may wait for long, and thousands do: it keeps nothing that it does not need.
+    drop(request);
+    let done = match method {
         Method::GET if parameters.has("keys") => keys(&shared, &caller, key, &parameters).await,
         Method::GET if parameters.has("recurse") => tree(&shared, &caller, key, &parameters).await,
         Method::GET => get(&shared, &caller, key, &parameters).await,
-        Method::PUT => put(&shared, &caller, key, &parameters, request).await,
         Method::DELETE => delete(&shared, &caller, key, &parameters).await,
-        ref other => Err(reply::method_not_allowed(other, "OPTIONS,GET,PUT,DELETE")),
+        other => Err(reply::method_not_allowed(&other, "OPTIONS,GET,PUT,DELETE")),
     };
     done.unwrap_or_else(|refused| refused)
 }

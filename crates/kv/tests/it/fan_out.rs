@@ -28,6 +28,11 @@ async fn waiters(router: &Router) -> usize {
     text.lines().find_map(|line| line.strip_prefix("footplate_kv_waiters ")).unwrap().parse().unwrap()
 }
 
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
 async fn block(router: &Router, path: impl Fn(usize) -> String) -> JoinSet<(StatusCode, u64)> {
     let before = waiters(router).await;
     let mut readers = JoinSet::new();
@@ -49,9 +54,11 @@ async fn one_write_wakes_ten_thousand_readers_of_its_key_and_none_of_ten_thousan
     let router = server.router();
     let (_, _) = ask(&router, "PUT", "/v1/kv/barriers/app".into()).await;
     let (_, seen) = ask(&router, "GET", "/v1/kv/barriers/app".into()).await;
+    let memory = resident_bytes();
     // Their prefixes are empty: the hardest case, as the index they wait from is the whole store's.
     let others = block(&router, |n| format!("/v1/kv/hosts/host{n}/?recurse&index={seen}&wait=10m")).await;
     let mut readers = block(&router, |_| format!("/v1/kv/barriers/app?index={seen}&wait=10m")).await;
+    println!("{} bytes a blocked reader, its task included", (resident_bytes() - memory) / (2 * READERS));
     let start = Instant::now();
     let (status, _) = ask(&router, "PUT", "/v1/kv/barriers/app?flags=1".into()).await;
     assert_eq!(status, 200);
