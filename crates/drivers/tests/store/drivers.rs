@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use footplate_drivers::store::memory::Memory;
 use footplate_drivers::store::policy::{Dialect, Role, policy};
-use footplate_drivers::store::{Config, Credentials, Secret, Store, open};
+use footplate_drivers::store::{Config, Credentials, Scope, Secret, Store, StoreError, open};
 use footplate_testkit::{Consul, ConsulSetup, Etcd};
 
 use crate::contract::{Clients, hold};
@@ -25,6 +25,18 @@ async fn memory_holds_the_contract() {
 async fn the_embedded_server_holds_the_contract() {
     let embedded = Embedded::start(false).await;
     hold(two(&Config::new(&embedded.url()).unwrap())).await;
+}
+
+#[tokio::test]
+async fn the_embedded_server_with_a_token_over_tls_holds_the_contract() {
+    let embedded = Embedded::start_secured().await;
+    let mut config = Config::new(&embedded.url()).unwrap();
+    config.credentials = Credentials::Token(Secret::new(embedded.root_token.clone().unwrap()));
+    config.ca_file = embedded.ca_file.clone();
+    hold(two(&config)).await;
+    config.ca_file = None;
+    let untrusted = open(&config).unwrap().read(&Scope::Key("a".to_owned())).await;
+    assert!(matches!(untrusted, Err(StoreError::Unreachable { .. })), "an unknown authority: {untrusted:?}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use footplate_drivers::store::{
     Applied, Config, Patient, Scope, Snapshot, Store, Transaction, Watch, Write, open,
 };
-use footplate_testkit::{Consul, ConsulSetup, Etcd, Proxy, Server};
+use footplate_testkit::{Certificates, Consul, ConsulSetup, Etcd, Proxy, Server};
 
 /// Long enough that only a lost wake-up reaches it.
 pub const SOON: Duration = Duration::from_secs(40);
@@ -117,16 +117,37 @@ pub async fn see(watch: &mut Watch, key: &str, value: Option<&str>) -> Arc<Snaps
 pub struct Embedded {
     pub address: std::net::SocketAddr,
     pub root_token: Option<String>,
+    /// The authority to trust, when it speaks TLS.
+    pub ca_file: Option<std::path::PathBuf>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     _folder: tempfile::TempDir,
 }
 
 impl Embedded {
     pub async fn start(tokens: bool) -> Embedded {
+        Embedded::start_with(tokens, None, tempfile::tempdir().unwrap()).await
+    }
+
+    /// Starts one that speaks TLS only and wants tokens, as every address but loopback demands.
+    pub async fn start_secured() -> Embedded {
         let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::write(folder.path()).unwrap();
+        Embedded::start_with(true, Some(certificates), folder).await
+    }
+
+    async fn start_with(
+        tokens: bool,
+        certificates: Option<Certificates>,
+        folder: tempfile::TempDir,
+    ) -> Embedded {
         let mut config = footplate_kv::Config::loopback(folder.path().join("data"));
         config.listen = ([127, 0, 0, 1], footplate_testkit::free_port()).into();
         config.tokens = tokens;
+        config.tls = certificates.as_ref().map(|files| footplate_kv::Tls {
+            certificate: files.certificate_file.clone(),
+            key: files.key_file.clone(),
+        });
+        let ca_file = certificates.map(|files| files.ca_file);
         let token_file = config.data_dir.join("root.token");
         let server = footplate_kv::Server::open(config).await.unwrap();
         let listener = server.bind().await.unwrap();
@@ -138,11 +159,12 @@ impl Embedded {
             server.close().await;
         });
         let root_token = tokens.then(|| std::fs::read_to_string(token_file).unwrap().trim().to_owned());
-        Embedded { address, root_token, stop: Some(stop), _folder: folder }
+        Embedded { address, root_token, ca_file, stop: Some(stop), _folder: folder }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.ca_file.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Makes a token with these rights (JSON) and returns it.
