@@ -24,6 +24,8 @@ pub struct Pair {
 #[derive(Default)]
 struct Relation {
     theirs: BTreeMap<u64, u64>,
+    /// The same pairs, in the order they were seen.
+    seen: Vec<[u64; 2]>,
 }
 
 impl Relation {
@@ -44,7 +46,12 @@ impl Relation {
             return clash(above);
         }
         self.theirs.insert(theirs, ours);
+        self.seen.push([theirs, ours]);
         Ok(())
+    }
+
+    fn nth(&self, number: usize) -> Option<[u64; 2]> {
+        self.seen.get(number).copied()
     }
 
     /// Checks two indexes that may be those of a change that was dropped: here such an index is given out again.
@@ -114,7 +121,7 @@ impl Pair {
         let body = String::from_utf8_lossy(body);
         self.journal.push(format!("{method} {path} {body} (session {session}, index {index})"));
         let fill = |side: usize, text: &str| {
-            let pair = self.relation.theirs.iter().nth(index).map_or([0, 0], |pair| [*pair.0, *pair.1]);
+            let pair = self.relation.nth(index).unwrap_or_default();
             let session = self.sessions.get(session).map_or(String::new(), |ids| ids[side].clone());
             text.replace("{session}", &session).replace("{index}", &pair[side].to_string())
         };
@@ -152,19 +159,25 @@ impl Pair {
             _ => return Err("an index on one side only".into()),
         }
         let parse = |reply: &Reply, side: usize| {
-            let text = self.sessions.iter().enumerate().fold(reply.body.clone(), |text, (number, ids)| {
-                if text.contains(&ids[side]) {
-                    text.replace(&ids[side], &format!("session {number}"))
-                } else {
-                    text
-                }
-            });
+            let text = self.name_sessions(&reply.body, side);
             serde_json::from_str(&text).unwrap_or(Value::String(text))
         };
         let (mut theirs, mut ours) = (parse(theirs, 0), parse(ours, 1));
         sort_sessions(&mut theirs);
         sort_sessions(&mut ours);
         self.compare_values(&theirs, &ours)
+    }
+
+    /// Puts numbers in place of the ids of sessions.
+    fn name_sessions(&self, body: &str, side: usize) -> String {
+        let mut text = body.to_owned();
+        if !body.contains("ession") && !body.contains("\"ID\"") {
+            return text;
+        }
+        for (number, ids) in self.sessions.iter().enumerate().filter(|(_, ids)| body.contains(&ids[side])) {
+            text = text.replace(&ids[side], &format!("session {number}"));
+        }
+        text
     }
 
     fn compare_values(&mut self, theirs: &Value, ours: &Value) -> Result<(), String> {
