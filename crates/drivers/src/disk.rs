@@ -37,6 +37,9 @@ impl DiskError {
                 format!("give the user that footplate runs as the right to do this on {path}")
             }
             io::ErrorKind::ReadOnlyFilesystem => format!("mount the disk of {path} for writing"),
+            io::ErrorKind::Unsupported => {
+                format!("use Linux 5.6 or newer, and a file system with links and renames for {path}")
+            }
             io::ErrorKind::NotFound => format!("check that the folder of {path} exists"),
             _ => format!("look at {path} and at the system's log"),
         }
@@ -181,5 +184,46 @@ fn open_up(path: &Path) {
         }
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         folders.extend(entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_common_refusal_of_a_disk_says_what_to_do() {
+        let next = |errno: rustix::io::Errno| failed("write", Path::new("/srv/a"))(errno.into()).next();
+        assert!(next(rustix::io::Errno::NOSPC).starts_with("free some space on the disk of /srv/a"));
+        assert!(next(rustix::io::Errno::DQUOT).starts_with("free some space"));
+        assert!(next(rustix::io::Errno::ACCESS).starts_with("give the user that footplate runs as"));
+        assert!(next(rustix::io::Errno::PERM).starts_with("give the user that footplate runs as"));
+        assert!(next(rustix::io::Errno::ROFS).starts_with("mount the disk of /srv/a"));
+        assert!(next(rustix::io::Errno::NOSYS).starts_with("use Linux 5.6"));
+        let error = failed("write", Path::new("/srv/a"))(rustix::io::Errno::NOSPC.into());
+        assert_eq!(crate::chain(&error), "cannot write /srv/a: No space left on device (os error 28)");
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        for text in ["one", "two"] {
+            write_atomically(&file, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_was_made_unreadable_is_removed_all_the_same() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_folder(&deep).unwrap();
+        fs::write(deep.join("file"), "").unwrap();
+        fs::set_permissions(deep.parent().unwrap(), fs::Permissions::from_mode(0o000)).unwrap();
+        remove_tree(&folder.path().join("a")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -144,6 +144,10 @@ impl ShellError {
     /// Says what to do about it, in one sentence.
     pub fn next(&self) -> String {
         match self {
+            ShellError::Start { source, .. } if source.kind() == std::io::ErrorKind::ArgumentListTooLong => {
+                "put the script into a file of the release and run that: Linux takes 128 KiB at once"
+                    .to_owned()
+            }
             ShellError::Start { program, directory, .. } => {
                 format!(
                     "check that `{program}` is installed and executable, and that {} exists",

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use footplate_drivers::shell::{self, End, Finished, Script, User};
+use footplate_drivers::workload::command;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::eventually;
@@ -217,4 +218,12 @@ async fn a_script_runs_as_another_user_or_says_that_it_may_not() {
         assert!(said.contains("not permitted"), "{said}");
     }
     assert_eq!(User::named("no such user").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_script_that_is_too_long_says_what_to_do() {
+    let lines = vec![format!("true {}", "x".repeat(200_000))];
+    let script = command::script("bash", &lines, Path::new("/")).unwrap();
+    let error = shell::run(&script, &CancellationToken::new()).await.unwrap_err();
+    assert!(error.next().starts_with("put the script into a file"), "{}", footplate_drivers::chain(&error));
 }
