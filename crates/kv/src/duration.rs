@@ -80,3 +80,35 @@ fn part(number: &str, unit: &str, text: &str) -> Result<Duration, String> {
     let rest = u128::from(tenths) * u128::from(nanoseconds) / scale;
     Ok(whole + Duration::from_nanos(u64::try_from(rest).unwrap_or(u64::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::parse;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, milliseconds) in [
+            ("10s", 10_000),
+            ("1h2m3.5s", 3_723_500),
+            ("1500ms", 1500),
+            (".5s", 500),
+            ("1.s", 1000),
+            ("0", 0),
+            ("+2s", 2000),
+        ] {
+            let signed = parse(text).unwrap();
+            assert_eq!(
+                (signed.negative, signed.length),
+                (false, Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        assert_eq!(parse("-1.5s").unwrap().nanoseconds(), -1_500_000_000);
+        assert_eq!(parse("-1s").unwrap().or_zero(), Duration::ZERO);
+        for text in ["", "-", "x", "5", "5x", "1.2.3s", ".s", "s", "99999999h", "1e3s"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -32,4 +32,5 @@ mod writer;
 pub use config::{Config, Limits, Tls};
 pub use failure::Failure;
 pub use http::BODY_BYTES_MAX;
+pub use listen::raise_open_files;
 pub use server::Server;

@@ -8,6 +8,7 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,19 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long a client may take to agree on TLS.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Lets this process open as many files as the system allows it, and returns how many that is.
+///
+/// Each connection is an open file, and the usual limit at first is 1,024. Programs started afterwards inherit the new
+/// limit; that is why a server in a process with other work does not do this by itself.
+pub fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => most,
+        Err(_) => limit.current.unwrap_or(most),
+    }
+}
 
 /// Opens the configured address.
 pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
@@ -94,4 +108,17 @@ fn load(tls: &Tls) -> Result<RustlsConfig, Failure> {
         .map_err(|error| trouble(&error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(RustlsConfig::from_config(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Resource, getrlimit};
+
+    use super::raise_open_files;
+
+    #[test]
+    fn afterwards_the_process_may_open_as_many_files_as_the_system_allows() {
+        let most = raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), most);
+    }
 }

@@ -78,3 +78,36 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Access, Rights, Rule, check_name};
+
+    fn rights(rules: &[(&str, Access)]) -> Rights {
+        let rules = rules.iter().map(|(prefix, access)| Rule { prefix: (*prefix).into(), access: *access });
+        Rights { rules: rules.collect(), sessions: None }
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_and_without_one_nothing_is_allowed() {
+        let rights = rights(&[("", Access::Read), ("a/", Access::Write), ("a/b/", Access::Deny)]);
+        assert!(rights.allow_key("x", Access::Read) && !rights.allow_key("x", Access::Write));
+        assert!(rights.allow_key("a/x", Access::Write) && !rights.allow_key("a/b/x", Access::Read));
+        assert!(rights.allow_key("a/b", Access::Write), "the rule is about what lies below the slash");
+        assert!(rights.allow_tree("a/c/", Access::Write) && !rights.allow_tree("a/", Access::Read));
+        assert!(!Rights::default().allow_key("x", Access::Read));
+    }
+
+    #[test]
+    fn a_name_fills_a_template_and_cannot_leave_its_segment() {
+        let template = rights(&[("agents/{name}/", Access::Write)]);
+        let own = template.for_name("host7");
+        assert!(
+            own.allow_key("agents/host7/x", Access::Write) && !own.allow_key("agents/host70/x", Access::Read)
+        );
+        assert!(check_name("web-1.example~20").is_ok());
+        for name in ["", ".", "..", "a/b", "a b", "\n", "{name}", "ü", &"x".repeat(129)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+}

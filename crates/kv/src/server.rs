@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// Serves until `shutdown` is done: then wakes every blocked read, and lets running requests finish.
-    /// Call [`Server::close`] afterwards.
+    /// Call [`Server::close`] afterwards. A server of many connections calls [`crate::raise_open_files`] first.
     ///
     /// # Errors
     /// The listener cannot be used, or the certificate not be read.

@@ -61,10 +61,14 @@ impl Writer {
             }
             self.carry_out(std::mem::take(&mut group)).await;
         }
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
         if let Some(disk) = self.disk.take()
             && let Err(error) = disk.close().await
         {
-            warn!(%error, "the database was not closed cleanly; the next start repairs it");
+            warn!(%error, "the database was not closed cleanly; the next opening repairs it");
         }
     }
 
@@ -107,7 +111,7 @@ impl Writer {
             }
             Err(error) => {
                 warn!(%error, "a commit failed; reading the database anew");
-                self.disk = None;
+                self.close().await;
                 Err(Unwritable(error.to_string()))
             }
         }
