@@ -56,6 +56,7 @@ impl Folder {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(FolderError::Taken(path.to_owned()));
         }
+        remove_unfinished(&own)?;
         let boot =
             fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         Ok(Self { path: path.to_owned(), own, boot, lives: Mutex::default(), _lock: lock })

@@ -250,3 +250,6 @@ impl Seat<'_> {
         Ok(self.wire.client.transact(operations).await? == TransactionOutcome::Applied)
     }
 }
+
+#[cfg(test)]
+mod tests;
