@@ -94,6 +94,13 @@ pub async fn put(store: &Arc<dyn Store>, key: &str, value: &str) {
     assert_eq!(applied, Applied::Yes);
 }
 
+/// Counts what `counter` counts during a time: a rate has no condition to wait for, only a length to measure over.
+pub async fn poll_rate(length: Duration, counter: impl Fn() -> u64) -> u64 {
+    let before = counter();
+    tokio::time::sleep(length).await;
+    counter() - before
+}
+
 /// Waits until the watch shows this value at this key, or no such key.
 pub async fn see(watch: &mut Watch, key: &str, value: Option<&str>) -> Arc<Snapshot> {
     let shows = |snapshot: &Snapshot| {
