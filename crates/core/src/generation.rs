@@ -1,12 +1,15 @@
 //! The (epoch, counter) that makes an older order harmless.
 //!
-//! Invariant: for one app the controller never issues the same generation for two different orders,
-//! and an agent never obeys a lower one than the highest it has obeyed.
+//! Invariant: the controller never issues one generation to one target for two orders that want different releases, and
+//! an agent never obeys a lower one than the highest it has obeyed. A counter is never below the time of its issue, so
+//! that a store restored from a backup does not issue anew what was issued after the backup.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::moment::Moment;
 
 /// The age of an order: a higher generation always wins, whatever order the messages came in.
 ///
@@ -15,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub struct Generation {
     /// Rises when the store was restored, so that every order after it is newer than any before.
     pub epoch: u64,
-    /// Rises with each order within an epoch.
+    /// Rises with each order within an epoch; see [`Generation::after`].
     pub counter: u64,
 }
 
@@ -25,10 +28,17 @@ impl Generation {
         Self { epoch, counter }
     }
 
-    /// Returns the next generation of the same epoch.
+    /// Returns the next generation of the same epoch, issued at `now`: its counter is the milliseconds since the Unix
+    /// epoch, or one more than this one's when that is higher.
     #[must_use]
-    pub const fn next(self) -> Self {
-        Self { epoch: self.epoch, counter: self.counter + 1 }
+    pub fn after(self, now: Moment) -> Self {
+        Self { epoch: self.epoch, counter: now.as_millis().max(self.counter.saturating_add(1)) }
+    }
+
+    /// Returns the first generation of the next epoch, issued at `now`.
+    #[must_use]
+    pub fn next_epoch(self, now: Moment) -> Self {
+        Self { epoch: self.epoch.saturating_add(1), counter: now.as_millis() }
     }
 }
 

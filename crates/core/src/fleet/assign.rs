@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Current, Host};
+use crate::generation::Generation;
 use crate::name::{HostName, Target};
 use crate::rollout::{self, Phase, Rollout};
 use crate::target::Assignment;
@@ -37,6 +38,27 @@ pub fn assignments(
         orders.extend(theirs.into_iter().filter(|(target, _)| rollout.is_active() || !left(target)));
     }
     orders
+}
+
+/// Returns the generation of the order that a target should have, were it there; nothing before an app's first switch.
+pub(super) fn age(current: &Current, rollout: Option<&Rollout>, target: &Target) -> Option<Generation> {
+    let standing = rollout.filter(|rollout| rollout.is_active() || rollout.generation >= current.orders);
+    let theirs =
+        standing.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
+    match theirs {
+        Some(rollout) => Some(rollout.generation),
+        None => steady_age(current, rollout),
+    }
+}
+
+/// Returns the age of the steady orders: while a rollout switches or turns back, they follow it.
+fn steady_age(current: &Current, rollout: Option<&Rollout>) -> Option<Generation> {
+    let moving = rollout
+        .filter(|rollout| matches!(rollout.phase, Phase::Switching { .. } | Phase::TurningBack { .. }));
+    match moving {
+        Some(rollout) => Some(rollout.generation),
+        None => current.release.as_ref().map(|_| current.orders),
+    }
 }
 
 /// Returns the order of a target that takes no part in a rollout; nothing before an app's first switch.

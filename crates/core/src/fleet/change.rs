@@ -104,12 +104,17 @@ pub fn clean(
     refuse_active(current, latest, "clean up")?;
     let protected = |id: &ReleaseId| current.protection(id);
     let plan = retention::plan(&current.retention, &current.candidates(), protected, now);
-    let next = if plan.goes.is_empty() { current.clone() } else { without(current, &plan.goes) };
+    let next = if plan.goes.is_empty() { current.clone() } else { without(current, &plan.goes, now) };
     Ok((next, plan))
 }
 
 /// Returns the app's record without one release that its hosts keep, or why it must stay.
-pub fn remove(current: &Current, latest: Option<&Rollout>, id: &ReleaseId) -> Result<Current, Refusal> {
+pub fn remove(
+    current: &Current,
+    latest: Option<&Rollout>,
+    id: &ReleaseId,
+    now: Moment,
+) -> Result<Current, Refusal> {
     release_may_go(current, latest, id)?;
     refuse_active(current, latest, &format!("remove `{id}` from"))?;
     if !current.past.iter().any(|past| past.release.id == *id) {
@@ -119,7 +124,7 @@ pub fn remove(current: &Current, latest: Option<&Rollout>, id: &ReleaseId) -> Re
             format!("see what they keep with `footplate status {}`", current.path.app),
         ));
     }
-    Ok(without(current, std::slice::from_ref(id)))
+    Ok(without(current, std::slice::from_ref(id), now))
 }
 
 /// Refuses when a release may not be removed, from the hosts or from the store.
@@ -165,10 +170,10 @@ fn nothing_before(current: &Current) -> Refusal {
 }
 
 /// Lets releases go: they leave the record, and the steady orders get a new generation.
-fn without(current: &Current, goes: &[ReleaseId]) -> Current {
+fn without(current: &Current, goes: &[ReleaseId], now: Moment) -> Current {
     let mut next = current.clone();
     next.past.retain(|past| !goes.contains(&past.release.id));
-    next.generation = current.generation.next();
+    next.generation = current.generation.after(now);
     next.orders = next.generation;
     next
 }
@@ -181,7 +186,7 @@ fn begin(
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
-    let (generation, number) = (current.generation.next(), current.rollouts + 1);
+    let (generation, number) = (current.generation.after(seen.now), current.rollouts + 1);
     let rollout = rollout::plan(
         Request {
             path: current.path.clone(),
@@ -224,7 +229,7 @@ fn replace(
     let kept = active.keep.iter().any(|release| release.id == to.id);
     let kept_since = kept_since(current, &to.id).filter(|_| kept);
     // Hosts that take no part in the new rollout must leave the old one's orders as well.
-    let steady = current.generation.next();
+    let steady = current.generation.after(seen.now);
     let current = Current { generation: steady, orders: steady, settled: active.number, ..current.clone() };
     let mut records = begin(&current, kept_since, Kind::Rollback, to, by, seen)?;
     records.announcements.insert(0, announce(&ended));

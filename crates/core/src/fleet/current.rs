@@ -62,7 +62,6 @@ pub struct Past {
 impl Current {
     /// Returns an app that never ran, whose first order will be newer than anything `seen` in the store.
     pub fn new(path: AppPath, selector: Selector, groups: BTreeSet<GroupName>, seen: Generation) -> Self {
-        let generation = first_generation(Generation::default(), seen);
         Self {
             path,
             release: None,
@@ -70,8 +69,8 @@ impl Current {
             by: None,
             past: Vec::new(),
             verified: None,
-            generation,
-            orders: generation,
+            generation: seen,
+            orders: seen,
             rollouts: 0,
             settled: 0,
             selector,
@@ -148,11 +147,9 @@ impl Current {
     }
 }
 
-/// Returns the generation to continue from: `issued`, or the first of a new epoch when something higher was `seen`.
+/// Returns the first generation of a new epoch, above everything `issued` and everything `seen` in the store.
 ///
-/// `issued` is the highest that the record says was issued; `seen` the highest found in any report, order or barrier.
-/// What was seen can only be higher when the record is older than what agents obeyed: the store was restored from a
-/// backup, or the record was deleted. A new epoch is newer than everything of the one before, seen or not.
-pub fn first_generation(issued: Generation, seen: Generation) -> Generation {
-    if seen > issued { Generation::new(seen.epoch.max(issued.epoch) + 1, 0) } else { issued }
+/// For a record that is older than what agents obeyed: the store was restored from a backup, or the record was deleted.
+pub fn first_generation(issued: Generation, seen: Generation, now: Moment) -> Generation {
+    issued.max(seen).next_epoch(now)
 }

@@ -1,18 +1,19 @@
 //! One turn of the controller for one app: everything that must be written, computed from one look at the store.
 //!
-//! Invariants: the records are written first, in one transaction guarded by the lease and by their revisions; then the
-//! barrier and the orders, guarded by the lease. A turn on what a turn left behind, whole or cut anywhere, writes the
-//! rest and nothing else.
+//! Invariants: the records and the barrier are written first, in one transaction guarded by the lease and by the records'
+//! revisions, so that no barrier opens for a rollout that a person has just stopped; then the orders, guarded by the
+//! lease. A turn on what a turn left behind, whole or cut anywhere, writes the rest and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assign::age;
 use super::{Current, Host, assignments, first_generation, observe};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
 use crate::rollout::{self, Announcement, Event, Rollout};
-use crate::target::{Assignment, Source};
+use crate::target::{Assignment, Report, Source};
 
 /// One app as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Turn {
     pub current: Option<Current>,
     /// The rollout, when it changed.
     pub rollout: Option<Rollout>,
-    /// The barrier, when it must rise.
+    /// The barrier, when it must rise. Written together with the records, or under their unchanged revisions.
     pub barrier: Option<Generation>,
     /// Orders that are missing or different.
     pub orders: BTreeMap<Target, Assignment>,
@@ -90,14 +91,14 @@ const STEPS_MAX: usize = 8;
 /// Takes the records as far as what was seen allows.
 fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
     let (mut current, mut rollout, mut said) = (seen.current.clone(), seen.rollout.clone(), Vec::new());
-    let restored = first_generation(current.generation, highest(seen));
-    if restored > current.generation {
-        current.generation = restored;
-        current.orders = restored;
+    let restored = restored(seen);
+    if let Some(generation) = restored {
+        current.generation = generation;
+        current.orders = generation;
     }
     if let Some(rollout) = &mut rollout {
-        if restored > seen.current.generation {
-            said.extend(take(rollout, &Event::Restored { generation: restored, now: seen.now }));
+        if let Some(generation) = restored {
+            said.extend(take(rollout, &Event::Restored { generation, now: seen.now }));
         }
         for _ in 0..STEPS_MAX {
             let before = rollout.phase.clone();
@@ -118,11 +119,22 @@ fn take(rollout: &mut Rollout, event: &Event) -> Vec<Announcement> {
     step.effects
 }
 
-/// Returns the highest generation that anything in the store names.
-fn highest(seen: &Seen) -> Generation {
-    let reports = seen.hosts.values().flat_map(|host| host.reports.values()).map(|report| report.generation);
-    let orders = seen.orders.values().map(|order| order.generation);
-    reports.chain(orders).chain(seen.barrier).max().unwrap_or_default()
+/// Returns the generation to start from when the store was restored from a backup; see [`first_generation`].
+///
+/// It was when anything names a generation that was never issued, or when a target obeyed a newer order than the one it
+/// should have: the orders of one target only ever get newer.
+fn restored(seen: &Seen) -> Option<Generation> {
+    let reports = || seen.hosts.values().flat_map(|host| &host.reports);
+    let obeyed = reports().map(|(_, report)| report.generation);
+    let ordered = seen.orders.values().map(|order| order.generation);
+    let highest = obeyed.chain(ordered).chain(seen.barrier).max().unwrap_or_default();
+    let rollout = seen.rollout.as_ref();
+    let ahead = |(target, report): (&Target, &Report)| {
+        age(&seen.current, rollout, target).is_some_and(|age| report.generation > age)
+    };
+    let issued = seen.current.generation;
+    let restored = highest > issued || reports().any(ahead);
+    restored.then(|| first_generation(issued, highest, seen.now))
 }
 
 fn wanted(

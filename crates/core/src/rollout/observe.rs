@@ -148,7 +148,7 @@ impl Rollout {
     }
 
     pub(super) fn end_unswitched(&mut self, now: Moment, outcome: Outcome) {
-        self.generation = self.generation.next();
+        self.generation = self.generation.after(now);
         self.paused = None;
         self.phase = Phase::Ended { at: now, outcome };
     }
@@ -159,7 +159,7 @@ impl Rollout {
             self.phase = Phase::Ended { at: now, outcome: Outcome::LeftAsIs { why } };
             return;
         }
-        self.generation = self.generation.next();
+        self.generation = self.generation.after(now);
         self.phase = Phase::TurningBack { why, until: now + self.policy.activate_deadline };
     }
 

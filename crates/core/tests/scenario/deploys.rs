@@ -124,8 +124,8 @@ fn a_missing_target_fails_the_rollout_at_its_deadline() {
         wait 1m
           `production.shop` was not moved to `2`: b (gone) had not prepared after 10 min; `1` stays live
         orders
-          a/web 0.3: run 1, keep 1
-          b/web 0.3: run 1, keep 1
+          a/web 0.600000: run 1, keep 1
+          b/web 0.600000: run 1, keep 1
         ",
     );
 }

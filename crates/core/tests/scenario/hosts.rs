@@ -248,8 +248,8 @@ fn a_host_that_was_away_comes_back_to_what_runs_now() {
         wait 10m
           `production.shop` was not moved to `2`: a and b (gone) had not prepared after 10 min; `1` stays live
         orders
-          a/web 0.3: run 1, keep 1
-          b/web 0.3: run 1, keep 1
+          a/web 0.600000: run 1, keep 1
+          b/web 0.600000: run 1, keep 1
         deploy 3
           ann prepares `3` of `production.shop` on 1 host
         prepares a
@@ -258,8 +258,8 @@ fn a_host_that_was_away_comes_back_to_what_runs_now() {
           `production.shop` runs `3` on 1 target
         back b
         orders
-          a/web 0.4: run 1, then 3 at 0.4, keep 3 1
-          b/web 0.4: run 3, keep 3 1
+          a/web 0.600001: run 1, then 3 at 0.600001, keep 3 1
+          b/web 0.600001: run 3, keep 3 1
         ",
     );
 }

@@ -46,7 +46,7 @@ impl Stage {
         let path = AppPath { environment: "production".parse().unwrap(), app: "shop".parse().unwrap() };
         let groups = BTreeSet::from(["web".parse().unwrap()]);
         Self {
-            now: Moment::from_millis(1_000_000_000),
+            now: Moment::default(),
             current: Current::new(path, "role=web".parse().unwrap(), groups, Generation::default()),
             rollout: None,
             hosts: BTreeMap::new(),
@@ -224,7 +224,7 @@ impl Stage {
     }
 
     fn remove(&mut self, id: &str) {
-        match fleet::remove(&self.current, self.rollout.as_ref(), &id.parse().unwrap()) {
+        match fleet::remove(&self.current, self.rollout.as_ref(), &id.parse().unwrap(), self.now) {
             Err(refusal) => self.refused(&refusal),
             Ok(current) => self.current = current,
         }

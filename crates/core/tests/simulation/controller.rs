@@ -1,0 +1,153 @@
+//! A controller: the real turn on a snapshot, written bit by bit under the lease. There are two of them, and either may
+//! stop for longer than its lease lasts and then go on as if nothing had happened.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use footplate_core::fleet::{Current, Host, Seen, Turn, turn};
+use footplate_core::moment::Moment;
+use footplate_core::name::{AppPath, GroupName, HostName, LaneName, Target, TargetName};
+use footplate_core::record::Key;
+use footplate_core::rollout::Rollout;
+
+use crate::mutation::Mutation;
+use crate::store::{Guard, Session, Store, Value, Write};
+
+#[derive(Default)]
+pub struct Controller {
+    pub session: Option<Session>,
+    pub down_until: Moment,
+    pub stopped_until: Moment,
+    /// Transactions of its last turn that are not written yet.
+    pub pending: VecDeque<(Vec<Guard>, Vec<Write>)>,
+    pub seen: u64,
+    pub look_again_at: Option<Moment>,
+}
+
+pub fn path() -> AppPath {
+    AppPath { environment: "production".parse().unwrap(), app: "shop".parse().unwrap() }
+}
+
+pub fn lease() -> Key {
+    let lane: LaneName = "main".parse().unwrap();
+    Key::Lease(lane)
+}
+
+pub fn target_name(group: &GroupName) -> TargetName {
+    TargetName { path: path(), group: group.clone() }
+}
+
+pub fn current(store: &Store) -> Option<&Current> {
+    match store.get(&Key::Current(path())) {
+        Some(Value::Current(current)) => Some(current),
+        _ => None,
+    }
+}
+
+pub fn rollout(store: &Store) -> Option<&Rollout> {
+    match store.get(&Key::Rollout(path())) {
+        Some(Value::Rollout(rollout)) => Some(rollout),
+        _ => None,
+    }
+}
+
+/// Returns the app as it stands in the store, once somebody has created it.
+pub fn look(store: &Store, now: Moment) -> Option<Seen> {
+    let mut seen = Seen {
+        now,
+        current: current(store)?.clone(),
+        rollout: rollout(store).cloned(),
+        hosts: BTreeMap::new(),
+        orders: BTreeMap::new(),
+        barrier: None,
+        releases: BTreeSet::new(),
+    };
+    for (key, entry) in &store.entries {
+        match (key, &entry.value) {
+            (Key::Presence(host), Value::Presence(presence)) => {
+                host_of(&mut seen, host).presence = Some(presence.clone());
+            }
+            (Key::Report(host, name), Value::Report(report)) => {
+                let target = Target { host: host.clone(), group: name.group.clone() };
+                host_of(&mut seen, host).reports.insert(target, report.clone());
+            }
+            (Key::HostState(host), Value::HostState(state)) => {
+                host_of(&mut seen, host).state = Some(state.clone());
+            }
+            (Key::Assignment(host, name), Value::Assignment(order)) => {
+                let target = Target { host: host.clone(), group: name.group.clone() };
+                seen.orders.insert(target, order.clone());
+            }
+            (Key::Barrier(_), Value::Barrier(generation)) => seen.barrier = Some(*generation),
+            (Key::Release(_, id), _) => {
+                seen.releases.insert(id.clone());
+            }
+            _ => {}
+        }
+    }
+    Some(seen)
+}
+
+fn host_of<'a>(seen: &'a mut Seen, host: &HostName) -> &'a mut Host {
+    seen.hosts.entry(host.clone()).or_default()
+}
+
+/// Returns the guards under which records may be written: ours is the lease, and nobody wrote since we looked.
+pub fn record_guards(store: &Store, session: Session) -> Vec<Guard> {
+    let unchanged = |key: Key| {
+        let revision = store.revision_of(&key);
+        Guard::Unchanged(key, revision)
+    };
+    vec![Guard::HeldBy(lease(), session), unchanged(Key::Current(path())), unchanged(Key::Rollout(path()))]
+}
+
+impl Controller {
+    /// Computes a turn and queues its transactions.
+    pub fn decide(&mut self, store: &Store, session: Session, now: Moment, mutation: Option<Mutation>) {
+        self.seen = store.revision;
+        let Some(mut seen) = look(store, now) else { return };
+        if let Some(mutation) = mutation {
+            mutation.blur(&mut seen);
+        }
+        let mut turn = turn(&seen, |_| Vec::new());
+        if let Some(mutation) = mutation {
+            mutation.bend(&seen, &mut turn);
+        }
+        self.look_again_at = turn.look_again_at;
+        self.pending = transactions(store, session, turn);
+        if mutation == Some(Mutation::ControllerWritesWithoutLease) {
+            for (guards, _) in &mut self.pending {
+                guards.retain(|guard| !matches!(guard, Guard::HeldBy(..)));
+            }
+        }
+    }
+}
+
+/// Returns a turn's writes in their order: the records with the barrier, the releases, the orders.
+fn transactions(store: &Store, session: Session, turn: Turn) -> VecDeque<(Vec<Guard>, Vec<Write>)> {
+    let mut all = VecDeque::new();
+    let current =
+        turn.current.map(|current| Write::put(Key::Current(path()), Value::Current(Box::new(current))));
+    let rollout =
+        turn.rollout.map(|rollout| Write::put(Key::Rollout(path()), Value::Rollout(Box::new(rollout))));
+    let barrier = turn.barrier.map(|generation| Write::put(Key::Barrier(path()), Value::Barrier(generation)));
+    let records: Vec<Write> = current.into_iter().chain(rollout).chain(barrier).collect();
+    if !records.is_empty() {
+        all.push_back((record_guards(store, session), records));
+    }
+    let held = vec![Guard::HeldBy(lease(), session)];
+    let releases = turn.releases.into_iter().map(|release| {
+        Write::put(Key::Release(path().app, release.id.clone()), Value::Release(Box::new(release)))
+    });
+    let releases: Vec<Write> = releases.collect();
+    if !releases.is_empty() {
+        all.push_back((held.clone(), releases));
+    }
+    let key = |target: &Target| Key::Assignment(target.host.clone(), target_name(&target.group));
+    let orders =
+        turn.orders.into_iter().map(|(target, order)| Write::put(key(&target), Value::Assignment(order)));
+    let writes: Vec<Write> =
+        orders.chain(turn.obsolete.iter().map(|target| Write::delete(key(target)))).collect();
+    // Small batches, so that a kill falls between two of them.
+    all.extend(writes.chunks(3).map(|chunk| (held.clone(), chunk.to_vec())));
+    all
+}

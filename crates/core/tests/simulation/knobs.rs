@@ -1,0 +1,69 @@
+//! What can go wrong in one fleet, and how often. Every knob is drawn from the seed; many are at rest in any one fleet.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+/// Chances are per step of the actor that the fault belongs to.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    pub hosts: usize,
+    pub groups: usize,
+    pub steps: usize,
+    /// A change in the store wakes nobody; the next look is at the next poll.
+    pub wake_lost: f64,
+    /// A look although nothing changed.
+    pub wake_repeated: f64,
+    pub agent_killed: f64,
+    pub host_reimaged: f64,
+    pub host_joins: f64,
+    pub host_slow: f64,
+    pub host_cut_off: f64,
+    pub prepare_fails: f64,
+    pub activate_fails: f64,
+    pub live_changed_by_hand: f64,
+    pub order_deleted_by_hand: f64,
+    pub record_deleted_by_hand: f64,
+    pub controller_killed: f64,
+    pub controller_stopped: f64,
+    pub store_down: f64,
+    pub store_restored: f64,
+    pub person_acts: f64,
+    /// How many of a person's acts disturb what is under way.
+    pub person_interrupts: f64,
+}
+
+impl Knobs {
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed ^ 0x6b6e_6f62);
+        // Half of the faults rest in any one fleet: a fault is best seen where not everything is on fire.
+        let mut chance = |most: f64| if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..most) };
+        let mut knobs = Self {
+            hosts: 0,
+            groups: 0,
+            steps: 0,
+            wake_lost: chance(0.8),
+            wake_repeated: chance(0.5),
+            agent_killed: chance(0.008),
+            host_reimaged: chance(0.004),
+            host_joins: chance(0.01),
+            host_slow: chance(0.008),
+            host_cut_off: chance(0.005),
+            prepare_fails: chance(0.03),
+            activate_fails: chance(0.06),
+            live_changed_by_hand: chance(0.006),
+            order_deleted_by_hand: chance(0.01),
+            record_deleted_by_hand: chance(0.01),
+            controller_killed: chance(0.02),
+            controller_stopped: chance(0.02),
+            store_down: chance(0.004),
+            store_restored: chance(0.03),
+            person_acts: 0.0,
+            person_interrupts: chance(0.5),
+        };
+        knobs.hosts = rng.random_range(1..=5);
+        knobs.groups = rng.random_range(1..=2);
+        knobs.steps = rng.random_range(400..=1200);
+        knobs.person_acts = rng.random_range(0.005..0.03);
+        knobs
+    }
+}

@@ -1,0 +1,106 @@
+//! Whole fleets under a seed: real planner, real turn, real records, everything else simulated, and every promise judged at
+//! every step.
+//!
+//! `FOOTPLATE_SIMULATION_SEEDS=N` plays N fleets (2,000 when unset); `FOOTPLATE_SIMULATION_SEED=K` plays fleet K alone and
+//! tells its story.
+
+#![allow(clippy::unwrap_used)] // What a test cannot parse is a mistake in the test.
+
+use std::collections::BTreeMap;
+
+use footplate_core::rollout::{Outcome, Rollout};
+
+use mutation::Mutation;
+use world::{Broken, World};
+
+mod agents;
+mod controller;
+mod controllers;
+mod knobs;
+mod machine;
+mod mutation;
+mod people;
+mod promises;
+mod store;
+mod story;
+mod world;
+
+const SEEDS: u64 = 2000;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not `{text}`")))
+}
+
+fn play(seed: u64, mutation: Option<Mutation>) -> Result<Vec<Rollout>, Broken> {
+    let mut world = World::new(seed, mutation, false);
+    world.run()?;
+    Ok(world.ended)
+}
+
+fn tell(seed: u64, mutation: Option<Mutation>) -> String {
+    let mut world = World::new(seed, mutation, true);
+    let end = match world.run() {
+        Ok(()) => "every promise was kept".to_owned(),
+        Err(broken) => format!("broken: {}: {}", broken.promise, broken.how),
+    };
+    format!("{}\n{end}", world.story())
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::DoneExcept { .. } => "done except",
+        Outcome::Failed { deadline: false, .. } => "failed",
+        Outcome::Failed { deadline: true, .. } => "failed at a deadline",
+        Outcome::Aborted { .. } => "aborted",
+        Outcome::TurnedBack { .. } => "turned back",
+        Outcome::LeftAsIs { .. } => "left as it is",
+        Outcome::Replaced { .. } => "replaced",
+    }
+}
+
+#[test]
+fn simulated_fleets_keep_every_promise() {
+    if let Some(seed) = number("FOOTPLATE_SIMULATION_SEED") {
+        let story = tell(seed, None);
+        println!("{story}");
+        assert!(story.ends_with("every promise was kept"), "fleet {seed} breaks a promise");
+        return;
+    }
+    let seeds = number("FOOTPLATE_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..seeds {
+        match play(seed, None) {
+            Ok(ended) => {
+                for rollout in ended {
+                    *ends.entry(word(rollout.outcome().expect("it ended"))).or_default() += 1;
+                }
+            }
+            Err(broken) => panic!(
+                "fleet {seed} breaks `{}`: {}\n{}\nreplay it with FOOTPLATE_SIMULATION_SEED={seed}",
+                broken.promise,
+                broken.how,
+                tell(seed, None)
+            ),
+        }
+    }
+    println!("{seeds} fleets, rollouts that ended: {ends:?}");
+    if seeds >= SEEDS {
+        assert_eq!(ends.len(), 8, "every kind of end must occur, or the fleets are too tame: {ends:?}");
+    }
+}
+
+#[test]
+fn simulated_fleets_catch_every_planted_fault() {
+    for mutation in Mutation::ALL {
+        let caught =
+            (0..SEEDS).find_map(|seed| play(seed, Some(mutation)).err().map(|broken| (seed, broken)));
+        match caught {
+            Some((seed, broken)) => {
+                println!("{mutation:?}: fleet {seed} breaks `{}`: {}", broken.promise, broken.how)
+            }
+            None => panic!("{mutation:?} passes every promise"),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! People: they deploy, roll back, interrupt, cordon and clean up, at any moment, also twice, through whichever controller
+//! acts; and one of them creates the app.
+
+use std::time::Duration;
+
+use footplate_core::fleet::{self, Current, HostState, Order, Records, Restriction, Seen, observe};
+use footplate_core::name::{Actor, ReleaseId, Version};
+use footplate_core::record::Key;
+use footplate_core::release::{Hooks, Release, Workload};
+use footplate_core::rollout::{Command, OnFailedActivation, OnVanished, Policy};
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use crate::controller::{lease, look, path, record_guards};
+use crate::store::{Author, Session, Value, Write};
+use crate::world::World;
+
+impl World {
+    /// One order of one person, if a controller acts.
+    pub fn person_acts(&mut self) {
+        let holder = self.scene.store.entries.get(&lease()).and_then(|entry| entry.session);
+        let now = self.now();
+        let acts = |session: &Session| {
+            self.controllers.iter().any(|controller| {
+                controller.session == Some(*session)
+                    && now >= controller.stopped_until
+                    && now >= controller.down_until
+            })
+        };
+        let Some(session) = holder.filter(acts).filter(|_| self.store_answers()) else { return };
+        match look(&self.scene.store, now) {
+            None => self.create(session),
+            Some(seen) => self.order(session, &seen),
+        }
+    }
+
+    fn create(&mut self, session: Session) {
+        let mut current =
+            Current::new(path(), "role=web".parse().unwrap(), self.groups.clone(), Default::default());
+        let seconds = |rng: &mut SmallRng, most: u64| Duration::from_secs(rng.random_range(10..most));
+        current.policy = Policy {
+            nodes_min: self.rng.random_range(0..3),
+            prepare_deadline: seconds(&mut self.rng, 200),
+            activate_deadline: seconds(&mut self.rng, 60),
+            hold: self.rng.random_bool(0.3),
+            hold_deadline: seconds(&mut self.rng, 60),
+            on_failed_activation: match self.rng.random_bool(0.6) {
+                true => OnFailedActivation::Rollback,
+                false => OnFailedActivation::Keep,
+            },
+            on_vanished: if self.rng.random_bool(0.5) { OnVanished::Fail } else { OnVanished::GoOn },
+        };
+        current.retention.keep = self.rng.random_range(0..4);
+        let guards = record_guards(&self.scene.store, session);
+        let write = Write::put(Key::Current(path()), Value::Current(Box::new(current)));
+        self.write(&Author::Controller(session), &guards, &[write]);
+    }
+
+    fn order(&mut self, session: Session, seen: &Seen) {
+        let by = Order { actor: "ann".parse().unwrap(), reason: None };
+        let observation = observe(&seen.current.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
+        let (current, latest) = (&seen.current, seen.rollout.as_ref());
+        let command = |command: Command| {
+            let actor: Actor = "bob".parse().unwrap();
+            latest.and_then(|rollout| fleet::command(current, rollout, &command, actor, seen.now).ok())
+        };
+        let interrupts = self.knobs.person_interrupts;
+        let act = if self.chance(interrupts) {
+            self.rng.random_range(0..11)
+        } else {
+            self.rng.random_range(11..20)
+        };
+        let records = match act {
+            11..17 => {
+                let to = self.new_release();
+                fleet::deploy(current, latest, to, by, &observation).ok()
+            }
+            0 => fleet::deploy(current, latest, self.old_release(), by, &observation).ok(),
+            1 => fleet::rollback(current, latest, None, by, &observation).ok(),
+            2 => {
+                let to = self.old_release();
+                fleet::rollback(current, latest, Some(to), by, &observation).ok()
+            }
+            17..20 => command(Command::Promote),
+            3 => command(Command::Pause),
+            4 | 5 => command(Command::Resume),
+            6 => command(Command::Abort),
+            7 => return self.cordon(session),
+            8 => {
+                let cleaned = fleet::clean(current, latest, seen.now).ok().map(|(current, _)| current);
+                return self.replace_current(session, cleaned);
+            }
+            _ => {
+                let id = self.old_release().id;
+                return self.replace_current(session, fleet::remove(current, latest, &id, seen.now).ok());
+            }
+        };
+        if let Some(records) = records {
+            self.record(session, records);
+        }
+    }
+
+    fn record(&mut self, session: Session, records: Records) {
+        let guards = record_guards(&self.scene.store, session);
+        let writes = [
+            Write::put(Key::Current(path()), Value::Current(Box::new(records.current))),
+            Write::put(Key::Rollout(path()), Value::Rollout(Box::new(records.rollout))),
+        ];
+        self.note(|| "a person gives an order".to_owned());
+        if self.write(&Author::Controller(session), &guards, &writes) {
+            self.ended.extend(records.replaced);
+        }
+    }
+
+    fn replace_current(&mut self, session: Session, current: Option<Current>) {
+        let Some(current) = current else { return };
+        let guards = record_guards(&self.scene.store, session);
+        let write = Write::put(Key::Current(path()), Value::Current(Box::new(current)));
+        self.write(&Author::Controller(session), &guards, &[write]);
+    }
+
+    fn cordon(&mut self, session: Session) {
+        let names = self.host_names();
+        let key = Key::HostState(names[self.rng.random_range(0..names.len())].clone());
+        let state = HostState {
+            restriction: Restriction::Cordoned,
+            actor: "bob".parse().unwrap(),
+            reason: None,
+            since: self.now(),
+        };
+        let write = match self.scene.store.get(&key) {
+            Some(_) => Write::delete(key),
+            None => Write::put(key, Value::HostState(state)),
+        };
+        let guards = [crate::store::Guard::HeldBy(lease(), session)];
+        self.write(&Author::Controller(session), &guards, &[write]);
+    }
+
+    fn new_release(&mut self) -> Release {
+        self.releases += 1;
+        release(self.releases)
+    }
+
+    fn old_release(&mut self) -> Release {
+        let newest = self.releases.max(1);
+        release(self.rng.random_range(1..=newest))
+    }
+}
+
+fn release(number: u32) -> Release {
+    let version: Version = number.to_string().parse().unwrap();
+    Release {
+        id: ReleaseId::from(&version),
+        app: path().app,
+        version,
+        commit: None,
+        summary: None,
+        artifact: None,
+        workload: Workload::ReleaseDir(Hooks::default()),
+        created_at: Default::default(),
+        signature: None,
+    }
+}

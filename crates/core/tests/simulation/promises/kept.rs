@@ -1,0 +1,47 @@
+//! Promise 6: the release before, and the last verified one, stay prepared; nothing live is ever cleaned.
+
+use footplate_core::target::Action;
+
+use super::{Fact, Promise, Scene, hold};
+use crate::controller::current;
+
+pub struct Kept;
+
+impl Promise for Kept {
+    fn name(&self) -> &'static str {
+        "what a rollback needs is kept"
+    }
+
+    fn judge(&mut self, fact: &Fact, scene: &Scene) -> Result<(), String> {
+        let Some(current) = current(&scene.store) else { return Ok(()) };
+        match fact {
+            Fact::Begun { target, action: Action::Clean(release), disk } => {
+                hold(disk.live.as_ref() != Some(release), || {
+                    format!("{target} cleans {release}, which is live")
+                })?;
+                // A target that has not heard of the newest orders may still clean by older ones; it prepares again.
+                let protection = current.protection(release).filter(|_| disk.obeyed >= current.orders);
+                hold(protection.is_none(), || {
+                    format!("{target} cleans {release} although {}", protection.expect("it is"))
+                })
+            }
+            Fact::Ended => {
+                let protected = || current.kept().filter(|release| current.protection(&release.id).is_some());
+                for machine in scene.machines.values() {
+                    for (group, disk) in &machine.disks {
+                        let lost = protected().find(|release| !disk.prepared.contains(&release.id));
+                        hold(lost.is_none(), || {
+                            format!(
+                                "{} lacks {} at the end",
+                                machine.target(group),
+                                lost.expect("it is lost").id
+                            )
+                        })?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

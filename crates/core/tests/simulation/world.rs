@@ -1,0 +1,309 @@
+//! One fleet: its machines, two controllers, people, and the order in which they happen to act, all from one seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use footplate_core::moment::Moment;
+use footplate_core::name::{GroupName, HostName, ReleaseId};
+use footplate_core::record::Key;
+use footplate_core::rollout::Rollout;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::controller::{Controller, current, rollout, target_name};
+use crate::knobs::Knobs;
+use crate::machine::Machine;
+use crate::mutation::Mutation;
+use crate::promises::{self, Fact, Promise, Scene};
+use crate::store::{Author, Guard, Store, Value, Write};
+use crate::story::brief;
+
+/// A promise that was broken.
+#[derive(Debug)]
+pub struct Broken {
+    pub promise: &'static str,
+    pub how: String,
+}
+
+pub struct World {
+    pub rng: SmallRng,
+    pub knobs: Knobs,
+    pub mutation: Option<Mutation>,
+    pub scene: Scene,
+    pub groups: BTreeSet<GroupName>,
+    pub controllers: Vec<Controller>,
+    pub releases: u32,
+    pub ended: Vec<Rollout>,
+    pub broken: Option<Broken>,
+    promises: Vec<Box<dyn Promise>>,
+    backup: Option<Store>,
+    pub down_until: Moment,
+    pub calm: bool,
+    story: Option<Vec<String>>,
+}
+
+/// How long a session lives unrenewed; at most twice that.
+pub const TTL: Duration = Duration::from_secs(10);
+/// How long a calm fleet may take to come to rest: every deadline in turn, and the longest back-off.
+const CALM: Duration = Duration::from_secs(1200);
+
+impl World {
+    pub fn new(seed: u64, mutation: Option<Mutation>, tells: bool) -> Self {
+        let knobs = Knobs::draw(seed);
+        let names = ["web", "worker"];
+        let groups: BTreeSet<GroupName> =
+            names[..knobs.groups].iter().map(|name| name.parse().unwrap()).collect();
+        let mut world = Self {
+            rng: SmallRng::seed_from_u64(seed),
+            mutation,
+            scene: Scene {
+                now: Moment::from_millis(1_000_000_000),
+                store: Store::default(),
+                machines: BTreeMap::new(),
+            },
+            groups,
+            controllers: vec![Controller::default(), Controller::default()],
+            releases: 0,
+            ended: Vec::new(),
+            broken: None,
+            promises: promises::all(),
+            backup: None,
+            down_until: Moment::default(),
+            calm: false,
+            story: tells.then(Vec::new),
+            knobs,
+        };
+        for _ in 0..world.knobs.hosts {
+            world.join();
+        }
+        world
+    }
+
+    /// Lets everything happen, then nothing go wrong any more, and returns what was broken, if anything.
+    pub fn run(&mut self) -> Result<(), Broken> {
+        for _ in 0..self.knobs.steps {
+            let length = Duration::from_millis(self.rng.random_range(10..400));
+            self.pass(length);
+            self.step();
+        }
+        self.calm_down();
+        let end = self.scene.now + CALM;
+        while !self.at_rest() && self.scene.now < end {
+            self.pass(Duration::from_secs(1));
+            self.everybody();
+        }
+        self.tell(&Fact::Ended);
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    pub fn story(&self) -> String {
+        let story = self.story.as_deref().unwrap_or_default();
+        story[story.len().saturating_sub(120)..].join("\n")
+    }
+
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
+        let now = self.scene.now.as_millis() - 1_000_000_000;
+        if let Some(story) = &mut self.story {
+            story.push(format!("{:>7.1} s  {}", now as f64 / 1000.0, what()));
+        }
+    }
+
+    pub fn now(&self) -> Moment {
+        self.scene.now
+    }
+
+    pub fn chance(&mut self, chance: f64) -> bool {
+        !self.calm && chance > 0.0 && self.rng.random_bool(chance)
+    }
+
+    pub fn tell(&mut self, fact: &Fact) {
+        if self.broken.is_some() {
+            return;
+        }
+        for promise in &mut self.promises {
+            if let Err(how) = promise.judge(fact, &self.scene) {
+                self.broken = Some(Broken { promise: promise.name(), how });
+                return;
+            }
+        }
+    }
+
+    /// Writes, if the guards hold, and lets the promises judge each write.
+    pub fn write(&mut self, author: &Author, guards: &[Guard], writes: &[Write]) -> bool {
+        let before: Vec<Option<Value>> =
+            writes.iter().map(|write| self.scene.store.get(&write.key).cloned()).collect();
+        if !self.scene.store.apply(guards, writes) {
+            return false;
+        }
+        for (write, before) in writes.iter().zip(&before) {
+            self.note(|| format!("{author:?} writes {}: {}", write.key, brief(write.value.as_ref())));
+            self.tell(&Fact::Wrote { author, write, before: before.as_ref() });
+            let ended = match (&write.value, before) {
+                (Some(Value::Rollout(new)), Some(Value::Rollout(old)))
+                    if old.is_active() && !new.is_active() =>
+                {
+                    Some(new)
+                }
+                _ => None,
+            };
+            self.ended.extend(ended.map(|rollout| (**rollout).clone()));
+        }
+        true
+    }
+
+    pub fn store_answers(&self) -> bool {
+        self.now() >= self.down_until
+    }
+
+    pub fn session_end(&mut self) -> Moment {
+        let late = self.rng.random_range(0..TTL.as_millis() as u64);
+        self.now() + TTL + Duration::from_millis(late)
+    }
+
+    pub fn host_names(&self) -> Vec<HostName> {
+        self.scene.machines.keys().cloned().collect()
+    }
+
+    fn pass(&mut self, length: Duration) {
+        self.scene.now = self.scene.now + length;
+        if self.store_answers() {
+            let now = self.now();
+            self.scene.store.expire(now);
+        }
+    }
+
+    /// One step of somebody.
+    fn step(&mut self) {
+        let machines = self.scene.machines.len();
+        match self.rng.random_range(0..machines * 3 + 4) {
+            0 => self.misfortune(),
+            number @ 1..4 => self.controller_step(number % 2),
+            number => {
+                let host = self.host_names()[(number - 4) % machines].clone();
+                for _ in 0..self.rng.random_range(1..=4) {
+                    self.agent_step(&host);
+                }
+            }
+        }
+        let acts = self.knobs.person_acts;
+        if self.chance(acts) {
+            self.person_acts();
+        }
+        self.tell(&Fact::Passed);
+    }
+
+    /// Everybody's steps, with nothing going wrong.
+    fn everybody(&mut self) {
+        for number in 0..2 {
+            for _ in 0..4 {
+                self.controller_step(number);
+            }
+        }
+        for host in self.host_names() {
+            for _ in 0..4 {
+                self.agent_step(&host);
+            }
+        }
+        self.tell(&Fact::Passed);
+    }
+
+    fn calm_down(&mut self) {
+        self.calm = true;
+        let now = self.now();
+        self.down_until = now;
+        for controller in &mut self.controllers {
+            controller.down_until = now;
+            controller.stopped_until = now;
+        }
+        for machine in self.scene.machines.values_mut() {
+            machine.down_until = now;
+            machine.slow_until = now;
+            machine.cut_off_until = now;
+        }
+        let states = self.scene.store.entries.keys().filter(|key| matches!(key, Key::HostState(_)));
+        let uncordon: Vec<Write> = states.cloned().map(Write::delete).collect();
+        self.write(&Author::Person, &[], &uncordon);
+        self.note(|| "calm".to_owned());
+    }
+
+    /// Tells whether nobody has anything left to do.
+    fn at_rest(&self) -> bool {
+        let store = &self.scene.store;
+        let settled = current(store).is_none_or(|current| {
+            !rollout(store).is_some_and(Rollout::is_active)
+                && self
+                    .scene
+                    .machines
+                    .values()
+                    .all(|machine| self.is_settled(machine, current.release.as_ref().map(|r| &r.id)))
+        });
+        let quiet = |controller: &Controller| controller.pending.is_empty() && controller.session.is_some();
+        settled
+            && self.controllers.iter().all(quiet)
+            && self.controllers.iter().any(|c| c.seen == store.revision)
+    }
+
+    fn is_settled(&self, machine: &Machine, wanted: Option<&ReleaseId>) -> bool {
+        let Some(agent) = &machine.agent else { return false };
+        let store = &self.scene.store;
+        agent.session.is_some()
+            && store.get(&Key::Presence(machine.name.clone())).is_some()
+            && machine.disks.iter().all(|(group, disk)| {
+                let report = store.get(&Key::Report(machine.name.clone(), target_name(group)));
+                let idle = agent
+                    .works
+                    .get(group)
+                    .is_none_or(|work| work.busy.is_none() && disk.is_done(work.barrier, self.now()));
+                let told = matches!(report, Some(Value::Report(report)) if *report == disk.report());
+                idle && (told || disk.order.is_none())
+                    && wanted.is_none_or(|wanted| disk.report().runs(wanted))
+            })
+    }
+
+    pub fn join(&mut self) {
+        let number = self.scene.machines.len();
+        let name: HostName = format!("host-{number}").parse().unwrap();
+        let mut machine = Machine::new(name.clone(), &self.groups, number as u64);
+        machine.boot(self.now());
+        self.note(|| format!("{name} joins"));
+        self.scene.machines.insert(name, machine);
+    }
+
+    fn misfortune(&mut self) {
+        let now = self.now();
+        let knobs = self.knobs.clone();
+        if self.scene.machines.len() < 8 && self.chance(knobs.host_joins * 10.0) {
+            self.join();
+        }
+        if self.chance(knobs.store_down * 10.0) {
+            self.down_until = now + Duration::from_secs(self.rng.random_range(1..90));
+            self.note(|| "the store is down".to_owned());
+        }
+        if self.chance(0.1) && self.store_answers() {
+            self.backup = Some(self.scene.store.backup());
+        }
+        if self.chance(knobs.store_restored * 10.0) {
+            self.restore();
+        }
+        if self.chance(knobs.order_deleted_by_hand * 10.0) {
+            self.delete_by_hand(|key| matches!(key, Key::Assignment(..)));
+        }
+        if self.chance(knobs.record_deleted_by_hand * 10.0) {
+            self.delete_by_hand(|key| matches!(key, Key::Release(..)));
+        }
+    }
+
+    fn restore(&mut self) {
+        let Some(backup) = self.backup.take() else { return };
+        self.note(|| "the store is restored from its backup".to_owned());
+        self.scene.store.restore(backup);
+        self.tell(&Fact::Restored);
+    }
+
+    fn delete_by_hand(&mut self, which: impl Fn(&Key) -> bool) {
+        let keys: Vec<Key> = self.scene.store.entries.keys().filter(|key| which(key)).cloned().collect();
+        if let Some(key) = (!keys.is_empty()).then(|| keys[self.rng.random_range(0..keys.len())].clone()) {
+            self.write(&Author::Person, &[], &[Write::delete(key)]);
+        }
+    }
+}
