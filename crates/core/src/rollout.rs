@@ -153,7 +153,7 @@ pub enum Kind {
 }
 
 /// Who did something, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signature {
     /// The person or program.
     pub actor: Actor,
@@ -162,7 +162,7 @@ pub struct Signature {
 }
 
 /// Where a rollout is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase {
     /// Every required target fetches, unpacks and runs its prepare hook.

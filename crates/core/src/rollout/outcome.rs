@@ -12,7 +12,7 @@ use crate::name::{Actor, ReleaseId, Target};
 pub const NAMED_MAX: usize = 20;
 
 /// How a rollout ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// Every target that takes part runs `to`.
@@ -62,7 +62,7 @@ pub enum Outcome {
 }
 
 /// Why something ended or turned back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Why {
     /// In a sentence without a full stop.
     pub sentence: String,

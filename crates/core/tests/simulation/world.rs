@@ -229,14 +229,9 @@ impl World {
     /// Tells whether nobody has anything left to do.
     fn at_rest(&self) -> bool {
         let store = &self.scene.store;
-        let settled = current(store).is_none_or(|current| {
-            !rollout(store).is_some_and(Rollout::is_active)
-                && self
-                    .scene
-                    .machines
-                    .values()
-                    .all(|machine| self.is_settled(machine, current.release.as_ref().map(|r| &r.id)))
-        });
+        let wanted = current(store).and_then(|current| current.release.as_ref()).map(|release| &release.id);
+        let settled = !rollout(store).is_some_and(Rollout::is_active)
+            && self.scene.machines.values().all(|machine| self.is_settled(machine, wanted));
         let quiet = |controller: &Controller| controller.pending.is_empty() && controller.session.is_some();
         settled
             && self.controllers.iter().all(quiet)
@@ -279,7 +274,8 @@ impl World {
             self.down_until = now + Duration::from_secs(self.rng.random_range(1..90));
             self.note(|| "the store is down".to_owned());
         }
-        if self.chance(0.1) && self.store_answers() {
+        let often = if self.backup.is_some() { 0.02 } else { 0.2 };
+        if self.chance(often) && self.store_answers() {
             self.backup = Some(self.scene.store.backup());
         }
         if self.chance(knobs.store_restored * 10.0) {
