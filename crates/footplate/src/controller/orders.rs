@@ -335,7 +335,7 @@ async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str) -> Result<
                     Ok,
                 )?;
                 let next = match current.kept().any(|release| release.id == id) {
-                    true => fleet::remove(current, latest, &id).map_err(refused)?,
+                    true => fleet::remove(current, latest, &id, clock::now()).map_err(refused)?,
                     false => {
                         fleet::release_may_go(current, latest, &id).map_err(refused)?;
                         current.clone()
