@@ -1,0 +1,91 @@
+//! Who may do what: tokens, hosts that are set aside, bytes that are not what they say.
+
+use footplate::api::{HostOrder, HostVerb, Overrides, path};
+use footplate::client::Client;
+use footplate_core::artifact::Digest;
+use footplate_core::release::Hooks;
+use footplate_drivers::store::{Scope, Store};
+
+use crate::site::{Site, refusal, rollout, runs};
+
+fn host_order(verb: HostVerb) -> HostOrder {
+    HostOrder { verb, reason: Some("new disk".to_owned()), actor: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_may_nothing_and_an_agents_token_may_only_fetch() {
+    let site = Site::with_hosts(&["a"]).await;
+    site.ship("1").await;
+    let stranger = Client::new(site.client.address(), "guess");
+    assert!(refusal(stranger.status().await.unwrap_err()).contains("token is missing or wrong"));
+    let orders = site.store.read(&Scope::Prefix("hosts/".to_owned())).await.unwrap();
+    let order = orders.entries.values().next().expect("an order");
+    let order: serde_json::Value = serde_json::from_slice(&order.value).unwrap();
+    let token = order["sources"][0]["token"].as_str().expect("a token");
+    let agent = Client::new(site.client.address(), token);
+    assert!(refusal(agent.status().await.unwrap_err()).contains("token is missing or wrong"));
+    let digest: Digest = order["keep"][0]["artifact"]["digest"].as_str().unwrap().parse().unwrap();
+    assert!(agent.has_artifact(&digest).await.unwrap());
+    let file = site.folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    assert!(refusal(agent.put_artifact(&digest, &file).await.unwrap_err()).contains("an agent may only fetch"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_do_not_match_their_digest_are_refused_and_leave_nothing() {
+    let site = Site::with_hosts(&["a"]).await;
+    let file = site.folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let digest = Digest::from_bytes([7; 32]);
+    let refused = refusal(site.client.put_artifact(&digest, &file).await.unwrap_err());
+    assert!(refused.contains("cannot store sha256:0707") && refused.contains("push"), "{refused}");
+    assert!(!site.client.has_artifact(&digest).await.unwrap());
+    let data = site.folder.path().join("controller-1");
+    let left: Vec<_> = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("incoming")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cordoned_host_takes_no_part_until_it_is_taken_back() {
+    let site = Site::with_hosts(&["a", "b"]).await;
+    site.ship("1").await;
+    let b = "b".parse().unwrap();
+    let status = site.client.host(&b, &host_order(HostVerb::Cordon)).await.unwrap();
+    assert_eq!(status.set_aside.as_deref(), Some("cordoned by operator: new disk"));
+    site.ship("2").await;
+    assert_eq!((site.page("a").as_deref(), site.page("b").as_deref()), (Some("<p>2</p>"), Some("<p>1</p>")));
+    site.client.host(&b, &host_order(HostVerb::Uncordon)).await.unwrap();
+    site.until("b follows", async |status| runs(status, "b", "2")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_forgotten_only_when_its_agent_is_gone() {
+    let mut site = Site::with_hosts(&["a", "b"]).await;
+    site.ship("1").await;
+    let b = "b".parse().unwrap();
+    let refused = refusal(site.client.host(&b, &host_order(HostVerb::Remove)).await.unwrap_err());
+    assert!(refused.contains("its agent is alive"), "{refused}");
+    site.stop_agent("b");
+    site.until("b is gone", async |status| status.hosts.iter().any(|host| !host.alive)).await;
+    site.client.host(&b, &host_order(HostVerb::Remove)).await.unwrap();
+    site.until("b is forgotten", async |status| status.hosts.len() == 1).await;
+    let left = site.store.read(&Scope::Prefix("agents/b/".to_owned())).await.unwrap();
+    assert!(left.entries.is_empty());
+    let nobody = refusal(site.client.host(&b, &host_order(HostVerb::Cordon)).await.unwrap_err());
+    assert!(nobody.contains("no such host is known"), "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_somebody_removed_by_hand_is_written_again() {
+    let site = Site::with_hosts(&["a"]).await;
+    site.ship("1").await;
+    site.push("2", Hooks::default()).await.unwrap();
+    let writes = vec![footplate_drivers::store::Write::DeletePrefix("hosts/a/".to_owned())];
+    let transaction = footplate_drivers::store::Transaction { guards: Vec::new(), writes };
+    site.store.apply(&transaction).await.unwrap();
+    site.deploy("2", Overrides::default()).await.unwrap();
+    assert_eq!(site.end().await.exit_code, Some(0));
+    let status = site.client.status().await.unwrap();
+    assert_eq!(rollout(&status).record.number, 2);
+    assert!(path::STATUS.starts_with("/v1/"));
+}
