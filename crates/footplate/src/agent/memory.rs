@@ -140,13 +140,6 @@ pub fn drift(before: &Observed, now: &Observed) -> Option<String> {
     (!gone.is_empty()).then(|| format!("the completion mark of {} is gone", gone.join(", ")))
 }
 
-/// Tells whether `next` says something that others wait for. A release that went away from the disk is nothing of the
-/// kind: it is told with the next report, which saves a request in every deployment that cleans up after itself.
-pub fn is_news(last: &Report, next: &Report) -> bool {
-    let rest = Report { prepared: last.prepared.clone(), ..next.clone() };
-    rest != *last || !next.prepared.is_subset(&last.prepared)
-}
-
 /// Returns the end of a script's output that fits into a report, cut at a line's beginning where there is one.
 pub fn tail(output: &str) -> &str {
     if output.len() <= OUTPUT_TAIL_BYTES_MAX {
@@ -244,17 +237,6 @@ mod tests {
         assert_eq!(drift(&seen("1"), &bare).as_deref(), Some("the completion mark of `2` is gone"));
         let more = Observed { prepared: [id("1"), id("2"), id("3")].into(), ..seen("1") };
         assert_eq!(drift(&seen("1"), &more), None, "more than before is no drift");
-    }
-
-    #[test]
-    fn a_release_that_went_away_is_no_news_and_all_else_is() {
-        let memory = Memory::default();
-        let both = memory.report(&seen("2"));
-        let one = memory.report(&Observed { prepared: [id("2")].into(), ..seen("2") });
-        assert!(!is_news(&both, &one));
-        assert!(is_news(&one, &both));
-        assert!(is_news(&both, &memory.report(&seen("1"))));
-        assert!(is_news(&both, &memory.report(&Observed { drift: Some("moved".to_owned()), ..seen("2") })));
     }
 
     #[test]

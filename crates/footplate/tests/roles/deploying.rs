@@ -115,7 +115,6 @@ async fn old_releases_are_cleaned_off_the_hosts() {
     let there = |version: &str| versions.join(version).exists();
     let is_gone = async |version: &str| {
         site.until("it is gone", async |status: &Status| {
-            eprintln!("{:?} {:?}", target(status,"a"), status.apps[0].current);
             let prepared = &target(status, "a").expect("a target").prepared;
             prepared.iter().all(|id| id.as_str() != version) && !there(version)
         })

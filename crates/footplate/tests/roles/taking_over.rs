@@ -16,7 +16,7 @@ async fn a_controller_that_comes_back_goes_on_where_it_stopped() {
     site.restart_controller().await;
     std::fs::write(&gate, "").unwrap();
     let end = site.end().await;
-    assert_eq!((end.exit_code, end.record.to.id.as_str()), (Some(0), "2"));
+    assert_eq!((end.exit_code, end.record.to.id.as_str()), (Some(0), "2"), "{}", end.sentence);
     assert_eq!(site.page("b").as_deref(), Some("<p>2</p>"));
     let said = site.client.history(None, 50, None).await.unwrap();
     let kinds: Vec<&str> = said.iter().map(|entry| entry.kind.as_str()).collect();

@@ -134,9 +134,6 @@ impl Worker {
     /// Tells whether something happened that others wait for; a release that went away is nothing of the kind.
     pub(super) fn has_news(&self) -> bool {
         let next = self.next_report();
-        match &self.reported {
-            None => true,
-            Some(last) => memory::is_news(last, &next),
-        }
+        self.reported.as_ref() != Some(&next)
     }
 }
