@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(
             first.news(None),
             [
-                "shop in production, rollout 7 to 2: 2 targets",
+                "shop in production, rollout 7 to 2",
                 "web-1/files preparing",
                 "web-2/files preparing",
                 waits,

@@ -67,7 +67,7 @@ pub(super) fn rollout(site: &Site, rollout: &Rollout, attended: bool, now: Momen
             let selector = site.apps.get(&rollout.path).and_then(|app| app.current.as_ref());
             let selector = selector.map(|current| current.selector.clone()).unwrap_or_default();
             let seen = site.observation(&rollout.path, &selector, now);
-            rollout::waiting_on(rollout, &seen).to_string()
+            format!("waiting for {}", rollout::waiting_on(rollout, &seen))
         }
     };
     RolloutStatus {
