@@ -45,4 +45,6 @@ pub struct FetchError {
     pub because: String,
     /// What to do about it.
     pub next: String,
+    /// Whether no source answered at all, so that the same may work in a moment.
+    pub is_absence: bool,
 }

@@ -112,6 +112,7 @@ impl Fetch for Directory {
             artifact: artifact.clone(),
             because: crate::chain(&error),
             next: error.next(),
+            is_absence: false,
         })
     }
 }

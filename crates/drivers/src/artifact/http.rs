@@ -30,6 +30,8 @@ pub struct Http {
 
 /// Why an artifact did not come.
 enum Trouble {
+    /// The source does not answer, or cannot now: a server that is being restarted.
+    Absent(String),
     /// The source is at fault; another may do better.
     Source(String),
     /// Our disk is; no source helps.
@@ -78,14 +80,19 @@ impl Http {
 
     async fn fetch_from(&self, source: &Source, artifact: &ArtifactRef, to: &Path) -> Result<(), Trouble> {
         let request = self.request(reqwest::Method::GET, source, artifact);
-        let answer = self.patiently(request.send()).await?;
+        let answer = self.patiently(request.send()).await.map_err(Trouble::Absent)?;
+        if answer.status().is_server_error() {
+            return Err(Trouble::Absent(self.refusal(answer).await));
+        }
         if !answer.status().is_success() {
             return Err(self.refusal(answer).await.into());
         }
         let mut file = tokio::fs::File::create_new(to).await.map_err(disk::failed("create", to))?;
         let mut hasher = Hasher::default();
         let mut pieces = answer.bytes_stream();
-        while let Some(piece) = self.patiently(async { pieces.next().await.transpose() }).await? {
+        while let Some(piece) =
+            self.patiently(async { pieces.next().await.transpose() }).await.map_err(Trouble::Absent)?
+        {
             hasher.push(&piece);
             if hasher.bytes() > artifact.bytes {
                 let announced = artifact.bytes;
@@ -139,9 +146,10 @@ impl Fetch for Http {
             artifact: artifact.clone(),
             because,
             next: next.to_owned(),
+            is_absence: false,
         };
         let on_disk = |error: DiskError| failed(crate::chain(&error), &error.next());
-        let mut reasons = Vec::new();
+        let (mut reasons, mut absent) = (Vec::new(), 0);
         for source in &self.sources {
             let fetched = tokio::select! {
                 () = stop.cancelled() => None,
@@ -152,6 +160,10 @@ impl Fetch for Http {
             }
             disk::remove_file(destination).map_err(on_disk)?;
             match fetched {
+                Some(Err(Trouble::Absent(because))) => {
+                    absent += 1;
+                    reasons.push(format!("{}: {because}", source.base));
+                }
                 Some(Err(Trouble::Source(because))) => reasons.push(format!("{}: {because}", source.base)),
                 Some(Err(Trouble::Disk(error))) => return Err(on_disk(error)),
                 _ => return Err(failed("it was stopped".to_owned(), "none; it was stopped on purpose")),
@@ -162,7 +174,8 @@ impl Fetch for Http {
         }
         let next =
             "check that the controller runs and can be reached from this host; it is tried again by itself";
-        Err(failed(reasons.join("; "), next))
+        let is_absence = absent > 0 && absent == self.sources.len();
+        Err(FetchError { is_absence, ..failed(reasons.join("; "), next) })
     }
 }
 

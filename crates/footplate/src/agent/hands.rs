@@ -19,6 +19,8 @@ use super::trouble::causes;
 pub struct Done {
     /// Why it failed, when it did.
     pub failure: Option<String>,
+    /// Whether it failed only because nobody who serves artifacts answered.
+    pub is_absence: bool,
     /// What its scripts printed.
     pub output: String,
     /// How long they ran.
@@ -79,7 +81,7 @@ impl Hands {
         match done {
             Err(_) if stop.is_cancelled() => None,
             Err(error) => Some(failed(&error)),
-            Ok(Output { text, elapsed, .. }) => Some(Done { failure: None, output: text, elapsed }),
+            Ok(Output { text, elapsed, .. }) => Some(Done { output: text, elapsed, ..Done::default() }),
         }
     }
 
@@ -91,7 +93,8 @@ impl Hands {
 
 fn failed(error: &WorkloadError) -> Done {
     let said = error.output().cloned().unwrap_or_default();
-    Done { failure: Some(in_words(error)), output: said.text, elapsed: said.elapsed }
+    let is_absence = matches!(error, WorkloadError::Fetch(error) if error.is_absence);
+    Done { failure: Some(in_words(error)), is_absence, output: said.text, elapsed: said.elapsed }
 }
 
 /// The controller always sends the whole release that it names; an order that does not is not obeyed in part.

@@ -81,6 +81,8 @@ pub struct Worker {
     idle: bool,
     /// Whether the agent's announcement waits for this worker's first look.
     owes_first_report: bool,
+    /// How often in a row no artifact source answered.
+    absences: u32,
 }
 
 /// What ends a rest.
@@ -121,6 +123,7 @@ impl Worker {
             is_blind: false,
             idle: false,
             owes_first_report,
+            absences: 0,
         }
     }
 

@@ -35,7 +35,8 @@ async fn a_failing_prepare_hook_changes_nothing_and_says_why() {
         assert_eq!(site.page(host).as_deref(), Some("<p>1</p>"));
     }
     let status = site.client.status().await.unwrap();
-    let failure = target(&status, "b").and_then(|target| target.failed.values().next()).expect("it is reported");
+    let failure =
+        target(&status, "b").and_then(|target| target.failed.values().next()).expect("it is reported");
     assert_eq!(failure.output.trim(), "the disk is too small");
 }
 

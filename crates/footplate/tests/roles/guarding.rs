@@ -28,7 +28,9 @@ async fn a_wrong_token_may_nothing_and_an_agents_token_may_only_fetch() {
     assert!(agent.has_artifact(&digest).await.unwrap());
     let file = site.folder.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    assert!(refusal(agent.put_artifact(&digest, &file).await.unwrap_err()).contains("an agent may only fetch"));
+    assert!(
+        refusal(agent.put_artifact(&digest, &file).await.unwrap_err()).contains("an agent may only fetch")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -256,7 +256,12 @@ fn hook(command: &str) -> Hook {
 pub fn refusal(error: ClientError) -> String {
     match error {
         ClientError::Problem(problem) => {
-            format!("{}: {}; next: {}", problem.what, problem.because.join(": "), problem.next.unwrap_or_default())
+            format!(
+                "{}: {}; next: {}",
+                problem.what,
+                problem.because.join(": "),
+                problem.next.unwrap_or_default()
+            )
         }
         other => panic!("not a refusal: {other}"),
     }

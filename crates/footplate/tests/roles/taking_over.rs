@@ -47,7 +47,7 @@ async fn only_the_controller_with_the_lease_acts_and_the_other_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_whose_session_ended_changes_nothing_more() {
-    let mut site = Site::with_hosts(&["a"]).await;
+    let site = Site::with_hosts(&["a"]).await;
     site.ship("1").await;
     let gate = site.folder.path().join("gate");
     let wait = format!("while [ ! -e {} ]; do sleep 0.02; done", gate.display());
@@ -58,10 +58,8 @@ async fn a_controller_whose_session_ended_changes_nothing_more() {
         site.store.expire(&session);
     }
     std::fs::write(&gate, "").unwrap();
-    site.until("it is over", async |status: &Status| {
-        rollout(status).ended && status.controller.is_some()
-    })
-    .await;
+    site.until("it is over", async |status: &Status| rollout(status).ended && status.controller.is_some())
+        .await;
     assert_eq!(site.page("a").as_deref(), Some("<p>2</p>"));
     assert!(!site.controller_stop.is_cancelled());
 }

@@ -1,6 +1,7 @@
 //! Acting: one action to its end, or to the order that no longer wants it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use footplate_core::name::ReleaseId;
 use footplate_core::target::{Action, Assignment, Verb};
@@ -11,6 +12,11 @@ use super::Worker;
 use crate::agent::hands::Done;
 use crate::agent::memory;
 use crate::clock;
+
+/// The first pause before an artifact source that did not answer is asked again; doubled each time.
+const ABSENCE_PAUSE_MIN: Duration = Duration::from_millis(200);
+/// The longest of these pauses.
+const ABSENCE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Does one action. A newer order that does not plan it kills it first.
@@ -24,6 +30,10 @@ impl Worker {
             return;
         };
         failpoint!("agent.acted");
+        if done.is_absence {
+            return self.wait_for_a_source(release, &done).await;
+        }
+        self.absences = 0;
         self.shared.outputs.send(&self.target, release, verb, &done, &want.sources);
         self.note(verb, release, done);
     }
@@ -54,6 +64,23 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits a moment for an artifact source that does not answer, or for an order that names another.
+    ///
+    /// A controller that is being restarted is no failure of this host; the rollout's deadline is what ends the wait.
+    async fn wait_for_a_source(&mut self, release: &ReleaseId, done: &Done) {
+        if self.absences == 0 {
+            let because = done.failure.as_deref().unwrap_or_default();
+            tracing::warn!(host = %self.shared.host, app = %self.target, %release, "waiting for an artifact source: {because}");
+        }
+        let pause = ABSENCE_PAUSE_MIN.saturating_mul(1 << self.absences.min(5)).min(ABSENCE_PAUSE_MAX);
+        self.absences += 1;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => (),
+            Ok(()) = self.offers.changed() => self.hear().await,
+            () = self.stop.cancelled() => (),
         }
     }
 

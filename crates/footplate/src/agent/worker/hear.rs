@@ -8,7 +8,7 @@ use footplate_core::target::{Assignment, Failure, Report, Verb};
 use footplate_drivers::failpoint;
 
 use super::Worker;
-use crate::agent::memory::{self, Heard, Memory};
+use crate::agent::memory::{Heard, Memory};
 use crate::agent::orders::Offer;
 use crate::agent::trouble::causes;
 use crate::clock;
