@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Operator;
 use super::app::{EnvironmentArgs, Subject, config_here};
+use super::connection::{Connection, ConnectionArgs};
 use super::watch;
 use crate::api::{self, Overrides, Planned, Wanted};
 use crate::config::duration;
@@ -43,6 +44,8 @@ pub struct DeployArgs {
     /// Return when the rollout has begun
     #[arg(long, conflicts_with = "plan")]
     detach: bool,
+    #[command(flatten)]
+    connection: ConnectionArgs,
     #[command(flatten)]
     order: watch::OrderArgs,
     #[command(flatten)]
@@ -124,29 +127,37 @@ pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failur
         overrides: args.rules.overrides(),
         actor: operator.actor()?,
     };
-    let client = operator.client()?;
     let what = format!("cannot deploy `{}` to {}", path.app, path.environment);
-    if args.plan {
-        let planned = client.plan(&order).await.map_err(|error| operator.failed(&what, error))?;
-        return operator.ui.show(&Preview(planned));
-    }
-    let planned = client.deploy(&order).await.map_err(|error| operator.failed(&what, error))?;
-    conclude(operator, &client, &path, planned, args.detach).await
+    let connection = Connection::open(operator, &args.connection, &what).await?;
+    let client = &connection.client;
+    let ended = if args.plan {
+        let planned = client.plan(&order).await.map_err(|error| operator.failed(&what, error));
+        planned.and_then(|planned| operator.ui.show(&Preview(planned)))
+    } else {
+        match client.deploy(&order).await {
+            Ok(begun) => conclude(operator, &connection, &path, begun, args.detach).await,
+            Err(error) => Err(operator.failed(&what, error)),
+        }
+    };
+    connection.close().await;
+    ended
 }
 
 /// Shows a rollout that has begun until its end, or only that it has begun.
 pub async fn conclude(
     operator: &Operator,
-    client: &crate::client::Client,
+    connection: &Connection,
     path: &AppPath,
     begun: Planned,
     detach: bool,
 ) -> Result<(), Failure> {
-    if detach {
-        operator.ui.show(&Preview(begun))
-    } else {
-        watch::until_the_end(operator, client, path, begun.number).await
+    if !detach {
+        return watch::until_the_end(operator, connection, path, begun.number).await;
     }
+    if connection.is_own() {
+        operator.ui.say(watch::UNATTENDED);
+    }
+    operator.ui.show(&Preview(begun))
 }
 
 /// What a rollout does, for the answer.

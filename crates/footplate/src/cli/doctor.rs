@@ -105,7 +105,7 @@ async fn check_controller(operator: &Operator) -> Vec<Check> {
     match client.health().await {
         Ok(health) => {
             let mut checks = vec![well(name, format!("answers at {}", client.address()))];
-            checks.extend([check_version(&health), check_clock(&health), check_lease(&health)]);
+            checks.extend([check_version(&health), check_clock(&health)]);
             checks.extend(check_behind(operator, &client).await);
             checks
         }
@@ -143,18 +143,6 @@ fn check_clock(health: &Health) -> Check {
         well("clock", found)
     } else {
         sick("clock", found, "let both machines keep their time by NTP")
-    }
-}
-
-fn check_lease(health: &Health) -> Check {
-    if health.acting {
-        well("lease", "this controller acts")
-    } else {
-        sick(
-            "lease",
-            "this controller only reads: another one acts, or the store is away",
-            "see `footplate status`",
-        )
     }
 }
 

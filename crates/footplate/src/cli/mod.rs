@@ -8,6 +8,8 @@ mod app;
 mod build;
 mod clean;
 mod completions;
+mod connection;
+mod controller;
 mod deploy;
 mod depro;
 mod doctor;
@@ -28,6 +30,7 @@ mod resume;
 mod rollback;
 mod signal;
 mod status;
+mod store;
 mod ui;
 mod up;
 pub mod watch;
@@ -93,6 +96,9 @@ pub struct Globals {
 enum Command {
     Up(up::UpArgs),
     Init(init::InitArgs),
+    Controller(controller::ControllerArgs),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     Build(build::BuildArgs),
     Push(push::PushArgs),
     Deploy(deploy::DeployArgs),
@@ -109,8 +115,25 @@ enum Command {
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
+    /// Speak the original Depro's command line: agent, deploy, query, version
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  footplate depro --help\n  footplate depro deploy -prefix=api/version -nodes=3 1.4.2"
+    )]
+    Depro {
+        /// Arguments, as the original takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     #[command(hide = true)]
     GenerateDocs(generate_docs::GenerateDocsArgs),
+}
+
+impl Command {
+    /// Tells whether it runs until it is told to end, so that its log is worth reading.
+    fn is_role(&self) -> bool {
+        matches!(self, Command::Controller(_) | Command::Store(store::StoreCommand::Serve(_)))
+    }
 }
 
 /// Runs the program with these arguments, the program's own name first, and returns its exit code.
@@ -123,8 +146,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, arguments.iter().any(|argument| argument == "--json")),
     };
+    if let Command::Depro { arguments } = cli.command {
+        return depro::main([vec!["depro".into()], arguments].concat());
+    }
     let json = cli.globals.json;
-    ui::listen(cli.globals.verbose);
+    ui::listen(cli.globals.verbose + u8::from(cli.command.is_role()), json);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
@@ -141,6 +167,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => up::up(&operator, &args).await,
         Command::Init(args) => init::init(&operator, &args),
+        Command::Controller(args) => controller::controller(&operator, &args).await,
+        Command::Store(command) => store::store(&operator, &command).await,
         Command::Build(args) => build::build(&operator, &args).await,
         Command::Push(args) => push::push(&operator, &args).await,
         Command::Deploy(args) => deploy::deploy(&operator, &args).await,
@@ -156,6 +184,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Clean(args) => clean::clean(&operator, &args).await,
         Command::Doctor(args) => doctor::doctor(&operator, &args).await,
         Command::Completions(args) => completions::completions(&operator, &args, Cli::command()),
+        Command::Depro { .. } => unreachable!("`main` runs it without our runtime"),
         Command::GenerateDocs(args) => generate_docs::generate_docs(&operator, &args, Cli::command()),
     }
 }

@@ -5,6 +5,7 @@ use footplate_core::name::AppPath;
 
 use super::Operator;
 use super::app::{AppArgs, parse_release};
+use super::connection::{Connection, ConnectionArgs};
 use super::{deploy, watch};
 use crate::api::{self, Wanted};
 use crate::client::Client;
@@ -34,15 +35,29 @@ pub struct RollbackArgs {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
     order: watch::OrderArgs,
 }
 
 /// Begins a rollback and shows it until its end.
 pub async fn rollback(operator: &Operator, args: &RollbackArgs) -> Result<(), Failure> {
     let path = args.app.path()?;
-    let client = operator.client()?;
+    let connection = Connection::open(operator, &args.connection, &what(&path)).await?;
+    let ended = begin(operator, args, &path, &connection).await;
+    connection.close().await;
+    ended
+}
+
+async fn begin(
+    operator: &Operator,
+    args: &RollbackArgs,
+    path: &AppPath,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    let client = &connection.client;
     if args.to.is_none() && !args.yes {
-        agree(operator, &client, &path).await?;
+        agree(operator, client, path).await?;
     }
     let order = api::RollBack {
         path: path.clone(),
@@ -50,9 +65,8 @@ pub async fn rollback(operator: &Operator, args: &RollbackArgs) -> Result<(), Fa
         reason: args.order.reason.clone(),
         actor: operator.actor()?,
     };
-    let what = what(&path);
-    let begun = client.roll_back(&order).await.map_err(|error| operator.failed(&what, error))?;
-    deploy::conclude(operator, &client, &path, begun, args.detach).await
+    let begun = client.roll_back(&order).await.map_err(|error| operator.failed(&what(path), error))?;
+    deploy::conclude(operator, connection, path, begun, args.detach).await
 }
 
 fn what(path: &AppPath) -> String {

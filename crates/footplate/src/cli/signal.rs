@@ -24,3 +24,10 @@ pub async fn cancel_on_signal(stop: CancellationToken) {
         }
     }
 }
+
+/// Returns a token that the first SIGINT or SIGTERM cancels.
+pub fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    stop
+}

@@ -87,17 +87,18 @@ pub fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> S
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// Sends the program's own log to stderr: warnings, or more with `-v`.
-pub fn listen(verbose: u8) {
+/// Sends the program's own log to stderr, as lines of JSON when `json` is set: warnings, or more with `-v`.
+pub fn listen(verbose: u8, json: bool) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false)
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    if json {
+        log.json().init();
+    } else {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        log.with_ansi(colour).init();
+    }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Operator;
+use super::connection::Connection;
 use super::progress::Progress;
 use crate::api::{self, AppStatus, OrderVerb, RolloutStatus};
 use crate::client::{Client, ClientError};
@@ -21,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ABSENCE_MAX: Duration = Duration::from_secs(60);
 /// How long to wait before asking an absent controller again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What is said when the controller ends with this process.
+pub const UNATTENDED: &str =
+    "the controller was hosted here, so the rollout is unattended until another one starts";
 
 /// What every order may carry.
 #[derive(clap::Args, Debug)]
@@ -72,13 +77,13 @@ pub async fn order(
 /// Shows a rollout until it is over, and fails as it failed.
 pub async fn until_the_end(
     operator: &Operator,
-    client: &Client,
+    connection: &Connection,
     path: &AppPath,
     number: u64,
 ) -> Result<(), Failure> {
     tokio::select! {
-        ended = follow(operator, client, path, number) => conclude(operator, ended?),
-        heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, heard)),
+        ended = follow(operator, &connection.client, path, number) => conclude(operator, ended?),
+        heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, connection.is_own(), heard)),
     }
 }
 
@@ -147,11 +152,12 @@ fn overtaken(path: &AppPath, number: u64, newer: &RolloutStatus) -> Failure {
         .next(format!("see `footplate history {} --environment {}`", path.app, path.environment))
 }
 
-fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
-    let what = "stopped watching; the rollout goes on".to_owned();
+fn stopped_watching(path: &AppPath, is_unattended: bool, heard: std::io::Result<()>) -> Failure {
+    let failure = Failure::new(Exit::Interrupted, "stopped watching; the rollout goes on");
+    let failure = if is_unattended { failure.because_of(UNATTENDED) } else { failure };
     let failure = match heard {
-        Ok(()) => Failure::new(Exit::Interrupted, what),
-        Err(error) => Failure::new(Exit::Interrupted, what).because(&error),
+        Ok(()) => failure,
+        Err(error) => failure.because(&error),
     };
     let place = format!("{} --environment {}", path.app, path.environment);
     failure.next(format!("`footplate status {place}` shows it, `footplate abort {place}` stops it"))

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use footplate_core::name::LaneName;
+
 use super::mistake::Mistakes;
 use super::store::StoreSettings;
 use super::table::{self, Findings, Table};
@@ -11,6 +13,8 @@ use super::table::{self, Findings, Table};
 pub const FILE_NAME: &str = "controller.toml";
 /// The controller's own folder unless told otherwise.
 pub const FOLDER_DEFAULT: &str = "/var/lib/footplate/controller";
+/// The lane it acts on unless told otherwise.
+pub const LANE_DEFAULT: &str = "main";
 /// Where the API listens unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:7701";
 
@@ -23,8 +27,8 @@ pub struct ControllerFile {
     pub advertise: Option<String>,
     /// The controller's own folder: ledger, artifacts, token.
     pub folder: Option<PathBuf>,
-    /// The file of the operators' token; made when it is not there.
-    pub token_file: Option<PathBuf>,
+    /// The lane it acts on.
+    pub lane: Option<LaneName>,
     /// The certificate chain for https, as a PEM file.
     pub certificate: Option<PathBuf>,
     /// Its key, as a PEM file.
@@ -50,7 +54,7 @@ fn read(root: &mut Table, folder: &Path) -> ControllerFile {
         listen: root.parsed("listen"),
         advertise: root.text("advertise").map(|found| found.value),
         folder: read_path(root, "folder", folder),
-        token_file: read_path(root, "token_file", folder),
+        lane: root.parsed("lane"),
         ..ControllerFile::default()
     };
     if let Some(mut tls) = root.table("tls") {

@@ -8,6 +8,11 @@ use crate::failure::{Exit, Failure};
 /// The folder of the roles' files.
 const SYSTEM_FOLDER: &str = "/etc/footplate";
 
+/// Tells whether a role has a file: one that is named counts whether it can be read or not.
+pub fn is_there(named: Option<&Path>, name: &str) -> bool {
+    named.is_some() || Path::new(SYSTEM_FOLDER).join(name).is_file()
+}
+
 /// Reads a role's file with `parse(path, text, folder of the file)`; none at all is an empty one.
 pub fn read<T: Default>(
     named: Option<&Path>,

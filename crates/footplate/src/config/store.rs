@@ -3,8 +3,13 @@
 //! Invariant: no file and no flag holds a secret, only the name of a file that holds one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use footplate_drivers::store::{self, Config, Credentials, Store};
 
 use super::table::Table;
+use crate::failure::{Exit, Failure};
+use crate::secret::Secret;
 
 /// Where the embedded store listens unless told otherwise.
 pub const ADDRESS_DEFAULT: &str = "http://127.0.0.1:7700";
@@ -85,6 +90,43 @@ impl StoreSettings {
             password_file: self.password_file.or(lower.password_file),
             ca_file: self.ca_file.or(lower.ca_file),
             datacenter: self.datacenter.or(lower.datacenter),
+        }
+    }
+
+    /// Returns the address, or the default one.
+    pub fn address(&self) -> &str {
+        self.address.as_deref().unwrap_or(ADDRESS_DEFAULT)
+    }
+
+    /// Checks everything, reads the files with secrets and opens the store; nothing is sent yet.
+    pub fn open(&self) -> Result<Arc<dyn Store>, Failure> {
+        let what = || format!("cannot use the store at {}", self.address());
+        let refuse = |error: store::StoreError| {
+            Failure::new(Exit::Usage, what())
+                .because(&error)
+                .next("correct `--store` or [store] of the role's file")
+        };
+        let mut config = Config::new(self.address()).map_err(refuse)?;
+        if let Some(root) = &self.root {
+            config.root.clone_from(root);
+        }
+        config.credentials = self.credentials().map_err(|failure| failure.during(what()))?;
+        config.ca_file.clone_from(&self.ca_file);
+        config.datacenter.clone_from(&self.datacenter);
+        store::open(&config).map_err(refuse)
+    }
+
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let hidden = |file: &PathBuf| Secret::read(file).map(|secret| store::Secret::new(secret.expose()));
+        match (&self.token_file, &self.user, &self.password_file) {
+            (None, None, None) => Ok(Credentials::None),
+            (Some(file), None, None) => Ok(Credentials::Token(hidden(file)?)),
+            (None, Some(user), Some(file)) => {
+                Ok(Credentials::Password { user: user.clone(), password: hidden(file)? })
+            }
+            _ => Err(Failure::new(Exit::Usage, "the credentials are not whole")
+                .because_of("a store takes either a token, or a user with a password")
+                .next("give `--store-token-file`, or both `--store-user` and `--store-password-file`")),
         }
     }
 }

@@ -7,3 +7,5 @@ mod errors;
 mod init;
 mod program;
 mod reference;
+mod site;
+mod without_hosts;
