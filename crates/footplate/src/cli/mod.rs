@@ -4,6 +4,7 @@
 //! `client` and never to a store.
 
 mod abort;
+mod agent;
 mod app;
 mod build;
 mod clean;
@@ -96,6 +97,7 @@ pub struct Globals {
 enum Command {
     Up(up::UpArgs),
     Init(init::InitArgs),
+    Agent(agent::AgentArgs),
     Controller(controller::ControllerArgs),
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -132,7 +134,10 @@ enum Command {
 impl Command {
     /// Tells whether it runs until it is told to end, so that its log is worth reading.
     fn is_role(&self) -> bool {
-        matches!(self, Command::Controller(_) | Command::Store(store::StoreCommand::Serve(_)))
+        matches!(
+            self,
+            Command::Agent(_) | Command::Controller(_) | Command::Store(store::StoreCommand::Serve(_))
+        )
     }
 }
 
@@ -151,7 +156,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let json = cli.globals.json;
     ui::listen(cli.globals.verbose + u8::from(cli.command.is_role()), json);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // An agent shares its machine with what it deploys: one thread of its own is enough.
+    let mut runtime = match cli.command {
+        Command::Agent(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => Err(Failure::new(Exit::Failed, "cannot start").because(&error)),
@@ -167,6 +177,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => up::up(&operator, &args).await,
         Command::Init(args) => init::init(&operator, &args),
+        Command::Agent(args) => agent::agent(&operator, &args).await,
         Command::Controller(args) => controller::controller(&operator, &args).await,
         Command::Store(command) => store::store(&operator, &command).await,
         Command::Build(args) => build::build(&operator, &args).await,
@@ -203,4 +214,14 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let tips = parts.filter(|part| part.starts_with("tip:"));
     let failure = tips.fold(failure, |failure, tip| failure.because_of(tip));
     failure.next("see `footplate --help`, or `--help` after a command").report(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -24,6 +24,12 @@ pub struct AgentFile {
     pub folder: Option<PathBuf>,
     /// What selectors choose hosts by.
     pub labels: BTreeMap<String, String>,
+    /// Where people reach the host.
+    pub address: Option<String>,
+    /// Who scripts run as.
+    pub user: Option<String>,
+    /// The file of the join token, for the first start.
+    pub join_token_file: Option<PathBuf>,
     /// Where orders come from.
     pub store: StoreSettings,
     /// How many releases are prepared side by side.
@@ -48,6 +54,9 @@ fn read(root: &mut Table, folder: &Path) -> AgentFile {
     let mut file = AgentFile {
         host: root.parsed("host"),
         folder: root.text("folder").map(|found| folder.join(found.value)),
+        address: root.text("address").map(|found| found.value),
+        user: root.text("user").map(|found| found.value),
+        join_token_file: root.text("join_token_file").map(|found| folder.join(found.value)),
         labels: root.named_texts("labels"),
         ..AgentFile::default()
     };

@@ -20,25 +20,39 @@ pub const ADDRESS_DEFAULT: &str = "http://127.0.0.1:7700";
 pub struct StoreSettings {
     /// Address: http://HOST:PORT or https://… for the embedded store and Consul, etcd+https://… for etcd
     /// [default: http://127.0.0.1:7700]
-    #[arg(long = "store", env = "FOOTPLATE_STORE", hide_env_values = true, value_name = "ADDRESS")]
+    #[arg(id = "store", long, env = "FOOTPLATE_STORE", hide_env_values = true, value_name = "ADDRESS")]
     pub address: Option<String>,
     /// Text before every key, ending in a slash [default: footplate/]
-    #[arg(long = "store-root", env = "FOOTPLATE_STORE_ROOT", hide_env_values = true, value_name = "TEXT")]
+    #[arg(
+        id = "store-root",
+        long,
+        env = "FOOTPLATE_STORE_ROOT",
+        hide_env_values = true,
+        value_name = "TEXT"
+    )]
     pub root: Option<String>,
     /// File that holds a token of Consul or of the embedded store
     #[arg(
-        long = "store-token-file",
+        id = "store-token-file",
+        long,
         env = "FOOTPLATE_STORE_TOKEN_FILE",
         hide_env_values = true,
         value_name = "FILE"
     )]
     pub token_file: Option<PathBuf>,
     /// User of etcd
-    #[arg(long = "store-user", env = "FOOTPLATE_STORE_USER", hide_env_values = true, value_name = "NAME")]
+    #[arg(
+        id = "store-user",
+        long,
+        env = "FOOTPLATE_STORE_USER",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
     pub user: Option<String>,
     /// File that holds the password of the etcd user
     #[arg(
-        long = "store-password-file",
+        id = "store-password-file",
+        long,
         env = "FOOTPLATE_STORE_PASSWORD_FILE",
         hide_env_values = true,
         value_name = "FILE"
@@ -46,7 +60,8 @@ pub struct StoreSettings {
     pub password_file: Option<PathBuf>,
     /// Authority to trust for https, as a PEM file [default: the system's]
     #[arg(
-        long = "store-ca-file",
+        id = "store-ca-file",
+        long,
         env = "FOOTPLATE_STORE_CA_FILE",
         hide_env_values = true,
         value_name = "FILE"
@@ -54,7 +69,8 @@ pub struct StoreSettings {
     pub ca_file: Option<PathBuf>,
     /// Datacenter of Consul, when it is not the one of the server that answers
     #[arg(
-        long = "store-datacenter",
+        id = "store-datacenter",
+        long,
         env = "FOOTPLATE_STORE_DATACENTER",
         hide_env_values = true,
         value_name = "NAME"
@@ -98,26 +114,35 @@ impl StoreSettings {
         self.address.as_deref().unwrap_or(ADDRESS_DEFAULT)
     }
 
-    /// Checks everything, reads the files with secrets and opens the store; nothing is sent yet.
+    /// Checks everything and opens the store; nothing is sent yet.
     pub fn open(&self) -> Result<Arc<dyn Store>, Failure> {
-        let what = || format!("cannot use the store at {}", self.address());
-        let refuse = |error: store::StoreError| {
-            Failure::new(Exit::Usage, what())
-                .because(&error)
-                .next("correct `--store` or [store] of the role's file")
-        };
-        let mut config = Config::new(self.address()).map_err(refuse)?;
+        store::open(&self.config()?).map_err(|error| self.refuse(&error))
+    }
+
+    /// Checks everything and reads the files with secrets.
+    pub fn config(&self) -> Result<Config, Failure> {
+        let mut config = Config::new(self.address()).map_err(|error| self.refuse(&error))?;
         if let Some(root) = &self.root {
             config.root.clone_from(root);
         }
-        config.credentials = self.credentials().map_err(|failure| failure.during(what()))?;
+        config.credentials = self.credentials().map_err(|failure| failure.during(self.what()))?;
         config.ca_file.clone_from(&self.ca_file);
         config.datacenter.clone_from(&self.datacenter);
-        store::open(&config).map_err(refuse)
+        config.check().map_err(|error| self.refuse(&error))?;
+        Ok(config)
+    }
+
+    fn what(&self) -> String {
+        format!("cannot use the store at {}", self.address())
+    }
+
+    fn refuse(&self, error: &store::StoreError) -> Failure {
+        let next = "correct `--store` and its kin, or [store] of the role's file";
+        Failure::new(Exit::Usage, self.what()).because(error).next(next)
     }
 
     fn credentials(&self) -> Result<Credentials, Failure> {
-        let hidden = |file: &PathBuf| Secret::read(file).map(|secret| store::Secret::new(secret.expose()));
+        let hidden = |file: &PathBuf| Secret::read(file).map(store::Secret::from);
         match (&self.token_file, &self.user, &self.password_file) {
             (None, None, None) => Ok(Credentials::None),
             (Some(file), None, None) => Ok(Credentials::Token(hidden(file)?)),
@@ -128,5 +153,11 @@ impl StoreSettings {
                 .because_of("a store takes either a token, or a user with a password")
                 .next("give `--store-token-file`, or both `--store-user` and `--store-password-file`")),
         }
+    }
+}
+
+impl From<Secret> for store::Secret {
+    fn from(secret: Secret) -> Self {
+        store::Secret::new(secret.expose())
     }
 }

@@ -8,4 +8,5 @@ mod init;
 mod program;
 mod reference;
 mod site;
+mod with_hosts;
 mod without_hosts;

@@ -95,6 +95,30 @@ impl Site {
         self.roles.insert(0, role);
     }
 
+    /// Starts an agent for each host and waits until the controller sees them.
+    pub fn start_agents(&mut self, hosts: &[&str]) {
+        for host in hosts {
+            let store = self.store.clone();
+            let arguments =
+                ["agent", "--host", host, "--folder", host, "--store", &store, "--label", "role=web"];
+            let (role, _) = Role::start(self.folder.path(), &arguments, "The agent of ");
+            self.roles.insert(0, role);
+        }
+        self.eventually(&["hosts", "list"], |answer| {
+            let alive = |name: &&str| {
+                let hosts = answer.as_array().expect("a list of hosts");
+                hosts.iter().any(|host| host["host"] == **name && host["alive"] == true)
+            };
+            hosts.iter().all(|host| alive(host))
+        });
+    }
+
+    /// Returns the page that is live on a host.
+    pub fn page(&self, host: &str) -> Option<String> {
+        let live = format!("{host}/apps/production/hello/live/index.html");
+        std::fs::read_to_string(self.folder().join(live)).ok()
+    }
+
     /// Returns the folder that commands run in.
     pub fn folder(&self) -> &Path {
         self.folder.path()

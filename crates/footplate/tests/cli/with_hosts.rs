@@ -1,0 +1,151 @@
+//! A store, a controller and agents: a version goes out, fails, comes back and is cleaned away.
+
+use crate::program::run;
+use crate::site::Site;
+
+fn site(hosts: &[&str]) -> Site {
+    let mut site = Site::start();
+    site.start_agents(hosts);
+    site
+}
+
+fn push(site: &Site, version: &str, prepare: &str) {
+    let ran = site.push(version, &format!("page {version}"), prepare);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
+fn a_version_goes_to_every_host_and_comes_back() {
+    let site = site(&["web-1", "web-2"]);
+    push(&site, "1", "echo checked $RELEASE on $HOST");
+    let plan = site.done(&["deploy", "hello@1", "--plan"]);
+    assert!(
+        plan.starts_with("deploy hello in production, rollout 1: nothing -> 1\n  targets: 2 ("),
+        "{plan}"
+    );
+    assert_eq!(site.page("web-1"), None, "a plan changes nothing");
+
+    let first = site.run(&["deploy", "hello@1"]);
+    assert_eq!((first.code, first.stdout.as_str()), (0, ""), "{}", first.stderr);
+    assert!(first.stderr.contains("web-1/files"), "one line a host: {}", first.stderr);
+    push(&site, "2", "true");
+    let second = site.json(&["deploy", "hello"]);
+    assert_eq!((&second["ended"], &second["exit_code"]), (&true.into(), &0.into()), "{second:#}");
+    for host in ["web-1", "web-2"] {
+        assert_eq!(site.page(host).as_deref(), Some("page 2"));
+    }
+    let status = site.done(&["status", "hello"]);
+    assert!(status.starts_with("hello in production: 2 on 2 of 2 targets, since "), "{status}");
+
+    let asked = site.run(&["rollback", "hello"]);
+    assert_eq!(asked.code, 3, "nobody is there to agree: {}", asked.stderr);
+    assert!(asked.stderr.contains("go from 2 back to 1"), "{}", asked.stderr);
+    site.done(&["rollback", "hello", "--yes", "--reason", "the colour"]);
+    assert_eq!(site.page("web-2").as_deref(), Some("page 1"));
+    let history = site.done(&["history", "hello"]);
+    assert!(history.contains("ada"), "{history}");
+    let logs = site.done(&["logs", "hello", "--host", "web-1"]);
+    assert!(logs.contains("checked 1 on web-1"), "{logs}");
+}
+
+#[test]
+fn a_failing_hook_changes_nothing_and_says_why() {
+    let site = site(&["web-1", "web-2"]);
+    push(&site, "1", "true");
+    site.done(&["deploy", "hello@1"]);
+    push(&site, "2", "echo the page is cut off; exit 3");
+    let ran = site.run(&["deploy", "hello@2"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    for part in [
+        "error: `hello` in production does not run 2",
+        "the page is cut off",
+        "  next: `footplate logs hello",
+    ] {
+        assert!(ran.stderr.contains(part), "{part:?} is missing in {}", ran.stderr);
+    }
+    assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+    let failed = site.done(&["logs", "hello", "--failed"]);
+    assert!(failed.contains("FAILED") && failed.contains("the page is cut off"), "{failed}");
+}
+
+#[test]
+fn a_rollout_that_holds_waits_for_a_person() {
+    let site = site(&["web-1"]);
+    push(&site, "1", "true");
+    site.done(&["deploy", "hello@1", "--hold", "--detach"]);
+    let holds =
+        |answer: &serde_json::Value| answer["apps"][0]["rollout"]["record"]["phase"]["phase"] == "holding";
+    site.eventually(&["status", "hello"], holds);
+    assert!(site.done(&["status"]).contains("footplate promote hello"), "{}", site.done(&["status"]));
+    assert_eq!(site.page("web-1"), None);
+    site.done(&["pause", "hello", "--reason", "lunch"]);
+    site.done(&["resume", "hello"]);
+    site.done(&["promote", "hello"]);
+    assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+
+    push(&site, "2", "true");
+    site.done(&["deploy", "hello@2", "--hold", "--detach"]);
+    site.eventually(&["status", "hello"], holds);
+    let second = site.run(&["deploy", "hello@1"]);
+    assert_eq!(second.code, 3, "another rollout is under way: {}", second.stderr);
+    site.done(&["abort", "hello", "--reason", "wrong branch"]);
+    site.eventually(&["status", "hello"], |answer| answer["apps"][0]["rollout"]["ended"] == true);
+    assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+}
+
+#[test]
+fn a_cordoned_host_is_left_out_and_says_so() {
+    let site = site(&["web-1", "web-2"]);
+    push(&site, "1", "true");
+    let cordoned = site.done(&["hosts", "cordon", "web-2", "--reason", "disk is failing"]);
+    assert!(cordoned.contains("disk is failing"), "{cordoned}");
+    let plan = site.done(&["deploy", "hello@1", "--plan"]);
+    assert!(plan.contains("left out: web-2"), "{plan}");
+    site.done(&["deploy", "hello@1"]);
+    assert_eq!((site.page("web-1").is_some(), site.page("web-2")), (true, None));
+    site.done(&["hosts", "uncordon", "web-2"]);
+    site.eventually(&["status", "hello"], |_| site.page("web-2").is_some());
+    site.done(&["hosts", "drain", "web-1"]);
+    assert_eq!(site.run(&["hosts", "remove", "web-1"]).code, 3, "its agent is alive");
+}
+
+#[test]
+fn old_releases_are_cleaned_and_the_current_one_is_not() {
+    let site = site(&["web-1"]);
+    for version in ["1", "2", "3", "4", "5"] {
+        push(&site, version, "true");
+        site.done(&["deploy", &format!("hello@{version}")]);
+    }
+    let plan = site.json(&["clean", "hello", "--plan"]);
+    assert_eq!(plan["plan"], true);
+    site.done(&["clean", "hello"]);
+    let versions = site.folder().join("web-1/apps/production/hello/versions");
+    site.eventually(&["status"], |_| !versions.join("1").exists());
+    assert!(versions.join("5").exists() && versions.join("4").exists());
+    assert_eq!(site.run(&["clean", "hello", "--release", "5"]).code, 3, "it is what runs");
+}
+
+#[test]
+fn with_no_controller_a_deploy_hosts_its_own() {
+    let mut site = site(&["web-1"]);
+    push(&site, "1", "true");
+    assert!(site.roles.remove(1).stop(), "the controller ends well");
+    let config =
+        format!("listen = \"127.0.0.1:0\"\nfolder = \"controller\"\n[store]\naddress = \"{}\"\n", site.store);
+    std::fs::write(site.folder().join("controller.toml"), config).expect("a file");
+    let alone = ["--controller", &site.controller, "--controller-config", "controller.toml"];
+    let ran = run(site.folder(), &[["deploy", "hello@1"].as_slice(), &alone].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("No controller runs; hosting one here"), "{}", ran.stderr);
+    assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+}
+
+#[test]
+fn the_doctor_finds_a_sound_site_well() {
+    let site = site(&["web-1"]);
+    let ran = site.run(&["doctor"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    for part in ["well  controller: ", "well  clock: ", "well  store: ", "well  token file: "] {
+        assert!(ran.stdout.contains(part), "{part:?} is missing in {}", ran.stdout);
+    }
+}
