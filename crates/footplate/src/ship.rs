@@ -33,11 +33,13 @@ pub struct Built {
     _workplace: Workplace,
 }
 
-/// Builds a commit. `folder` is the app's folder below the repository's root, empty for the root itself.
+/// Builds a commit. `folder` is the app's folder below the repository's root, empty for the root itself; without a
+/// `version` the first digits of the commit's id name it.
 pub async fn build(
     source: &Git,
     commit: &Commit,
     folder: &Path,
+    version: Option<&Version>,
     workshop: &Workshop,
     each_line: &EachLine<'_>,
     stop: &CancellationToken,
@@ -51,7 +53,8 @@ pub async fn build(
     source.check_out(commit, &tree).await.map_err(|error| failed(&error, error.next()))?;
     let app_folder = tree.join(folder);
     let app = read_config(&app_folder, folder).map_err(|failure| failure.during(&what))?;
-    let version: Version = short(&commit.id).parse().expect("hex digits are a valid version");
+    let of_commit = || short(&commit.id).parse().expect("hex digits are a valid version");
+    let version = version.cloned().unwrap_or_else(of_commit);
     let artifact = match &app.workload {
         Workload::Command(_) => None,
         Workload::ReleaseDir(_) => {

@@ -118,7 +118,7 @@ fn find_user(text: &str) -> Result<User, Failure> {
 /// Runs the agent until it is told to end.
 pub async fn agent(operator: &Operator, args: &AgentArgs) -> Result<(), Failure> {
     let config = args.settle()?;
-    let stop = signal::stop_on_signal()?;
+    let stop = signal::stop_on_signal();
     operator.ui.say(format!("The agent of {} works in {}.", config.host, config.folder.display()));
     agent::run(config, stop).await.map_err(failed)
 }

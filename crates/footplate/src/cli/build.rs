@@ -8,16 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use footplate_core::artifact::ArtifactRef;
 use footplate_core::name::{AppName, Version};
-use footplate_core::release::Workload;
-use footplate_drivers::build::{self, Build, BuildError, Order};
+use footplate_drivers::build::Workshop;
 use footplate_drivers::source::{Commit, Git, Source, SourceError};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
-use super::app::config_of;
-use super::{Operator, push};
-use crate::config::app::AppConfig;
+use super::{Operator, push, signal};
 use crate::failure::{Exit, Failure};
+use crate::ship::{self, Built};
 
 /// Build a commit into an artifact file
 ///
@@ -45,87 +42,46 @@ pub struct BuildArgs {
     version: Option<Version>,
 }
 
-/// What was built.
-struct Built {
-    config: AppConfig,
-    version: Version,
-    artifact: ArtifactRef,
-    file: PathBuf,
-}
-
 /// Builds a commit.
 pub async fn build(operator: &Operator, args: &BuildArgs) -> Result<(), Failure> {
     let folder = args.app_folder.canonicalize().map_err(|error| {
         Failure::new(Exit::Usage, format!("cannot look at `{}`", args.app_folder.display())).because(&error)
     })?;
     let root = repository(&folder);
-    let source = Git::open(&root).await.map_err(|error| no_commit(&folder, &error))?;
+    let no_commit = |error: SourceError| {
+        let failure = Failure::new(Exit::Usage, format!("cannot build from `{}`", folder.display()));
+        failure.because(&error).next(error.next())
+    };
+    let source = Git::open(&root).await.map_err(no_commit)?;
     let commit = match &args.commit {
         Some(name) => source.resolve(name).await,
         None => source.head(None).await,
     };
-    let commit = commit.map_err(|error| no_commit(&folder, &error))?;
-    let what = format!("cannot build {} of `{}`", short(&commit), folder.display());
-    let built =
-        make(operator, args, &folder, &source, &commit).await.map_err(|failure| failure.during(what))?;
+    let commit = commit.map_err(no_commit)?;
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot make room to build").because(&error))?;
+    let built = make(operator, args, &folder, &source, &commit, scratch.path()).await?;
     if args.push {
-        return hand_in(operator, &commit, built).await;
+        let what = format!("cannot push `{}` {}", built.app.app, built.version);
+        let pushed = ship::push(&operator.client()?, &built).await;
+        return operator.ui.show(&push::Answer(pushed.map_err(|error| operator.failed(&what, error))?));
     }
-    operator.ui.show(&Answer {
-        app: built.config.app,
-        version: built.version,
-        commit: commit.id,
-        file: built.file.display().to_string(),
-        artifact: built.artifact,
-    })
-}
-
-fn no_commit(folder: &Path, error: &SourceError) -> Failure {
-    Failure::new(Exit::Usage, format!("cannot build from `{}`", folder.display()))
-        .because(error)
-        .next(error.next())
-}
-
-fn short(commit: &Commit) -> &str {
-    commit.id.get(..12).unwrap_or(&commit.id)
-}
-
-async fn make(
-    operator: &Operator,
-    args: &BuildArgs,
-    folder: &Path,
-    source: &Git,
-    commit: &Commit,
-) -> Result<Built, Failure> {
-    let failed = |error: &dyn std::error::Error| {
-        Failure::new(Exit::Failed, "cannot make room to build").because(error)
-    };
-    let scratch = tempfile::tempdir().map_err(|error| failed(&error))?;
-    let tree = scratch.path().join("tree");
-    source.check_out(commit, &tree).await.map_err(|error| no_commit(folder, &error))?;
-    let tree = tree.join(folder.strip_prefix(repository(folder)).expect("the root is above the folder"));
-    let config = config_of(&tree)?;
-    if let Workload::Command(_) = config.workload {
-        return Err(Failure::new(Exit::Usage, "there is nothing to build")
-            .because_of("an app of scripts ([command]) has no files")
-            .next("hand its version in with `footplate push`"));
-    }
-    let version = match &args.version {
-        Some(version) => version.clone(),
-        None => short(commit).parse().expect("a commit id is a valid version"),
-    };
+    let (artifact, packed) = built.artifact.clone().ok_or_else(no_files)?;
+    let file = args.output.clone();
     let file =
-        args.output.clone().unwrap_or_else(|| format!("{}-{}.tar.zst", config.app, short(commit)).into());
-    let packed = scratch.path().join("artifact.tar.zst");
-    let each_line = |line: &str| operator.ui.say(crate::failure::printable(line));
-    let order = order(&config, &version, commit);
-    let built = build::Command.build(&tree, &order, &packed, &each_line, &CancellationToken::new()).await;
-    let built = built.map_err(|error| build_failed(&error))?;
+        file.unwrap_or_else(|| format!("{}-{}.tar.zst", built.app.app, ship::short(&commit.id)).into());
     let unwritable = |error: std::io::Error| {
         Failure::new(Exit::Failed, format!("cannot write `{}`", file.display())).because(&error)
     };
     std::fs::copy(&packed, &file).map_err(unwritable)?;
-    Ok(Built { config, version, artifact: built.artifact, file })
+    let (app, version) = (built.app.app.clone(), built.version.clone());
+    operator.ui.show(&Answer { app, version, commit: commit.id, file: file.display().to_string(), artifact })
+}
+
+fn no_files() -> Failure {
+    Failure::new(Exit::Usage, "there is nothing to build")
+        .because_of("an app of scripts ([command]) has no files")
+        .next("hand its version in with `footplate push`, or `footplate build --push`")
 }
 
 /// Returns the root of the repository that a folder is in; the folder itself when it is in none.
@@ -133,35 +89,23 @@ fn repository(folder: &Path) -> PathBuf {
     folder.ancestors().find(|above| above.join(".git").exists()).unwrap_or(folder).to_owned()
 }
 
-/// Returns the build order that a `footplate.toml` gives for a commit.
-pub fn order(config: &AppConfig, version: &Version, commit: &Commit) -> Order {
-    let build = config.build.as_ref();
-    let environment = [("APP", config.app.as_str()), ("VERSION", version.as_str()), ("COMMIT", &commit.id)];
-    Order {
-        command: build.and_then(|build| build.command.clone()),
-        output: build.map(|build| PathBuf::from(&build.output)),
-        environment: environment.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),
-        deadline: build.map_or(crate::config::app::BUILD_DEADLINE, |build| build.deadline),
-        modified: commit.committed_at.as_millis() / 1000,
-    }
-}
-
-fn build_failed(error: &BuildError) -> Failure {
-    Failure::new(Exit::Failed, "the build failed").because(error).next(error.next())
-}
-
-async fn hand_in(operator: &Operator, commit: &Commit, built: Built) -> Result<(), Failure> {
-    let client = operator.client()?;
-    let what = format!("cannot push `{}` {}", built.config.app, built.version);
-    push::upload(operator, &client, &what, &built.artifact, &built.file).await?;
-    let order = built.config.push(
-        built.version,
-        Some(commit.id.clone()),
-        Some(commit.summary.clone()),
-        Some(built.artifact),
-    );
-    let pushed = client.push(&order).await.map_err(|error| operator.failed(&what, error))?;
-    operator.ui.show(&push::Answer(pushed))
+/// Builds the commit in a folder of its own; the build's output goes to stderr.
+async fn make(
+    operator: &Operator,
+    args: &BuildArgs,
+    folder: &Path,
+    source: &Git,
+    commit: &Commit,
+    scratch: &Path,
+) -> Result<Built, Failure> {
+    let workshop = Workshop::open(scratch).map_err(|error| {
+        Failure::new(Exit::Failed, "cannot make room to build").because(&error).next(error.next())
+    })?;
+    let each_line = |line: &str| operator.ui.say(crate::failure::printable(line));
+    let root = repository(folder);
+    let below = folder.strip_prefix(&root).expect("the root is above the folder");
+    let stop = signal::stop_on_signal();
+    ship::build(source, commit, below, args.version.as_ref(), &workshop, &each_line, &stop).await
 }
 
 #[derive(Serialize)]

@@ -44,11 +44,6 @@ struct Own {
 }
 
 impl Connection {
-    /// Takes the controller that runs.
-    pub fn running(operator: &Operator) -> Result<Self, Failure> {
-        Ok(Self { client: operator.client()?, own: None })
-    }
-
     /// Finds the controller that runs, or hosts one; `what` says what for.
     pub async fn open(operator: &Operator, args: &ConnectionArgs, what: &str) -> Result<Self, Failure> {
         let client = operator.client()?;

@@ -14,7 +14,7 @@ use super::connection::{Connection, ConnectionArgs};
 use super::watch;
 use crate::api::{self, Overrides, Planned, Wanted};
 use crate::config::duration;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// Bring a release to every host of an app, all at once
 ///
@@ -152,7 +152,12 @@ pub async fn conclude(
     detach: bool,
 ) -> Result<(), Failure> {
     if !detach {
-        return watch::until_the_end(operator, connection, path, begun.number).await;
+        let ended = watch::until_the_end(operator, &connection.client, path, begun.number).await;
+        let leaves = |failure: &Failure| connection.is_own() && failure.exit() == Exit::Interrupted;
+        return ended.map_err(|failure| match leaves(&failure) {
+            true => failure.because_of(watch::UNATTENDED),
+            false => failure,
+        });
     }
     if connection.is_own() {
         operator.ui.say(watch::UNATTENDED);

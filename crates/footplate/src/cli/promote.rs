@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::Operator;
 use super::app::AppArgs;
-use super::connection::Connection;
 use super::watch::{self, OrderArgs};
 use crate::api::OrderVerb;
 use crate::failure::Failure;
@@ -34,5 +33,5 @@ pub async fn promote(operator: &Operator, args: &PromoteArgs) -> Result<(), Fail
     if args.detach {
         return operator.ui.show(&watch::Ordered::from(rollout));
     }
-    watch::until_the_end(operator, &Connection::running(operator)?, &path, rollout.record.number).await
+    watch::until_the_end(operator, &operator.client()?, &path, rollout.record.number).await
 }

@@ -10,7 +10,6 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Operator;
-use super::connection::Connection;
 use super::progress::Progress;
 use crate::api::{self, AppStatus, OrderVerb, RolloutStatus};
 use crate::client::{Client, ClientError};
@@ -77,13 +76,13 @@ pub async fn order(
 /// Shows a rollout until it is over, and fails as it failed.
 pub async fn until_the_end(
     operator: &Operator,
-    connection: &Connection,
+    client: &Client,
     path: &AppPath,
     number: u64,
 ) -> Result<(), Failure> {
     tokio::select! {
-        ended = follow(operator, &connection.client, path, number) => conclude(operator, ended?),
-        heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, connection.is_own(), heard)),
+        ended = follow(operator, client, path, number) => conclude(operator, ended?),
+        heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, heard)),
     }
 }
 
@@ -152,9 +151,8 @@ fn overtaken(path: &AppPath, number: u64, newer: &RolloutStatus) -> Failure {
         .next(format!("see `footplate history {} --environment {}`", path.app, path.environment))
 }
 
-fn stopped_watching(path: &AppPath, is_unattended: bool, heard: std::io::Result<()>) -> Failure {
+fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
     let failure = Failure::new(Exit::Interrupted, "stopped watching; the rollout goes on");
-    let failure = if is_unattended { failure.because_of(UNATTENDED) } else { failure };
     let failure = match heard {
         Ok(()) => failure,
         Err(error) => failure.because(&error),

@@ -83,7 +83,8 @@ impl<'a> Watch<'a> {
         let ui = &self.operator.ui;
         ui.say(format!("Commit {}: {}", ship::short(&commit.id), commit.summary));
         let say = |line: &str| ui.say(format!("  build | {}", crate::failure::printable(line)));
-        let built = ship::build(&self.source, commit, Path::new(""), &self.workshop, &say, stop).await?;
+        let built =
+            ship::build(&self.source, commit, Path::new(""), None, &self.workshop, &say, stop).await?;
         let path = self.path(&built.app);
         let what = format!("cannot deploy `{path}`");
         let failed = |error| self.operator.failed(&what, error);
