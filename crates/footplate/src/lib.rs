@@ -14,6 +14,7 @@ pub mod depro;
 pub mod failure;
 pub mod secret;
 pub mod ship;
+pub mod stores;
 pub mod up;
 
 /// This build's version of Footplate.

@@ -43,7 +43,7 @@ pub struct AgentArgs {
     /// Folder of its own [default: /var/lib/footplate/agent]
     #[arg(long, env = "FOOTPLATE_AGENT_FOLDER", hide_env_values = true, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// User that scripts run as and files belong to, as NAME or UID:GID; needs root [default: the agent's own]
+    /// User that scripts run as and files belong to; needs root [default: the agent's own]
     #[arg(long, env = "FOOTPLATE_USER", hide_env_values = true, value_name = "USER")]
     user: Option<String>,
     /// File that holds a join token, for the first start
@@ -98,20 +98,11 @@ fn machine() -> Result<HostName, Failure> {
     text.trim().parse().map_err(|error| failed().because(&error))
 }
 
-/// Finds a user of this machine by `NAME` or `UID:GID`.
-fn find_user(text: &str) -> Result<User, Failure> {
-    let number = |text: &str| text.parse::<u32>().ok();
-    if let Some((uid, gid)) = text.split_once(':').and_then(|(uid, gid)| number(uid).zip(number(gid))) {
-        return Ok(User { uid, gid });
-    }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = fields.into_iter().find(|fields| fields.first() == Some(&text) && fields.len() > 3);
-    let found = found.and_then(|fields| number(fields[2]).zip(number(fields[3])));
-    found.map(|(uid, gid)| User { uid, gid }).ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("cannot run scripts as `{}`", text.escape_debug()))
-            .because_of("this machine has no such user")
-            .next("give a user of /etc/passwd, or UID:GID, with `--user`")
+fn find_user(name: &str) -> Result<User, Failure> {
+    User::named(name).map_err(|error| {
+        Failure::new(Exit::Usage, format!("cannot run scripts as `{}`", name.escape_debug()))
+            .because(&error)
+            .next("name a user of /etc/passwd with `--user`")
     })
 }
 

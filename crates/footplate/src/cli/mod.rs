@@ -134,10 +134,11 @@ enum Command {
 impl Command {
     /// Tells whether it runs until it is told to end, so that its log is worth reading.
     fn is_role(&self) -> bool {
-        matches!(
-            self,
-            Command::Agent(_) | Command::Controller(_) | Command::Store(store::StoreCommand::Serve(_))
-        )
+        match self {
+            Command::Agent(_) | Command::Controller(_) => true,
+            Command::Store(command) => command.is_role(),
+            _ => false,
+        }
     }
 }
 

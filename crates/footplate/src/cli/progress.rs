@@ -233,12 +233,7 @@ mod tests {
         );
         assert_eq!(
             first.news(None),
-            [
-                "shop in production, rollout 7 to 2",
-                "web-1/files preparing",
-                "web-2/files preparing",
-                waits,
-            ]
+            ["shop in production, rollout 7 to 2", "web-1/files preparing", "web-2/files preparing", waits,]
         );
         let mut failed = target("web-2", "1", &["1"], Stage::Failed);
         failed.failed.insert("2".parse().expect("a release"), failed_prepare());

@@ -81,8 +81,15 @@ pub struct StoreSettings {
 impl StoreSettings {
     /// Reads the table; relative paths begin at `folder`, the file's own.
     pub fn read(mut table: Table, folder: &Path) -> Self {
+        let settings = Self::read_keys(&mut table, folder);
+        table.finish();
+        settings
+    }
+
+    /// Reads the keys of a table that the caller finishes.
+    pub fn read_keys(table: &mut Table, folder: &Path) -> Self {
         let mut text = |key| table.text(key).map(|found| found.value);
-        let settings = Self {
+        Self {
             address: text("address"),
             root: text("root"),
             token_file: text("token_file").map(|file| folder.join(file)),
@@ -90,9 +97,7 @@ impl StoreSettings {
             password_file: text("password_file").map(|file| folder.join(file)),
             ca_file: text("ca_file").map(|file| folder.join(file)),
             datacenter: text("datacenter"),
-        };
-        table.finish();
-        settings
+        }
     }
 
     /// Fills what is absent here from `lower`, the layer below.

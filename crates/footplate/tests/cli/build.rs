@@ -52,7 +52,11 @@ fn a_build_that_fails_shows_its_output_and_leaves_no_file() {
     let ran = run(&app, &["build", "--output", "one.tar.zst"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     assert!(ran.stderr.starts_with("no compiler\nerror: cannot build "), "{}", ran.stderr);
-    assert!(ran.stderr.contains("because: the build failed"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("because: the build command failed: it ended with status 7"),
+        "{}",
+        ran.stderr
+    );
     assert!(!app.join("one.tar.zst").exists());
 }
 

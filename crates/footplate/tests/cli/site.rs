@@ -181,7 +181,8 @@ impl Site {
     }
 }
 
-fn address(said: &str, sign: &str) -> String {
+/// Finds the address that follows `sign` in a line.
+pub fn address(said: &str, sign: &str) -> String {
     let rest = &said[said.find(sign).expect("the sign is there") + sign.len()..];
     rest.split([';', ' ']).next().expect("an address").trim_end_matches('.').to_owned()
 }

@@ -80,3 +80,88 @@ fn a_public_address_without_tls_and_tokens_is_refused() {
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("use https and a token"), "{}", ran.stderr);
 }
+
+#[test]
+fn tokens_are_made_listed_and_revoked() {
+    let here = crate::program::folder();
+    let sign = "The store answers at ";
+    let arguments = ["store", "serve", "--listen", "127.0.0.1:0", "--folder", "store", "--tokens"];
+    let (_store, said) = crate::site::Role::start(here.path(), &arguments, sign);
+    let address = crate::site::address(&said, sign);
+    let run = |arguments: &[&str]| {
+        let root = ["--store", &address, "--store-token-file", "store/root.token"];
+        crate::program::run(here.path(), &[["store", "token"].as_slice(), arguments, &root].concat())
+    };
+    let made = run(&["create", "--role", "agent", "--host", "web-1"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let text = made.stdout.trim();
+    assert!(text.starts_with("fp-"), "{text}");
+    assert_eq!(run(&["join", "--uses", "2", "--valid", "2h"]).code, 0);
+    let listed = run(&["list"]);
+    assert!(listed.stdout.contains("footplate/agents/web-1/"), "{}", listed.stdout);
+    assert!(listed.stdout.contains("footplate/agents/{name}/"), "{}", listed.stdout);
+    assert!(!listed.stdout.contains(text), "a token is shown once");
+    let id = text.split('-').nth(1).expect("fp-ID-SECRET");
+    assert_eq!(run(&["revoke", id]).code, 0);
+    assert_eq!(run(&["revoke", id]).code, 3, "it is gone");
+    assert_eq!(run(&["create", "--role", "agent"]).code, 2, "an agent has a host");
+    let nobody = crate::program::run(here.path(), &["store", "token", "list", "--store", &address]);
+    assert_eq!(nobody.code, 3, "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("root.token"), "{}", nobody.stderr);
+}
+
+#[test]
+fn a_host_joins_with_nothing_but_an_address_and_a_token() {
+    let here = crate::program::folder();
+    let sign = "The store answers at ";
+    let arguments = ["store", "serve", "--listen", "127.0.0.1:0", "--folder", "store", "--tokens"];
+    let (_store, said) = crate::site::Role::start(here.path(), &arguments, sign);
+    let address = crate::site::address(&said, sign);
+    let root = ["--store", &address, "--store-token-file", "store/root.token"];
+    let made = crate::program::run(here.path(), &[["store", "token", "join"].as_slice(), &root].concat());
+    std::fs::write(here.path().join("join.token"), made.stdout).expect("a file");
+    let agent = [
+        "agent",
+        "--host",
+        "web-1",
+        "--folder",
+        "web-1",
+        "--store",
+        &address,
+        "--join-token-file",
+        "join.token",
+    ];
+    let (_agent, _) =
+        crate::site::Role::start(here.path(), &agent, "joined; the host has a credential of its own");
+}
+
+#[test]
+fn a_site_moves_to_another_store_that_is_empty() {
+    let site = Site::start();
+    assert_eq!(site.push("1", "one", "true").code, 0);
+    let other = Site::start();
+    assert_eq!(other.push("1", "one", "true").code, 0);
+    let moved = |to: &str| {
+        crate::program::run(site.folder(), &["store", "export", to, "--store", &site.store, "--json"])
+    };
+    let refused = moved(&other.store);
+    assert_eq!(refused.code, 3, "a release is there already: {}", refused.stderr);
+    let here = crate::program::folder();
+    let sign = "The store answers at ";
+    let arguments = ["store", "serve", "--listen", "127.0.0.1:0", "--folder", "store"];
+    let (_store, said) = crate::site::Role::start(here.path(), &arguments, sign);
+    let done = moved(&crate::site::address(&said, sign));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let answer: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert!(answer["keys"].as_u64().is_some_and(|keys| keys > 0), "{answer:#}");
+}
+
+#[test]
+fn a_policy_is_printed_for_each_store() {
+    let here = crate::program::folder();
+    for (store, part) in [("consul", "key_prefix"), ("etcd", "etcdctl role"), ("embedded", "\"rules\"")] {
+        let ran = crate::program::run(here.path(), &["store", "policy", store, "--role", "controller"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.contains(part), "{}", ran.stdout);
+    }
+}
