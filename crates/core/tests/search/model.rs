@@ -75,7 +75,7 @@ pub enum Step {
     /// The clock reaches the rollout's deadline.
     Deadline,
     Command(&'static str),
-    /// The agent takes its order and does what is planned, or fails at it.
+    /// The agent takes a newer order, or does what is planned for the one it has, or fails at it.
     Act(usize, Luck),
     Tell(usize),
     Die(usize),
@@ -169,15 +169,19 @@ impl Field {
         }
     }
 
-    /// Lets the agent take a newer order, or else do the first thing that is planned for the one it has.
+    /// Lets the agent take a newer order, or else do the first thing that is planned for the one it has; never both, so that
+    /// a report may fall between.
     fn act(&self, state: &mut State, number: usize, luck: Luck) {
         let barrier = state.barrier;
         // Long enough after any failure that the agent tries again.
         let now = state.now + Duration::from_secs(3600);
         let machine = &mut state.machines[number];
         if machine.ordered.generation > machine.disk.generation {
-            machine.obeys = Some(machine.ordered.clone());
-            machine.disk.generation = machine.ordered.generation;
+            if luck == Luck::Good {
+                machine.obeys = Some(machine.ordered.clone());
+                machine.disk.generation = machine.ordered.generation;
+            }
+            return;
         }
         let Some(order) = &machine.obeys else { return };
         let Some(action) = target::plan(order, barrier, &machine.disk, now).actions.into_iter().next() else {
