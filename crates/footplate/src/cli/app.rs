@@ -10,6 +10,9 @@ use crate::api::Wanted;
 use crate::config::app::{AppConfig, FILE_NAME};
 use crate::failure::{Exit, Failure};
 
+/// The environment that is meant when none is named.
+pub const ENVIRONMENT_DEFAULT: &str = "production";
+
 /// The app of a command.
 #[derive(clap::Args, Debug)]
 pub struct AppArgs {
@@ -36,7 +39,7 @@ pub struct EnvironmentArgs {
         short,
         env = "FOOTPLATE_ENVIRONMENT",
         hide_env_values = true,
-        default_value = "production",
+        default_value = ENVIRONMENT_DEFAULT,
         value_name = "NAME"
     )]
     environment: EnvironmentName,

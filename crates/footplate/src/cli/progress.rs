@@ -22,8 +22,10 @@ const LINES_MAX: usize = 20;
 pub struct View {
     /// "shop in production, rollout 7 to 1.4.2".
     pub title: String,
-    /// What it waits for: the core's sentence.
+    /// What it waits for, or how it ended: the core's sentence.
     pub sentence: String,
+    /// Whether it is over; the command itself says how.
+    pub ended: bool,
     /// What each target does.
     pub targets: BTreeMap<Target, String>,
     /// How many have the release ready.
@@ -46,6 +48,7 @@ impl View {
         Self {
             title: super::watch::title(rollout),
             sentence: rollout.sentence.clone(),
+            ended: rollout.ended,
             targets: taking_part().map(|target| (target.target.clone(), word(target))).collect(),
             prepared: taking_part().filter(|target| has_goal(target)).count(),
             live: taking_part().filter(|target| runs_goal(target)).count(),
@@ -76,7 +79,8 @@ impl View {
             let changed = changed.filter(|(target, word)| known(target) != Some(*word));
             lines.extend(changed.map(|(target, word)| format!("{target} {word}")));
         }
-        if before.is_none_or(|before| subject(&before.sentence) != subject(&self.sentence)) {
+        let is_news = before.is_none_or(|before| subject(&before.sentence) != subject(&self.sentence));
+        if is_news && !self.ended {
             lines.push(self.sentence.clone());
         }
         lines

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Operator;
+use super::app::ENVIRONMENT_DEFAULT;
 use super::progress::Progress;
 use crate::api::{self, AppStatus, OrderVerb, RolloutStatus};
 use crate::client::{Client, ClientError};
@@ -58,6 +59,14 @@ pub fn title(rollout: &RolloutStatus) -> String {
         "{} in {}, rollout {} to {}",
         record.path.app, record.path.environment, record.number, record.to.id
     )
+}
+
+/// Renders how an app is named on the command line; the usual environment need not be said.
+fn place(path: &AppPath) -> String {
+    match path.environment.as_str() {
+        ENVIRONMENT_DEFAULT => path.app.to_string(),
+        other => format!("{} --environment {other}", path.app),
+    }
 }
 
 /// Gives an order to the app's running rollout.
@@ -148,7 +157,7 @@ fn overtaken(path: &AppPath, number: u64, newer: &RolloutStatus) -> Failure {
             "{} began rollout {} to {}",
             newer.record.actor, newer.record.number, newer.record.to.id
         ))
-        .next(format!("see `footplate history {} --environment {}`", path.app, path.environment))
+        .next(format!("see `footplate history {}`", place(path)))
 }
 
 fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
@@ -157,7 +166,7 @@ fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
         Ok(()) => failure,
         Err(error) => failure.because(&error),
     };
-    let place = format!("{} --environment {}", path.app, path.environment);
+    let place = place(path);
     failure.next(format!("`footplate status {place}` shows it, `footplate abort {place}` stops it"))
 }
 
@@ -177,7 +186,7 @@ fn conclude(operator: &Operator, ended: Ended) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!("`{}` in {} does not run {}", record.path.app, record.path.environment, record.to.id);
-    let place = format!("{} --environment {}", record.path.app, record.path.environment);
+    let place = place(&record.path);
     let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
     let failure = match outputs(&ended.app, &ended.rollout) {
         text if text.is_empty() => failure,

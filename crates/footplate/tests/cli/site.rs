@@ -46,6 +46,13 @@ impl Role {
         panic!("{arguments:?} did not say {sign:?}: {said:#?}");
     }
 
+    /// Sends it what Ctrl-C sends and returns its exit code.
+    pub fn interrupt(mut self) -> i32 {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
+        self.child.wait().expect("it ends").code().expect("it ended by itself")
+    }
+
     /// Tells it to end and waits until it has.
     pub fn stop(mut self) -> bool {
         let id = rustix::process::Pid::from_child(&self.child);
@@ -109,7 +116,7 @@ impl Site {
                 let hosts = answer.as_array().expect("a list of hosts");
                 hosts.iter().any(|host| host["host"] == **name && host["alive"] == true)
             };
-            hosts.iter().all(|host| alive(host))
+            hosts.iter().all(alive)
         });
     }
 

@@ -1,7 +1,7 @@
 //! A store, a controller and agents: a version goes out, fails, comes back and is cleaned away.
 
 use crate::program::run;
-use crate::site::Site;
+use crate::site::{Role, Site};
 
 fn site(hosts: &[&str]) -> Site {
     let mut site = Site::start();
@@ -148,4 +148,18 @@ fn the_doctor_finds_a_sound_site_well() {
     for part in ["well  controller: ", "well  clock: ", "well  store: ", "well  token file: "] {
         assert!(ran.stdout.contains(part), "{part:?} is missing in {}", ran.stdout);
     }
+}
+
+#[test]
+fn an_interrupt_stops_the_watching_and_not_the_rollout() {
+    let site = site(&["web-1"]);
+    push(&site, "1", "true");
+    let arguments =
+        ["deploy", "hello@1", "--hold", "--controller", &site.controller, "--token-file", "controller/token"];
+    let (role, _) = Role::start(site.folder(), &arguments, "footplate promote hello");
+    assert_eq!(role.interrupt(), 130);
+    let status = site.json(&["status", "hello"]);
+    assert_eq!(status["apps"][0]["rollout"]["ended"], false, "{status:#}");
+    site.done(&["promote", "hello"]);
+    assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
 }
