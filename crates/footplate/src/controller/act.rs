@@ -13,18 +13,17 @@ use footplate_core::name::{AppPath, HostName, TargetName};
 use footplate_core::record::{self, Barrier, Key};
 use footplate_core::target::Source;
 use footplate_drivers::failpoint;
-use footplate_drivers::store::{
-    Applied, OPERATIONS_MAX, Revision, Scope, Snapshot, Store, StoreError, Transaction, Write,
-};
-use futures_util::StreamExt;
+use footplate_drivers::store::{Revision, Scope, Snapshot, Store, StoreError, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::commit::{Trip, put};
 use super::lease::{self, Lease};
 use super::orders::{self, Answer, Ask};
 use super::site::encode;
+use super::trouble::Trouble;
 use super::{Shared, problem};
 use crate::api::{Problem, ProblemKind};
 use crate::clock;
@@ -37,10 +36,6 @@ const LOOK_GAP: Duration = Duration::from_millis(50);
 const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a controller without the lease tries to take it.
 const TAKE_EVERY: Duration = Duration::from_secs(2);
-/// The most bytes of values in one transaction, well below what any store's request may hold.
-const TRANSACTION_BYTES_MAX: usize = 192 * 1024;
-/// How many transactions of one turn are under way at once.
-const TRANSACTIONS_AT_ONCE: usize = 4;
 
 pub(super) type Inbox = mpsc::Receiver<(Ask, oneshot::Sender<Result<Answer, Problem>>)>;
 
@@ -142,7 +137,7 @@ const PREFIXES: [&str; 7] =
 /// The acting controller.
 pub(super) struct Worker<'a> {
     pub(super) shared: &'a Arc<Shared>,
-    lease: Lease,
+    pub(super) lease: Lease,
 }
 
 impl Worker<'_> {
@@ -281,82 +276,6 @@ impl Worker<'_> {
         failpoint!("controller.orders_written");
         Ok(())
     }
-
-    /// Writes in as few transactions as the stores' limits allow, each guarded by the lease.
-    ///
-    /// Writes that fit into one transaction happen together or not at all.
-    pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), Trip> {
-        let transactions = chunks(writes).into_iter().map(|writes| async {
-            let transaction = Transaction { guards: vec![self.lease.guard()], writes };
-            match self.shared.store.apply(&transaction).await.map_err(Trip::Store)? {
-                Applied::Yes => Ok(transaction.writes),
-                Applied::No => Err(Trip::Fenced),
-            }
-        });
-        let mut results = futures_util::stream::iter(transactions).buffer_unordered(TRANSACTIONS_AT_ONCE);
-        while let Some(written) = results.next().await {
-            let written = written?;
-            self.shared.change(|site| written.iter().for_each(|write| note(site, write)));
-        }
-        Ok(())
-    }
-}
-
-/// Why a turn was cut short.
-pub(super) enum Trip {
-    /// The guard did not hold: somebody else may hold the lease.
-    Fenced,
-    /// The store could not do it.
-    Store(StoreError),
-}
-
-impl Trip {
-    /// Returns what a person is told whose order was cut short.
-    pub(super) fn problem(&self, what: &str) -> Problem {
-        match self {
-            Trip::Fenced => Problem::new(
-                ProblemKind::Unavailable,
-                what,
-                "this controller has lost its lease",
-                "try again; the acting controller will answer",
-            ),
-            Trip::Store(error) => Problem::of_store(what, error),
-        }
-    }
-}
-
-pub(super) fn put(key: &Key, value: Vec<u8>) -> Write {
-    Write::Put(key.to_string(), value)
-}
-
-fn note(site: &mut super::site::Site, write: &Write) {
-    match write {
-        Write::Put(key, value) | Write::PutEphemeral(key, value, _) => site.note(key, value),
-        Write::Delete(key) => site.forget(key),
-        Write::DeletePrefix(prefix) => drop(site.absorb(prefix, &Snapshot::default())),
-    }
-}
-
-fn chunks(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut chunks: Vec<Vec<Write>> = Vec::new();
-    let mut room = 0;
-    for write in writes {
-        let bytes = match &write {
-            Write::Put(key, value) | Write::PutEphemeral(key, value, _) => key.len() + value.len(),
-            Write::Delete(key) | Write::DeletePrefix(key) => key.len(),
-        };
-        match chunks.last_mut().filter(|chunk| chunk.len() < OPERATIONS_MAX - 1 && bytes <= room) {
-            Some(chunk) => {
-                chunk.push(write);
-                room -= bytes;
-            }
-            None => {
-                chunks.push(vec![write]);
-                room = TRANSACTION_BYTES_MAX.saturating_sub(bytes);
-            }
-        }
-    }
-    chunks
 }
 
 /// Follows what agents report; of many changes in a short time only the last state is passed on.
@@ -419,39 +338,5 @@ struct Aborted(AbortHandle);
 impl Drop for Aborted {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// Store trouble: said once when it begins and once when it is over, with growing pauses between.
-#[derive(Default)]
-struct Trouble {
-    said: Option<String>,
-    failures: u32,
-}
-
-impl Trouble {
-    fn is_there(&self) -> bool {
-        self.failures > 0
-    }
-
-    fn say(&mut self, what: &str, because: &str) {
-        if self.said.as_deref() != Some(because) {
-            tracing::warn!(because, "{what}");
-            self.said = Some(because.to_owned());
-        }
-    }
-
-    /// Says the trouble, unless it was said, and returns how long to wait: 0.2 s, doubled each time, at most 5 s.
-    fn wait(&mut self, what: &str, error: &StoreError) -> Duration {
-        self.say(what, &problem::causes(error).join(": "));
-        self.failures += 1;
-        Duration::from_millis(200 << (self.failures - 1).min(5)).min(Duration::from_secs(5))
-    }
-
-    fn is_over(&mut self) {
-        if std::mem::take(&mut self.failures) > 0 {
-            tracing::info!("the store answers again");
-            self.said = None;
-        }
     }
 }

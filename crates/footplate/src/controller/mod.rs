@@ -5,7 +5,11 @@
 
 mod act;
 mod artifacts;
+mod clean;
+mod commit;
 mod doctor;
+mod find;
+mod hosts;
 mod http;
 mod journal;
 pub mod lease;
@@ -17,6 +21,7 @@ pub mod problem;
 mod site;
 mod status;
 pub mod token;
+mod trouble;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -8,5 +8,6 @@ mod init;
 mod program;
 mod reference;
 mod site;
+mod up;
 mod with_hosts;
 mod without_hosts;

@@ -1,5 +1,7 @@
 //! The roles together: a real controller and real agents in one process, on the memory store, used through the API.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod deploying;
 mod guarding;
 mod site;

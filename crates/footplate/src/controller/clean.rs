@@ -1,0 +1,96 @@
+//! Orders to remove releases: by the retention rule, or one by name.
+//!
+//! Invariant: what runs, what ran before and what a rollout needs stays; the core says so.
+
+use std::collections::BTreeMap;
+
+use footplate_core::fleet::{self, Pushed};
+use footplate_core::name::{AppPath, ReleaseId};
+use footplate_core::record::Key;
+use footplate_drivers::store::Write;
+
+use super::act::Worker;
+use super::commit::put;
+use super::find::{find, known, names};
+use super::orders::{Answer, refused, who};
+use super::site::encode;
+use crate::api::{self, Problem};
+use crate::clock;
+
+/// Lets releases go, or only says which.
+pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str) -> Result<Answer, Problem> {
+    let path = clean.path.clone();
+    let (next, removed, kept) = {
+        let site = worker.shared.site();
+        let (current, latest) = known(&site, &path, what)?;
+        match &clean.release {
+            None => {
+                let (next, plan) = fleet::clean(current, latest, clock::now()).map_err(refused)?;
+                let kept = plan.stays.iter().map(|(id, why)| (id.clone(), why.to_string())).collect();
+                (next, plan.goes, kept)
+            }
+            Some(wanted) => {
+                let found =
+                    current.kept().find(|release| names(wanted, release)).map(|release| release.id.clone());
+                let id = found.map_or_else(
+                    || find(&site, &path, wanted, what).map(|pushed| pushed.release.id.clone()),
+                    Ok,
+                )?;
+                let next = match current.kept().any(|release| release.id == id) {
+                    true => fleet::remove(current, latest, &id, clock::now()).map_err(refused)?,
+                    false => {
+                        fleet::release_may_go(current, latest, &id).map_err(refused)?;
+                        current.clone()
+                    }
+                };
+                (next, vec![id], BTreeMap::new())
+            }
+        }
+    };
+    if !clean.plan {
+        let current = put(&Key::Current(path.clone()), encode(&next));
+        worker.write(vec![current]).await.map_err(|trip| trip.problem(what))?;
+        forget_releases(worker, &path, &removed, what).await?;
+        let (actor, _) = who(clean.actor.as_ref(), None);
+        for id in &removed {
+            let text = format!("{actor} removed `{id}` of `{path}`");
+            worker.shared.journal.note(Some(&path), None, "clean", &actor, &text);
+        }
+    }
+    Ok(Answer::Cleaned(api::Cleaned { removed, kept }))
+}
+
+/// Removes the records and the bytes of releases that no environment of the app keeps any more.
+async fn forget_releases(
+    worker: &Worker<'_>,
+    path: &AppPath,
+    removed: &[ReleaseId],
+    what: &str,
+) -> Result<(), Problem> {
+    let (gone, orphans) = {
+        let site = worker.shared.site();
+        let kept = |id: &ReleaseId| {
+            let same_app = site.apps.iter().filter(|(other, _)| other.app == path.app);
+            same_app
+                .filter_map(|(_, app)| app.current.as_ref())
+                .any(|current| current.kept().any(|release| release.id == *id))
+        };
+        let gone: Vec<ReleaseId> = removed.iter().filter(|id| !kept(id)).cloned().collect();
+        let is_gone = |app: &_, id: &ReleaseId| *app == path.app && gone.contains(id);
+        let digest = |pushed: &Pushed| pushed.release.artifact.as_ref().map(|artifact| artifact.digest);
+        let (mut orphans, mut needed) = (Vec::new(), Vec::new());
+        for ((app, id), pushed) in &site.releases {
+            if is_gone(app, id) { orphans.extend(digest(pushed)) } else { needed.extend(digest(pushed)) }
+        }
+        orphans.retain(|digest| !needed.contains(digest));
+        (gone, orphans)
+    };
+    let delete = |id: &ReleaseId| Write::Delete(Key::Release(path.app.clone(), id.clone()).to_string());
+    worker.write(gone.iter().map(delete).collect()).await.map_err(|trip| trip.problem(what))?;
+    for digest in orphans {
+        if let Err(error) = worker.shared.artifacts.remove(&digest) {
+            tracing::warn!(%digest, %error, "an artifact that nobody needs could not be removed");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! What a person means: which app, which release.
+
+use footplate_core::fleet::{Current, Pushed};
+use footplate_core::name::AppPath;
+use footplate_core::release::Release;
+use footplate_core::rollout::Rollout;
+
+use super::plan;
+use super::site::Site;
+use crate::api::{Problem, ProblemKind, Wanted};
+
+/// Returns an app's record and latest rollout, or the apps there are.
+pub(super) fn known<'a>(
+    site: &'a Site,
+    path: &AppPath,
+    what: &str,
+) -> Result<(&'a Current, Option<&'a Rollout>), Problem> {
+    let app = site.apps.get(path);
+    let current = app.and_then(|app| app.current.as_ref());
+    let unknown = || {
+        let apps: Vec<String> = site.apps.keys().map(|path| format!("`{path}`")).collect();
+        let next = match apps.is_empty() {
+            true => "deploy it first".to_owned(),
+            false => format!("there are {}", apps.join(", ")),
+        };
+        Problem::new(ProblemKind::Unknown, what, "it was never deployed", &next)
+    };
+    Ok((current.ok_or_else(unknown)?, app.and_then(|app| app.rollout.as_ref())))
+}
+
+/// Finds the release that a person means.
+pub(super) fn find<'a>(
+    site: &'a Site,
+    path: &AppPath,
+    wanted: &Wanted,
+    what: &str,
+) -> Result<&'a Pushed, Problem> {
+    let of_app = || site.releases.iter().filter(|((app, _), _)| *app == path.app).map(|(_, pushed)| pushed);
+    let newest = || of_app().max_by_key(|pushed| pushed.release.created_at);
+    let found: Vec<&Pushed> = match wanted {
+        Wanted::Newest => newest().into_iter().collect(),
+        _ => of_app().filter(|pushed| names(wanted, &pushed.release)).collect(),
+    };
+    let exact = |pushed: &&Pushed| matches!(wanted, Wanted::Name(name) if pushed.release.id.as_str() == name);
+    let refuse = |because: String, next: String| {
+        let kind = ProblemKind::Unknown;
+        Err(Problem::new(kind, what, because, &next))
+    };
+    match (found.iter().find(|pushed| exact(pushed)), found.as_slice()) {
+        (Some(pushed), _) | (None, [pushed]) => Ok(pushed),
+        (None, []) => {
+            let newest =
+                newest().map(|pushed| format!("; the newest of `{}` is `{}`", path.app, pushed.release.id));
+            let next = format!("push it first with `footplate push`{}", newest.unwrap_or_default());
+            refuse(format!("no release {} was pushed", plan::wanted(wanted)), next)
+        }
+        (None, several) => {
+            let ids: Vec<String> = several.iter().map(|pushed| format!("`{}`", pushed.release.id)).collect();
+            refuse(
+                format!("{} can mean {}", plan::wanted(wanted), ids.join(", ")),
+                "name one of them".to_owned(),
+            )
+        }
+    }
+}
+
+/// Tells whether a person's words name this release.
+pub(super) fn names(wanted: &Wanted, release: &Release) -> bool {
+    const COMMIT_DIGITS_MIN: usize = 7;
+    match wanted {
+        Wanted::Newest => false,
+        Wanted::Digest(digest) => {
+            release.artifact.as_ref().is_some_and(|artifact| artifact.digest == *digest)
+        }
+        Wanted::Name(name) => {
+            let short = name.len() >= COMMIT_DIGITS_MIN;
+            release.id.as_str() == name
+                || release.commit.as_ref().is_some_and(|commit| short && commit.starts_with(name.as_str()))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `footplate up` as a newcomer meets it: an empty folder, one command, a commit that ships and one that does not.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use crate::program::{folder, program, run};
+
+/// How long any step may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A `footplate up` that runs; killed when the story ends early.
+struct Up {
+    child: Child,
+    lines: Receiver<String>,
+    told: Vec<String>,
+}
+
+impl Up {
+    fn start(folder: &Path) -> Self {
+        let mut child = program(folder)
+            .arg("up")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let (tell, lines) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let other = tell.clone();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| other.send(line))
+        });
+        Self { child, lines, told: Vec::new() }
+    }
+
+    /// Waits until it says something with this text.
+    fn wait_for(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("it never said {text:?}; it said\n{}", self.told.join("\n"));
+            };
+            self.told.push(line);
+            if self.told.last().is_some_and(|line| line.contains(text)) {
+                return;
+            }
+        }
+    }
+
+    /// Sends Ctrl-C and returns the exit code.
+    fn interrupt(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+        assert!(sent.success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn commit(repository: &Path, page: &str, message: &str) {
+    fs::write(repository.join("site/about.html"), page).expect("written");
+    let mut git = Command::new("git");
+    git.current_dir(repository).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]);
+    assert!(git.args(["commit", "--quiet", "-am", message]).status().expect("git runs").success());
+}
+
+fn live_pages(folder: &Path) -> Vec<String> {
+    let host = |number| folder.join(format!(".footplate/hosts/host-{number}/apps/production/hello/live"));
+    (1..=3).map(|number| fs::read_to_string(host(number).join("site/about.html")).expect("live")).collect()
+}
+
+#[test]
+fn a_newcomers_commit_ships_and_a_bad_one_changes_nothing() {
+    let folder = folder();
+    let repository = folder.path().join(".footplate/example");
+    let mut up = Up::start(folder.path());
+    up.wait_for("Try next");
+    let first = live_pages(folder.path());
+    commit(&repository, "<p>Hello again</p></html>\n", "Change a page");
+    up.wait_for(": Change a page");
+    up.wait_for("Try next");
+    assert_eq!(live_pages(folder.path()), vec!["<p>Hello again</p></html>\n"; 3]);
+    assert_ne!(first[0], "<p>Hello again</p></html>\n");
+    commit(&repository, "<p>cut", "A bad page");
+    up.wait_for("could not prepare");
+    up.wait_for("about.html is cut off");
+    up.wait_for("did not ship");
+    assert_eq!(live_pages(folder.path()), vec!["<p>Hello again</p></html>\n"; 3]);
+    let status = run(folder.path(), &["status", "--json"]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(status.stdout.contains("\"hello\""), "{}", status.stdout);
+    assert_eq!(up.interrupt(), Some(0));
+}
+
+#[test]
+fn the_second_start_goes_on_where_the_first_was() {
+    let folder = folder();
+    let once = run(folder.path(), &["up", "--once"]);
+    assert_eq!(once.code, 0, "{}", once.stderr);
+    assert!(once.stderr.contains("`production.hello` runs"), "{}", once.stderr);
+    let again = run(folder.path(), &["up", "--once"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert!(!again.stderr.contains("Commit "), "nothing is shipped twice: {}", again.stderr);
+    assert!(again.stdout.contains("host-3"), "{}", again.stdout);
+}
+
+#[test]
+fn a_second_up_in_the_same_folder_is_refused() {
+    let folder = folder();
+    let mut up = Up::start(folder.path());
+    up.wait_for("Watching");
+    let second = run(folder.path(), &["up", "--once"]);
+    assert_eq!(second.code, 1);
+    assert!(second.stderr.contains("cannot start the store"), "{}", second.stderr);
+    assert!(second.stderr.contains("next:"), "{}", second.stderr);
+    assert_eq!(up.interrupt(), Some(0));
+}
