@@ -2,6 +2,7 @@
 //!
 //! Invariants: a join token is shown once and its credential kept, readable by its owner alone; neither is ever logged.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use footplate_core::name::HostName;
@@ -22,6 +23,16 @@ pub enum Access {
         /// The token to join with, if the host has not joined yet.
         join_token: Option<Secret>,
     },
+}
+
+impl Access {
+    /// Returns the authority that the store is trusted by, when it is not the system's.
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        match self {
+            Access::Open(_) => None,
+            Access::Configured { store, .. } => store.ca_file.clone(),
+        }
+    }
 }
 
 /// An agent that cannot begin.

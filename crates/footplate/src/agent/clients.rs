@@ -3,10 +3,13 @@
 //! Invariant: an agent that only talks to its store and fetches over plain HTTP never reads the system's certificate
 //! authorities: they would be most of its memory.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::redirect;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 /// How long connecting may take.
@@ -15,21 +18,44 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// One client for plain HTTP and one for TLS; each keeps its connections open.
 #[derive(Debug, Default)]
 pub struct Clients {
+    /// The authority to trust instead of the system's: the one that the store is trusted by.
+    ca_file: Option<PathBuf>,
     plain: OnceLock<reqwest::Client>,
     tls: OnceLock<reqwest::Client>,
 }
 
 impl Clients {
+    /// Makes clients that trust the authority in this file, or the system's.
+    pub fn new(ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file, ..Self::default() }
+    }
+
     /// Returns the client for an address.
     pub fn of(&self, address: &str) -> reqwest::Client {
         if address.starts_with("https:") {
-            self.tls.get_or_init(|| finished(builder())).clone()
+            self.tls.get_or_init(|| self.over_tls()).clone()
         } else {
-            self.plain
-                .get_or_init(|| finished(builder().tls_backend_preconfigured(trusting_nobody())))
-                .clone()
+            self.plain.get_or_init(|| trusting(RootCertStore::empty())).clone()
         }
     }
+
+    /// An authority that cannot be read is said, and nobody is trusted: the fetch fails with the reason of TLS.
+    fn over_tls(&self) -> reqwest::Client {
+        let Some(file) = &self.ca_file else { return finished(builder()) };
+        let roots = read_roots(file).unwrap_or_else(|error| {
+            tracing::error!("cannot read the authority in {}: {error}", file.display());
+            RootCertStore::empty()
+        });
+        trusting(roots)
+    }
+}
+
+fn read_roots(file: &Path) -> Result<RootCertStore, Box<dyn std::error::Error>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate?)?;
+    }
+    Ok(roots)
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -41,9 +67,9 @@ fn finished(builder: reqwest::ClientBuilder) -> reqwest::Client {
     builder.build().expect("a client without files of its own can always be built")
 }
 
-fn trusting_nobody() -> ClientConfig {
+fn trusting(roots: RootCertStore) -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.expect("ring speaks the default versions");
-    builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.expect("ring speaks the default versions").with_root_certificates(roots);
+    finished(builder().tls_backend_preconfigured(tls.with_no_client_auth()))
 }

@@ -126,7 +126,7 @@ async fn act(
     let (presence, membership, doubt) =
         Presence::new(Arc::clone(&store), announcement(&config, &state), Arc::clone(&reporter));
     let (tell_orders, orders) = watch::channel(None);
-    let clients = Arc::new(Clients::default());
+    let clients = Arc::new(Clients::new(config.store.ca_file()));
     let (outputs, poster) = Outputs::new(config.host.clone(), Arc::clone(&clients));
     let writer = Writer {
         store: Arc::clone(&store),
