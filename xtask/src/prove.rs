@@ -29,7 +29,7 @@ enum Way {
     Script(&'static str),
 }
 
-const PROOFS: [Proof; 3] = [
+const PROOFS: [Proof; 4] = [
     Proof {
         name: "simulation",
         shows: "No promise breaks in 100,000 simulated fleets with lost wake-ups, dying hosts and two controllers.",
@@ -41,6 +41,12 @@ const PROOFS: [Proof; 3] = [
         shows: "The embedded store is killed 200 times under load and loses nothing that it acknowledged.",
         way: Way::Tests { package: "footplate-kv", program: "it", names: "nothing_acknowledged_is_lost" },
         settings: &[("FOOTPLATE_KV_KILLS", "200")],
+    },
+    Proof {
+        name: "processes",
+        shows: "Agents, stores and controllers are killed, cut off and starved in deployments; each host ends in the release it should.",
+        way: Way::Tests { package: "footplate", program: "real", names: "" },
+        settings: &[("FOOTPLATE_PROVE_PROCESSES", "1")],
     },
     Proof {
         name: "registry",

@@ -90,6 +90,10 @@ impl Presence {
                 Ok(Some(session)) => {
                     trouble.is_over();
                     self.fresh = false;
+                    tracing::info!(
+                        host = self.announcement.host,
+                        "announced: this agent speaks for the host"
+                    );
                     self.membership.send_replace(Membership::Held(session.clone()));
                     self.hold(&session).await;
                     self.membership.send_replace(Membership::Seeking);

@@ -14,7 +14,7 @@ use footplate_core::release::Release;
 use footplate_core::target::{Assignment, Source};
 use footplate_drivers::store::{Config, Secret};
 
-use super::site::{Site, eventually, id, order, release};
+use super::site::{DEADLINE, Site, eventually, id, order, release};
 use crate::agent::Access;
 use crate::api::OutputPost;
 
@@ -123,6 +123,17 @@ async fn apps_share_an_agent_and_prepare_so_many_at_a_time() {
     agent.end().await;
 }
 
+/// Asks until the key is there.
+async fn poll_until_there(address: &str, token: &str) {
+    let ask = || reqwest::Client::new().get(address).bearer_auth(token).send();
+    let search = async {
+        while ask().await.expect("it answers").status() != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, search).await.expect("the key is there in time");
+}
+
 #[tokio::test]
 async fn a_host_joins_with_a_token_once_and_may_write_only_its_own_keys() {
     crate::install_crypto_provider();
@@ -155,10 +166,7 @@ async fn a_host_joins_with_a_token_once_and_may_write_only_its_own_keys() {
     let credential = site.scratch("web-1/state/credential");
     eventually("it has joined", || credential.exists()).await;
     let alive = format!("{address}/v1/kv/footplate/agents/web-1/alive");
-    let ask = || reqwest::Client::new().get(&alive).bearer_auth(&root).timeout(Duration::from_secs(5)).send();
-    while ask().await.expect("it answers").status() != 200 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    poll_until_there(&alive, &root).await;
     agent.end().await;
     let credential = fs::read_to_string(credential).expect("a credential");
     let foreign = format!("{address}/v1/kv/footplate/agents/web-2/alive");
@@ -166,9 +174,7 @@ async fn a_host_joins_with_a_token_once_and_may_write_only_its_own_keys() {
     assert_eq!(refused.expect("it answers").status(), 403);
     // The join token is used up: only the credential lets it in again.
     let agent = site.start_with("web-1", "web-1", access(None));
-    while ask().await.expect("it answers").status() != 200 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    poll_until_there(&alive, &root).await;
     agent.end().await;
     let stranger = site.start_with("web-2", "web-2", access(Some(&join)));
     let refused = stranger.refused().await;
