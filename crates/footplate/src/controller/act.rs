@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use footplate_core::fleet::{self, Turn};
@@ -58,7 +59,7 @@ pub(super) async fn run(
         memory.remember(&lease);
         shared.view.send_modify(|view| view.is_acting = true);
         tracing::info!(lane = %shared.config.lane, "acting: this controller holds the lease");
-        let worker = Worker { shared, lease };
+        let worker = Worker { shared, lease, doubts: AtomicBool::new(false) };
         let end = worker.act(&mut inbox, stop).await;
         shared.view.send_modify(|view| view.is_acting = false);
         match end {
@@ -138,6 +139,8 @@ const PREFIXES: [&str; 7] =
 pub(super) struct Worker<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) lease: Lease,
+    /// Whether a write ended without an answer, so that the site may not be what the store holds.
+    pub(super) doubts: AtomicBool,
 }
 
 impl Worker<'_> {
@@ -151,7 +154,7 @@ impl Worker<'_> {
         let mut read_all_at = Instant::now();
         let mut said_again = false;
         loop {
-            if Instant::now() >= read_all_at {
+            if Instant::now() >= read_all_at || self.doubts.swap(false, Ordering::Relaxed) {
                 match self.read_all().await {
                     Ok(()) => {
                         reading.is_over();
@@ -253,7 +256,8 @@ impl Worker<'_> {
         if let Some(generation) = turn.barrier {
             records.push(put(&Key::Barrier(path.clone()), encode(&Barrier { generation })));
         }
-        self.write(records).await?;
+        // One transaction: a barrier must never be open for records that were not written.
+        self.write_together(records).await?;
         failpoint!("controller.records_written");
         for announcement in &turn.announcements {
             let actor = actor.as_ref().expect("only a rollout has something to announce");
@@ -272,7 +276,7 @@ impl Worker<'_> {
             let name = TargetName { path: path.clone(), group: target.group.clone() };
             orders.push(put(&Key::Assignment(target.host.clone(), name), encode(order)));
         }
-        self.write(orders).await?;
+        self.write_each(orders).await?;
         failpoint!("controller.orders_written");
         Ok(())
     }

@@ -49,7 +49,7 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
     };
     if !clean.plan {
         let current = put(&Key::Current(path.clone()), encode(&next));
-        worker.write(vec![current]).await.map_err(|trip| trip.problem(what))?;
+        worker.write_together(vec![current]).await.map_err(|trip| trip.problem(what))?;
         forget_releases(worker, &path, &removed, what).await?;
         let (actor, _) = who(clean.actor.as_ref(), None);
         for id in &removed {
@@ -86,7 +86,7 @@ async fn forget_releases(
         (gone, orphans)
     };
     let delete = |id: &ReleaseId| Write::Delete(Key::Release(path.app.clone(), id.clone()).to_string());
-    worker.write(gone.iter().map(delete).collect()).await.map_err(|trip| trip.problem(what))?;
+    worker.write_each(gone.iter().map(delete).collect()).await.map_err(|trip| trip.problem(what))?;
     for digest in orphans {
         if let Err(error) = worker.shared.artifacts.remove(&digest) {
             tracing::warn!(%digest, %error, "an artifact that nobody needs could not be removed");

@@ -1,36 +1,53 @@
 //! Writing to the store: in as few transactions as its limits allow, each guarded by the lease.
 
+use std::sync::atomic::Ordering;
+
 use footplate_core::record::Key;
-use footplate_drivers::store::{Applied, OPERATIONS_MAX, Snapshot, StoreError, Transaction, Write};
+use footplate_drivers::store::{
+    Applied, OPERATIONS_MAX, Snapshot, StoreError, TRANSACTION_BYTES_MAX, Transaction, Write,
+};
 use futures_util::StreamExt;
 
 use super::act::Worker;
 use super::site::Site;
 use crate::api::{Problem, ProblemKind};
 
-/// The most bytes of values in one transaction, well below what any store's request may hold.
-const TRANSACTION_BYTES_MAX: usize = 192 * 1024;
 /// How many transactions of one turn are under way at once.
 const TRANSACTIONS_AT_ONCE: usize = 4;
 
 impl Worker<'_> {
-    /// Writes in as few transactions as the stores' limits allow, each guarded by the lease.
-    ///
-    /// Writes that fit into one transaction happen together or not at all.
-    pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), Trip> {
-        let transactions = chunks(writes).into_iter().map(|writes| async {
-            let transaction = Transaction { guards: vec![self.lease.guard()], writes };
-            match self.shared.store.apply(&transaction).await.map_err(Trip::Store)? {
-                Applied::Yes => Ok(transaction.writes),
-                Applied::No => Err(Trip::Fenced),
-            }
-        });
+    /// Writes all of it in one transaction, guarded by the lease: together or not at all.
+    pub(super) async fn write_together(&self, writes: Vec<Write>) -> Result<(), Trip> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let written = self.apply(writes).await?;
+        self.shared.change(|site| written.iter().for_each(|write| note(site, write)));
+        Ok(())
+    }
+
+    /// Writes in as few transactions as the stores' limits allow, in any order, each guarded by the lease.
+    pub(super) async fn write_each(&self, writes: Vec<Write>) -> Result<(), Trip> {
+        let transactions = chunks(writes).into_iter().map(|writes| self.apply(writes));
         let mut results = futures_util::stream::iter(transactions).buffer_unordered(TRANSACTIONS_AT_ONCE);
         while let Some(written) = results.next().await {
             let written = written?;
             self.shared.change(|site| written.iter().for_each(|write| note(site, write)));
         }
         Ok(())
+    }
+
+    async fn apply(&self, writes: Vec<Write>) -> Result<Vec<Write>, Trip> {
+        let transaction = Transaction { guards: vec![self.lease.guard()], writes };
+        match self.shared.store.apply(&transaction).await {
+            Ok(Applied::Yes) => Ok(transaction.writes),
+            Ok(Applied::No) => Err(Trip::Fenced),
+            Err(error) => {
+                // The store may have taken it and lost the answer: only another look tells.
+                self.doubts.store(true, Ordering::Relaxed);
+                Err(Trip::Store(error))
+            }
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn set_host(
             Write::DeletePrefix(Key::agent_of(&host)),
         ],
     };
-    worker.write(writes).await.map_err(|trip| trip.problem(what))?;
+    worker.write_together(writes).await.map_err(|trip| trip.problem(what))?;
     let verb = format!("{:?}", order.verb).to_lowercase();
     let reason = order.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let text = format!("{actor} ordered `{verb}` for host `{host}`{reason}");

@@ -177,7 +177,7 @@ async fn write_records(worker: &Worker<'_>, decided: &Decided, what: &str) -> Re
         put(&Key::Current(path.clone()), encode(&decided.records.current)),
         put(&Key::Rollout(path.clone()), encode(&decided.records.rollout)),
     ];
-    worker.write(writes).await.map_err(|trip| trip.problem(what))?;
+    worker.write_together(writes).await.map_err(|trip| trip.problem(what))?;
     for announcement in &decided.records.announcements {
         worker.shared.journal.say(announcement, &decided.actor);
     }
@@ -267,7 +267,7 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
         }
     }
     let write = put(&Key::Release(push.app, id), encode(&pushed));
-    worker.write(vec![write]).await.map_err(|trip| trip.problem(what))?;
+    worker.write_together(vec![write]).await.map_err(|trip| trip.problem(what))?;
     Ok(pushed)
 }
 

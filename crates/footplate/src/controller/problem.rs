@@ -23,7 +23,7 @@ impl Problem {
         Problem {
             what: what.into(),
             because: causes(error),
-            next: Some("nothing was changed; try again, or look with `footplate doctor`".to_owned()),
+            next: Some("look with `footplate status` whether it happened; if not, try again, or see `footplate doctor`".to_owned()),
             kind: ProblemKind::Unavailable,
         }
     }
