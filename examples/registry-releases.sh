@@ -104,7 +104,7 @@ all_known() { [ "$(footplate hosts list --json 2> /dev/null | grep -c '"alive": 
 eventually all_known
 
 mkdir "$place/app"
-printf 'app = "%s"\n[environments.production]\nhosts = ""\n' "$package" > "$place/app/footplate.toml"
+printf 'app = "%s"\n[environments.production]\nhosts = "*"\n' "$package" > "$place/app/footplate.toml"
 for version in "${versions[@]}"; do
     say "deploying $version"
     footplate push "$place/packages/$version" --app-folder "$place/app" --version "$version" > /dev/null

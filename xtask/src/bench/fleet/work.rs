@@ -51,6 +51,6 @@ impl Work {
             Work::Directories => String::new(),
             Work::SlowDirectories => format!("[hooks]\nprepare = \"{PREPARE_SLOWLY}\"\n"),
         };
-        format!("app = \"{}\"\n\n{body}\n[environments.production]\nhosts = \"\"\n", self.app())
+        format!("app = \"{}\"\n\n{body}\n[environments.production]\nhosts = \"*\"\n", self.app())
     }
 }
