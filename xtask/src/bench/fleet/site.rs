@@ -34,14 +34,9 @@ impl Site {
             .map_err(|error| Failure::new("cannot make a folder for the site", error, "check TMPDIR"))?;
         let server = Server::start(kind, binary, &place.path().join("store"))?;
         let api = free_address()?;
-        let mut command = Command::new(binary);
-        command
-            .arg("controller")
-            .arg("--store")
-            .arg(kind.url(server.address))
-            .arg("--listen")
-            .arg(api.to_string());
-        command.arg("--data").arg(place.path().join("controller"));
+        let settings = format!("listen = \"{api}\"\nfolder = {:?}\n", place.path().join("controller"));
+        let store = kind.url(server.address);
+        let command = role(binary, "controller", &place.path().join("controller.toml"), &settings, &store)?;
         let controller = Process::start(command, &place.path().join("controller.log"))?;
         let mut site = Site {
             kind,
