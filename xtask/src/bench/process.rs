@@ -41,10 +41,20 @@ impl Process {
         }
     }
 
-    /// Returns the resident memory in bytes.
+    /// Returns the resident memory in bytes, the program's own code included.
     pub fn memory(&self) -> Option<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Returns the resident memory in bytes that is this process's alone: no code, which all processes of the program
+    /// share and the kernel can drop.
+    pub fn own_memory(&self) -> Option<u64> {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let value = status.lines().find_map(|line| line.strip_prefix(field))?;
         Some(value.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 

@@ -118,9 +118,7 @@ fn requests(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Resu
     let start = Instant::now();
     std::thread::sleep(options.idle);
     let requests = proxy.take().len() as f64 / agents as f64 / start.elapsed().as_secs_f64();
-    let memory: Vec<f64> =
-        site.agents.iter().filter_map(|agent| agent.memory()).map(|bytes| bytes as f64).collect();
-    rows.extend(rows::of_rest(kind, agents, options.works.len(), requests, &memory));
+    rows.extend(rows::of_rest(kind, &site.agents, options.works.len(), requests));
     Ok(rows)
 }
 
@@ -202,14 +200,16 @@ pub fn measure_floor(options: &Options) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// Removes the oldest release everywhere; returns the time until the last host's folder is gone.
-fn clean(site: &Site, work: Work, newest: usize) -> Result<Option<Duration>, Failure> {
-    if newest < 2 {
+/// Removes the release before the last two, which stay whatever happens; returns the time until the last host's folder
+/// is gone. Nothing when there is no such release.
+fn clean(site: &Site, work: Work, runs: usize) -> Result<Option<Duration>, Failure> {
+    let release = runs.saturating_sub(1).to_string();
+    let is_gone = |number: usize| !site.target(number, work.app()).join("versions").join(&release).exists();
+    if (0..site.agents.len()).any(is_gone) {
         return Ok(None);
     }
     let start = Instant::now();
-    program::read(&mut site.command(&["clean", work.app(), "--release", "1"]), "see the agents' logs")?;
-    let is_gone = |number: usize| !site.target(number, work.app()).join("versions/1").exists();
+    program::read(&mut site.command(&["clean", work.app(), "--release", &release]), "see the agents' logs")?;
     super::process::poll("the hosts to clean", Duration::from_secs(60), || {
         Ok((0..site.agents.len()).all(is_gone).then_some(Some(start.elapsed())))
     })

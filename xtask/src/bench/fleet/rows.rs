@@ -3,6 +3,7 @@
 use super::observation::Deployment;
 use super::originals::{self, Quantity};
 use super::work::Work;
+use crate::bench::process::Process;
 use crate::bench::report::Row;
 use crate::bench::server::Kind;
 use crate::bench::statistics::Spread;
@@ -113,15 +114,19 @@ pub fn of_requests(place: &Place, counts: &[f64]) -> Option<Row> {
     Some(row.original(place.original(Quantity::Requests)))
 }
 
-/// Makes the rows of agents at rest: requests a second and resident bytes of each.
-pub fn of_rest(kind: Kind, agents: usize, apps: usize, requests: f64, memory: &[f64]) -> Vec<Row> {
-    let name = |quantity: &str| format!("{} × {agents} at rest, {apps} apps: {quantity}", kind.name());
-    let mebibytes: Vec<f64> = memory.iter().map(|bytes| bytes / f64::from(1 << 20)).collect();
+/// Makes the rows of agents at rest: requests a second, resident bytes of each, and how many of these are its own.
+pub fn of_rest(kind: Kind, agents: &[Process], apps: usize, requests: f64) -> Vec<Row> {
+    let name =
+        |quantity: &str| format!("{} × {} at rest, {apps} apps: {quantity}", kind.name(), agents.len());
+    let mebibytes = |of: fn(&Process) -> Option<u64>| -> Vec<f64> {
+        agents.iter().filter_map(of).map(|bytes| bytes as f64 / f64::from(1 << 20)).collect()
+    };
     let requests = Row::new(name("requests per agent"), "1/s", &[requests]);
-    let memory = Row::new(name("resident memory"), "MiB", &mebibytes);
+    let resident = Row::new(name("resident memory"), "MiB", &mebibytes(Process::memory));
+    let own = Row::new(name("memory of its own"), "MiB", &mebibytes(Process::own_memory));
     let requests = requests.map(|row| row.never_above(REQUESTS_AT_REST_MAX).original(Some("0.2")));
-    let memory = memory.map(|row| row.never_above(MEMORY_MAX_MIB).original(Some("9.2 to 9.5")));
-    [requests, memory].into_iter().flatten().collect()
+    let resident = resident.map(|row| row.at_most(MEMORY_MAX_MIB).original(Some("9.2 to 9.5")));
+    [requests, resident, own].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
