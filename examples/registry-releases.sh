@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Ships three published releases of a real package to 25 agents, compares every tree byte for byte, rolls back, cleans.
+# Ships three published releases of a real package to 25 agents, compares every tree byte for byte, rolls back and
+# forward, cleans.
 #
 #   examples/registry-releases.sh [PACKAGE VERSION VERSION VERSION]
 #
@@ -66,7 +67,7 @@ compare() {
     say "  $agents trees are the same as $package $version, byte for byte ($(printf '%s\n' "$expected" | wc -l) entries each)"
 }
 
-footplate() { "$FOOTPLATE" --controller "http://$api" --token-file "$place/controller/token" "$@"; }
+footplate() { "$FOOTPLATE" --controller "http://$api" --token-file "$place/controller/token" "$@" 2>> "$place/talk.log" || { tail -5 "$place/talk.log" >&2; return 1; }; }
 
 # Finds a port that nobody listens on.
 free_port() {
@@ -113,12 +114,14 @@ for version in "${versions[@]}"; do
 done
 
 say "rolling back"
-footplate rollback "$package" > /dev/null
+footplate rollback "$package" --yes > /dev/null
 compare "${versions[1]}"
 
-say "cleaning ${versions[0]}"
+# What ran before and what a rollback would go back to stay; only after going forward again the first one may go.
+say "going forward again, cleaning ${versions[0]}"
+footplate deploy "$package@${versions[2]}" > /dev/null
 footplate clean "$package" --release "${versions[0]}" > /dev/null
 all_clean() { [ -z "$(find "$place"/hosts/*/apps/production/"$package"/versions -maxdepth 1 -name "${versions[0]}")" ]; }
 eventually all_clean
-compare "${versions[1]}"
-say "done: three releases of $package came to $agents hosts, went back, and the first is gone"
+compare "${versions[2]}"
+say "done: three releases of $package came to $agents hosts, went back and forward, and the first is gone"
