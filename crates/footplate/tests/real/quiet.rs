@@ -13,7 +13,8 @@ use crate::site::Site;
 const REQUESTS_MAX: u64 = 6;
 /// The most requests of an idle agent, per second.
 const IDLE_REQUESTS_PER_SECOND_MAX: f64 = 0.2;
-/// The most memory of an idle agent, in bytes; held in release builds.
+/// The most memory of its own of an idle agent, in bytes; held in release builds. The pages of the program's file are
+/// not its own: all processes of the program share them, and the kernel maps more of them than are used.
 const MEMORY_MAX: u64 = 10 * 1024 * 1024;
 
 /// Starts `h1` with a proxy between it and the store that counts.
@@ -60,15 +61,20 @@ fn an_agent_makes_six_requests_a_deployment_and_few_when_idle() {
         renewals(&lines) >= 2
     });
     let (idle, elapsed) = (lines.len(), begun.elapsed());
-    let memory = resident_bytes(site.agents["h1"].id());
-    println!("idle with six apps: {idle} requests in {elapsed:?}, {} KiB resident", memory / 1024);
+    let process = site.agents["h1"].id();
+    let (memory, resident) = (bytes_of(process, "RssAnon:"), bytes_of(process, "VmRSS:"));
+    println!(
+        "idle with six apps: {idle} requests in {elapsed:?}, {} KiB of its own, {} KiB resident",
+        memory / 1024,
+        resident / 1024
+    );
     assert!(idle as f64 <= elapsed.as_secs_f64() * IDLE_REQUESTS_PER_SECOND_MAX, "{lines:#?}");
-    assert!(cfg!(debug_assertions) || memory <= MEMORY_MAX, "{memory} bytes are resident");
+    assert!(cfg!(debug_assertions) || memory <= MEMORY_MAX, "{memory} bytes of its own");
 }
 
-fn resident_bytes(process: u32) -> u64 {
+fn bytes_of(process: u32, line: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("every process has memory");
+    let line = status.lines().find(|text| text.starts_with(line)).expect("every process has memory");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
     kib * 1024
 }
