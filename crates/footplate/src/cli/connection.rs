@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +23,7 @@ const LEASE_DEADLINE: Duration = Duration::from_secs(90);
 const LEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a command needs that can act without a controller.
-#[derive(Args, Debug)]
+#[derive(clap::Args, Debug)]
 pub struct ConnectionArgs {
     /// File of the controller that is hosted here while none runs [default: /etc/footplate/controller.toml, when it is there]
     #[arg(long, env = "FOOTPLATE_CONTROLLER_CONFIG", hide_env_values = true, value_name = "FILE")]
