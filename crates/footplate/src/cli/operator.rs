@@ -35,18 +35,24 @@ impl Operator {
     /// Returns the controller's address and, when one is known, the token for it.
     pub fn controller(&self) -> Result<(String, Option<Secret>), Failure> {
         let file = Context::read(&self.data())?;
+        let token_file = self.token_file_beside(file.as_ref());
         let address = self.globals.controller.clone();
-        let address = address.or_else(|| file.as_ref().map(|file| file.controller.clone()));
+        let address = address.or_else(|| file.map(|file| file.controller));
         let address = address.unwrap_or_else(|| context::CONTROLLER_DEFAULT.to_owned());
-        let token_file = self.globals.token_file.clone().or_else(|| file.map(|file| file.token_file));
         let token = token_file.as_deref().map(Secret::read).transpose()?;
         Ok((address, token))
     }
 
     /// Returns the file that holds the token, when one is known.
     pub fn token_file(&self) -> Option<PathBuf> {
-        let file = || Context::read(&self.data()).ok().flatten();
-        self.globals.token_file.clone().or_else(|| file().map(|file| file.token_file))
+        self.token_file_beside(Context::read(&self.data()).ok().flatten().as_ref())
+    }
+
+    /// The data directory's token is for the controller that it names, and shown to no other.
+    fn token_file_beside(&self, file: Option<&Context>) -> Option<PathBuf> {
+        let named = self.globals.controller.as_deref().map(|address| address.trim_end_matches('/'));
+        let meant = file.filter(|file| named.is_none_or(|named| named == file.controller));
+        self.globals.token_file.clone().or_else(|| meant.map(|file| file.token_file.clone()))
     }
 
     /// Returns a client for the controller; does not connect yet.

@@ -1,6 +1,9 @@
 //! What is refused, and how: three parts, the right exit code, nothing on stdout.
 
-use crate::program::{folder, nobody, run};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+
+use crate::program::{folder, nobody, program, run};
 
 #[test]
 fn nobody_at_the_address_is_exit_code_5_with_what_to_do() {
@@ -90,4 +93,37 @@ fn a_closed_pipe_is_no_failure() {
     let mut child = command.args(["completions", "zsh"]).stdout(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_machine_without_certificate_authorities_talks_to_its_own_controller() {
+    let here = folder();
+    for scheme in ["http:", "https:"] {
+        let address = nobody().replace("http:", scheme);
+        let mut command = program(here.path());
+        command.args(["status", "--controller", &address]);
+        command.env("SSL_CERT_FILE", "none").env("SSL_CERT_DIR", "none");
+        let ended = command.output().expect("the program starts");
+        assert_eq!(ended.status.code(), Some(5), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
+fn the_token_of_the_data_directory_is_shown_to_no_other_controller() {
+    let here = folder();
+    let data = here.path().join(".footplate");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(data.join("token"), "a-token-for-one-controller-alone").expect("a file");
+    let context = format!("controller = {:?}\ntoken_file = \"token\"\n", nobody());
+    std::fs::write(data.join("context.toml"), context).expect("a file");
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}", stranger.local_addr().expect("bound"));
+    let asked = std::thread::spawn(move || {
+        let (connection, _) = stranger.accept().expect("a connection");
+        let lines = BufReader::new(connection).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    });
+    run(here.path(), &["status", "--controller", &address]);
+    let asked = asked.join().expect("it was asked");
+    assert!(asked.starts_with("GET ") && !asked.contains("a-token-for-one"), "{asked}");
 }

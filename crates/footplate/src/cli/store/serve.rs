@@ -61,6 +61,8 @@ pub async fn serve(operator: &Operator, args: &ServeArgs) -> Result<(), Failure>
         limits: Limits::default(),
     };
     config.check().map_err(|failure| of_store(failure, Exit::Refused))?;
+    // A connection or two of each agent are open at once, and nothing is started from here that would inherit it.
+    footplate_kv::raise_open_files();
     let stop = signal::stop_on_signal();
     let server = Server::open(config).await.map_err(|failure| of_store(failure, Exit::Failed))?;
     let listener = server.bind().await.map_err(|failure| of_store(failure, Exit::Failed))?;
