@@ -1,8 +1,8 @@
 //! One turn of the controller for one app: everything that must be written, computed from one look at the store.
 //!
-//! Invariants: the records and the barrier are written first, in one transaction guarded by the lease and by the records'
-//! revisions, so that no barrier opens for a rollout that a person has just stopped; then the orders, guarded by the
-//! lease. A turn on what a turn left behind, whole or cut anywhere, writes the rest and nothing else.
+//! Invariants: the records and the barrier are written first, in one transaction guarded by the lease. The one
+//! worker that takes turns carries out people's orders too, so no barrier opens for a rollout that was just stopped. Then
+//! the orders. A turn on what a turn left behind, whole or cut anywhere, writes the rest and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ pub struct Turn {
     pub current: Option<Current>,
     /// The rollout, when it changed.
     pub rollout: Option<Rollout>,
-    /// The barrier, when it must rise. Written together with the records, or under their unchanged revisions.
+    /// The barrier, when it must rise. Written together with the records.
     pub barrier: Option<Generation>,
     /// Orders that are missing or different.
     pub orders: BTreeMap<Target, Assignment>,
