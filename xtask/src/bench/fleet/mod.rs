@@ -81,17 +81,15 @@ fn times(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<
         let runs = if work.is_slow() { options.runs.div_ceil(2) } else { options.runs };
         // The first version comes to hosts that have nothing; it is no switch from one release to another.
         deploy(&site, *work, 0, options.seed)?;
-        let mut deployments = Vec::new();
+        let (mut deployments, mut floors) = (Vec::new(), Vec::new());
         for run in 1..=runs {
             deployments.push(deploy(&site, *work, run, options.seed)?);
+            // Right behind, so that whatever else this machine does weighs on both.
+            floors.push(floor_of(&site.scratch(&format!("floor-{run}")), *work, agents)?);
         }
         let place = rows::Place { kind, agents, work: *work, is_depro: false };
         rows.extend(rows::of_deployments(&place, &deployments));
-        rows.extend(rows::of_floor(
-            &place,
-            &deployments,
-            &floor_of(&site.scratch("floor"), *work, agents, runs)?,
-        ));
+        rows.extend(rows::of_floor(&place, &deployments, &floors));
         rows.extend(rows::of_cleanup(&place, clean(&site, *work, runs)?));
     }
     Ok(rows)
@@ -171,18 +169,13 @@ fn next_random(mut state: u64) -> u64 {
 }
 
 /// Measures what the machine needs for the same scripts or renames alone, in folders below `place`.
-fn floor_of(place: &Path, work: Work, agents: usize, runs: usize) -> Result<Vec<Duration>, Failure> {
-    let once = |run: usize| {
-        let place = place.join(format!("floor-{}-{run}", work.app()));
-        match work {
-            Work::Scripts => {
-                floor::scripts(&place, agents, work::SHELL, work::PREPARE, "ln -sfn $VERSION link")
-            }
-            _ => floor::renames(&place, agents),
-        }
+fn floor_of(place: &Path, work: Work, agents: usize) -> Result<Duration, Failure> {
+    let place = place.join(work.app());
+    let time = match work {
+        Work::Scripts => floor::scripts(&place, agents, work::SHELL, work::PREPARE, "ln -sfn $VERSION link"),
+        _ => floor::renames(&place, agents),
     };
-    let times: Result<Vec<Duration>, std::io::Error> = (0..runs).map(once).collect();
-    times.map_err(|error| Failure::new("cannot measure the floor", error, "check that bash is installed"))
+    time.map_err(|error| Failure::new("cannot measure the floor", error, "check that bash is installed"))
 }
 
 /// Measures the floor alone.
@@ -192,8 +185,10 @@ pub fn measure_floor(options: &Options) -> Result<Vec<Row>, Failure> {
         for work in [Work::Scripts, Work::Directories] {
             let place = tempfile::tempdir();
             let place = place.map_err(|error| Failure::new("cannot make a folder", error, "check TMPDIR"))?;
-            let times = floor_of(place.path(), work, *agents, options.runs)?;
-            let seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+            let times: Result<Vec<Duration>, Failure> = (0..options.runs)
+                .map(|run| floor_of(&place.path().join(run.to_string()), work, *agents))
+                .collect();
+            let seconds: Vec<f64> = times?.iter().map(Duration::as_secs_f64).collect();
             rows.extend(Row::new(format!("floor × {agents} {}", work.app()), "s", &seconds));
         }
     }

@@ -6,7 +6,6 @@ use super::work::Work;
 use crate::bench::process::Process;
 use crate::bench::report::Row;
 use crate::bench::server::Kind;
-use crate::bench::statistics::Spread;
 use std::time::Duration;
 
 /// Which site and which work a row speaks of.
@@ -87,13 +86,11 @@ pub fn of_deployments(place: &Place, deployments: &[Deployment]) -> Vec<Row> {
 /// Makes the rows of the floor, and for the original's scripts how often it fits into a deployment.
 pub fn of_floor(place: &Place, deployments: &[Deployment], floors: &[Duration]) -> Vec<Row> {
     let seconds: Vec<f64> = floors.iter().map(Duration::as_secs_f64).collect();
-    let to_last: Vec<f64> = deployments.iter().map(|found| found.to_last.as_secs_f64()).collect();
     let mut rows: Vec<Row> = Row::new(place.name("floor"), "s", &seconds).into_iter().collect();
-    if let (Work::Scripts, Some(floor), Some(whole)) =
-        (place.work, Spread::of(&seconds), Spread::of(&to_last))
-    {
-        let times =
-            Row::new(place.name("start to last activation / floor"), "times", &[whole.median / floor.median]);
+    if place.work == Work::Scripts {
+        let pairs = deployments.iter().zip(&seconds);
+        let ratios: Vec<f64> = pairs.map(|(found, floor)| found.to_last.as_secs_f64() / floor).collect();
+        let times = Row::new(place.name("start to last activation / floor"), "times", &ratios);
         let is_target = place.kind != Kind::Etcd && matches!(place.agents, 100 | 200);
         rows.extend(times.map(|row| if is_target { row.at_most(FLOORS_MAX) } else { row }));
     }
