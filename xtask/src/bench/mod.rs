@@ -118,10 +118,12 @@ fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
         ([], false) => vec![server::Kind::Embedded, server::Kind::Consul, server::Kind::Etcd],
         (given, _) => given.to_vec(),
     };
+    let works = if arguments.works.is_empty() { fleet::Work::ALL.to_vec() } else { arguments.works.clone() };
     fleet::Options {
         kinds,
         agents: or(&arguments.agents, &[100, 200], &[1, 10, 50, 100, 200]),
-        works: if arguments.works.is_empty() { fleet::Work::ALL.to_vec() } else { arguments.works.clone() },
+        counted: works.iter().copied().filter(|work| !quick || !work.is_slow()).collect(),
+        works,
         runs: arguments.runs.unwrap_or(if quick { 3 } else { 5 }),
         idle: Duration::from_secs(if quick { 10 } else { 40 }),
         layouts: match (arguments.layouts.as_slice(), quick) {

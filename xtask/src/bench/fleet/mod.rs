@@ -40,6 +40,8 @@ pub struct Options {
     pub kinds: Vec<Kind>,
     pub agents: Vec<usize>,
     pub works: Vec<Work>,
+    /// The works whose requests are counted.
+    pub counted: Vec<Work>,
     /// Runs of one kind of work on one site; slow ones are run half as often.
     pub runs: usize,
     pub idle: Duration,
@@ -100,7 +102,7 @@ fn requests(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Resu
     let site = Site::open(binary, kind, agents, true)?;
     let proxy = site.proxy.as_ref().expect("the site was asked to count");
     let mut rows = Vec::new();
-    for work in &options.works {
+    for work in &options.counted {
         deploy(&site, *work, 0, options.seed)?;
         let mut counts = Vec::new();
         for run in 1..=2 {
@@ -116,7 +118,7 @@ fn requests(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Resu
     let start = Instant::now();
     std::thread::sleep(options.idle);
     let requests = proxy.take().len() as f64 / agents as f64 / start.elapsed().as_secs_f64();
-    rows.extend(rows::of_rest(kind, &site.agents, options.works.len(), requests));
+    rows.extend(rows::of_rest(kind, &site.agents, options.counted.len(), requests));
     Ok(rows)
 }
 
