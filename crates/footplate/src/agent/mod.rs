@@ -8,6 +8,7 @@ mod access;
 mod barrier;
 mod clients;
 mod crew;
+pub mod footprint;
 mod hands;
 mod memory;
 mod orders;

@@ -111,7 +111,10 @@ pub async fn agent(operator: &Operator, args: &AgentArgs) -> Result<(), Failure>
     let config = args.settle()?;
     let stop = signal::stop_on_signal();
     operator.ui.say(format!("The agent of {} works in {}.", config.host, config.folder.display()));
-    agent::run(config, stop).await.map_err(failed)
+    tokio::select! {
+        ended = agent::run(config, stop) => ended.map_err(failed),
+        () = agent::footprint::keep_small() => unreachable!("it ends only by being dropped"),
+    }
 }
 
 fn failed(error: AgentError) -> Failure {
