@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tar::EntryType;
+use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, Owner};
 use super::path;
@@ -54,6 +55,9 @@ pub enum UnpackError {
     /// The bytes are no `tar.zst`, or not a whole one.
     #[error("cannot read an archive")]
     Corrupt(#[source] io::Error),
+    /// Nobody wants it any more.
+    #[error("stopped unpacking an archive")]
+    Stopped,
 }
 
 impl UnpackError {
@@ -66,23 +70,31 @@ impl UnpackError {
             }
             UnpackError::TooMuch(_) => "check what the build puts into its output folder".to_owned(),
             UnpackError::Corrupt(_) => "build and push the release again".to_owned(),
+            UnpackError::Stopped => "none; it was stopped on purpose".to_owned(),
         }
     }
 }
 
 /// Unpacks the archive `file` into the new folder `destination`. Blocking. Modes become 0755 and 0644. Not yet durable.
 ///
+/// When `stop` fires it ends at the next bytes it reads.
+///
 /// # Errors
 /// [`UnpackError`]; the destination is gone then. An existing destination is an error and stays.
-pub fn unpack(file: &Path, destination: &Path, limits: &Limits) -> Result<Unpacked, UnpackError> {
+pub fn unpack(
+    file: &Path,
+    destination: &Path,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> Result<Unpacked, UnpackError> {
     let archive = File::open(file).map_err(disk::failed("open", file))?;
     let packed_bytes = archive.metadata().map_err(disk::failed("look at", file))?.len();
     std::fs::create_dir(destination).map_err(disk::failed("create the folder", destination))?;
-    let unpacked = fill(archive, packed_bytes, destination, limits);
+    let unpacked = fill(archive, packed_bytes, destination, limits, stop);
     if unpacked.is_err() {
         disk::remove_tree(destination)?;
     }
-    unpacked
+    unpacked.map_err(|error| if stop.is_cancelled() { UnpackError::Stopped } else { error })
 }
 
 /// Makes the folder of a release that has no artifact, with the same mode and owner as one that has. Blocking.
@@ -96,13 +108,14 @@ fn fill(
     packed_bytes: u64,
     destination: &Path,
     limits: &Limits,
+    stop: &CancellationToken,
 ) -> Result<Unpacked, UnpackError> {
     let tree = Tree::open(destination, limits.owner).map_err(disk::failed("open the folder", destination))?;
     let mut decoder = zstd::Decoder::new(archive).map_err(UnpackError::Corrupt)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(UnpackError::Corrupt)?;
     let in_proportion = packed_bytes.saturating_mul(limits.ratio_max).max(limits.ratio_floor_bytes);
     let budget = Budget { limits, packed_bytes, bytes_max: limits.bytes_max.min(in_proportion) };
-    let mut tar = tar::Archive::new(Passing { inner: decoder, bytes: 0, zeros: 0 });
+    let mut tar = tar::Archive::new(Passing { inner: decoder, stop, bytes: 0, zeros: 0 });
     let mut unpacker = Unpacker {
         tree,
         destination,
@@ -120,7 +133,7 @@ fn fill(
 }
 
 /// Reads what follows the last entry: nothing but zeros, and enough of them.
-fn expect_the_end(mut rest: Passing<impl Read>, budget: &Budget<'_>) -> Result<(), UnpackError> {
+fn expect_the_end(mut rest: Passing<'_, impl Read>, budget: &Budget<'_>) -> Result<(), UnpackError> {
     let mut buffer = [0; 8192];
     loop {
         let bytes = rest.read(&mut buffer).map_err(UnpackError::Corrupt)?;
@@ -342,15 +355,19 @@ fn long_text<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<u8>, UnpackEr
     Ok(text)
 }
 
-/// Counts what is decompressed, and the zeros at its end.
-struct Passing<R> {
+/// Counts what is decompressed, and the zeros at its end; ends when it is told to.
+struct Passing<'a, R> {
     inner: R,
+    stop: &'a CancellationToken,
     bytes: u64,
     zeros: u64,
 }
 
-impl<R: Read> Read for Passing<R> {
+impl<R: Read> Read for Passing<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_cancelled() {
+            return Err(io::Error::other("it was stopped"));
+        }
         let bytes = self.inner.read(buffer)?;
         self.bytes += bytes as u64;
         match buffer[..bytes].iter().rposition(|byte| *byte != 0) {

@@ -228,6 +228,10 @@ impl WorkloadError {
 
     /// Tells whether it failed only because it was told to stop.
     pub fn was_stopped(&self) -> bool {
-        matches!(self, WorkloadError::Script { end: End::Stopped, .. })
+        matches!(
+            self,
+            WorkloadError::Script { end: End::Stopped, .. }
+                | WorkloadError::Unpack { source: UnpackError::Stopped, .. }
+        )
     }
 }

@@ -254,9 +254,9 @@ impl Target {
         let fetched = self.versions.fetched(&release.id);
         artifacts.fetch(artifact, &fetched, stop).await?;
         failpoint!("prepare.fetched");
-        let (limits, id) = (self.limits(), release.id.clone());
+        let (limits, id, stop) = (self.limits(), release.id.clone(), stop.clone());
         crate::blocking(move || {
-            let unpacked = archive::unpack(&fetched, &folder, &limits);
+            let unpacked = archive::unpack(&fetched, &folder, &limits, &stop);
             unpacked.map_err(|source| WorkloadError::Unpack { release: id, source })?;
             Ok::<(), WorkloadError>(disk::remove_file(&fetched)?)
         })

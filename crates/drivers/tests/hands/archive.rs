@@ -9,6 +9,7 @@ use footplate_drivers::archive::{self, Limits, UnpackError};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tar::EntryType;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{listing, write_files};
 
@@ -40,7 +41,9 @@ fn a_tree_comes_out_as_it_went_in_and_always_as_the_same_bytes() {
     assert_eq!(packed[0], packed[1]);
     assert_eq!(archive::digest_file(&trees[1].with_extension("zst")).unwrap(), packed[0].artifact);
     let out = folder.path().join("out");
-    let unpacked = archive::unpack(&trees[0].with_extension("zst"), &out, &Limits::default()).unwrap();
+    let unpacked =
+        archive::unpack(&trees[0].with_extension("zst"), &out, &Limits::default(), &CancellationToken::new())
+            .unwrap();
     assert_eq!((unpacked.entries, unpacked.content_bytes), (packed[0].entries, packed[0].content_bytes));
     assert_eq!(fs::metadata(out.join("z")).unwrap().mtime(), 1_000_000_000);
     fs::remove_dir_all(trees[0].join(".git")).unwrap();
@@ -134,7 +137,7 @@ impl Den {
     fn unpack_packed(&self, packed: &[u8], limits: &Limits) -> Result<archive::Unpacked, UnpackError> {
         let file = self.folder.path().join("archive");
         fs::write(&file, packed).unwrap();
-        archive::unpack(&file, &self.out(), limits)
+        archive::unpack(&file, &self.out(), limits, &CancellationToken::new())
     }
 
     fn unpack(&self, tar: &[u8]) -> Result<archive::Unpacked, UnpackError> {
@@ -369,4 +372,16 @@ fn an_existing_folder_is_not_touched() {
     let error = den.unpack(&whole(&[file("a")])).unwrap_err();
     assert!(footplate_drivers::chain(&error).contains("exists"), "{error}");
     assert_eq!(listing(&den.out()), ["mine 644 \"mine\""]);
+}
+
+#[test]
+fn unpacking_ends_when_nobody_wants_it_any_more_and_leaves_nothing() {
+    let den = Den::new();
+    let archive = den.folder.path().join("archive");
+    fs::write(&archive, zstd::encode_all(&*whole(&[file("a")]), 1).unwrap()).unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let error = archive::unpack(&archive, &den.out(), &Limits::default(), &stop).unwrap_err();
+    assert!(matches!(error, UnpackError::Stopped), "{error:?}");
+    den.is_unharmed();
 }

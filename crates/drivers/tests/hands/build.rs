@@ -29,7 +29,7 @@ async fn build(tree: &Path, order: &Order, to: &Path) -> Result<(Vec<String>, Ve
     Command.build(tree, order, to, &each_line, &CancellationToken::new()).await?;
     let out = to.with_extension("out");
     let _ = fs::remove_dir_all(&out);
-    archive::unpack(to, &out, &Limits::default()).unwrap();
+    archive::unpack(to, &out, &Limits::default(), &CancellationToken::new()).unwrap();
     Ok((listing(&out), log.into_inner().unwrap()))
 }
 
