@@ -33,4 +33,5 @@ pub use config::{Config, Limits, Tls};
 pub use failure::Failure;
 pub use http::BODY_BYTES_MAX;
 pub use listen::raise_open_files;
+pub use root::FILE as ROOT_TOKEN_FILE;
 pub use server::Server;

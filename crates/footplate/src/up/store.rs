@@ -1,11 +1,14 @@
 //! The embedded store of `footplate up`: served on loopback, and used by the roles as any other store.
+//!
+//! Invariant: it demands its root token, which only this user may read: every user of a machine reaches its loopback,
+//! and who writes the store runs code on every host.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use footplate_drivers::store::{self, Store};
-use footplate_kv::{Config, Server};
+use footplate_drivers::store::{self, Credentials, Secret, Store};
+use footplate_kv::{Config, ROOT_TOKEN_FILE, Server};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +32,8 @@ impl OwnStore {
                 .because_of(&error.because)
                 .next(&error.next)
         };
-        let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::loopback(folder) };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config { listen, tokens: true, ..Config::loopback(folder) };
         let server = Arc::new(Server::open(config).await.map_err(|error| failed(&error))?);
         let listener = server.bind().await.map_err(|error| failed(&error))?;
         let address =
@@ -43,7 +47,12 @@ impl OwnStore {
                 }
             })
         };
-        let opened = store::Config::new(&format!("http://{address}")).and_then(|config| store::open(&config));
+        let token = std::fs::read_to_string(folder.join(ROOT_TOKEN_FILE))
+            .map_err(|error| Failure::new(Exit::Failed, what).because(&error))?;
+        let opened = store::Config::new(&format!("http://{address}")).and_then(|mut config| {
+            config.credentials = Credentials::Token(Secret::new(token.trim()));
+            store::open(&config)
+        });
         let store = opened.map_err(|error| Failure::new(Exit::Failed, what).because(&error))?;
         Ok(Self { server, serving, stop, store })
     }

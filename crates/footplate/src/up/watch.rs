@@ -72,6 +72,10 @@ impl<'a> Watch<'a> {
                 }
                 Ok(_) if self.plan.once => return Ok(()),
                 Ok(_) => {}
+                Err(error) if self.plan.once => {
+                    let what = "cannot find the newest commit";
+                    return Err(Failure::new(Exit::Usage, what).because(&error).next(error.next()));
+                }
                 Err(error) => self.say_trouble(&mut trouble, &error),
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -122,7 +126,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Waits for what the last start left under way, and returns the commit that it handled last.
+    /// Waits for what the last start left under way, and returns the commit that it handled last. With `once` only one
+    /// that runs counts, as the exit code must tell whether it does.
     async fn handled_before(&self) -> Result<Option<String>, Failure> {
         let apps = self.status().await?.apps;
         for app in apps.iter().filter(|app| app.path.environment == self.plan.environment) {
@@ -132,7 +137,13 @@ impl<'a> Watch<'a> {
             let status = self.status().await?;
             self.operator.ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
         }
-        Ok(std::fs::read_to_string(self.memory()).ok().map(|text| text.trim().to_owned()))
+        let handled = std::fs::read_to_string(self.memory()).ok().map(|text| text.trim().to_owned());
+        if !self.plan.once {
+            return Ok(handled);
+        }
+        let apps = self.status().await?.apps;
+        let mut here = apps.iter().filter(|app| app.path.environment == self.plan.environment);
+        Ok(handled.filter(|commit| here.any(|app| runs(app, commit))))
     }
 
     /// Remembers that a commit has shipped or failed, so that the next start does not try it again.

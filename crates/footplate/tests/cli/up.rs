@@ -1,7 +1,8 @@
 //! `footplate up` as a newcomer meets it: an empty folder, one command, a commit that ships and one that does not.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -126,4 +127,48 @@ fn a_second_up_in_the_same_folder_is_refused() {
     assert!(second.stderr.contains("cannot start the store"), "{}", second.stderr);
     assert!(second.stderr.contains("next:"), "{}", second.stderr);
     assert_eq!(up.interrupt(), Some(0));
+}
+
+#[test]
+fn other_users_of_the_machine_cannot_use_the_store() {
+    let folder = folder();
+    let mut up = Up::start(folder.path());
+    up.wait_for("Watching");
+    let status = run(folder.path(), &["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    let address =
+        status["store"].as_str().and_then(|store| store.split(' ').next_back()).expect("an address");
+    let mut stranger = TcpStream::connect(address).expect("the store listens on loopback");
+    let request =
+        "PUT /v1/kv/footplate/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    stranger.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stranger.read_to_string(&mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert_eq!(up.interrupt(), Some(0));
+}
+
+#[test]
+fn once_tells_again_that_a_commit_does_not_run_and_ends_when_there_is_none() {
+    let folder = folder();
+    let repository = folder.path().join("shop");
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(&repository).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]);
+        assert!(git.args(arguments).status().expect("git runs").success());
+    };
+    fs::create_dir(&repository).expect("made");
+    git(&["init", "--quiet"]);
+    let up = || run(folder.path(), &["up", "--once", "--agents", "1", "--repository", "shop"]);
+    let none = up();
+    assert_eq!(none.code, 2, "{}", none.stderr);
+    assert!(none.stderr.contains("cannot find the newest commit"), "{}", none.stderr);
+    fs::write(repository.join("footplate.toml"), "app = \"shop\"\n[hooks]\nprepare = \"false\"\n")
+        .expect("written");
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "It cannot be prepared"]);
+    let first = up();
+    assert_eq!(first.code, 1, "{}", first.stderr);
+    let second = up();
+    assert_eq!(second.code, 1, "{}", second.stderr);
 }
