@@ -59,6 +59,10 @@ impl AgentArgs {
         let file = role::read(self.config.as_deref(), FILE_NAME, AgentFile::parse)?;
         let labels: BTreeMap<String, String> = file.labels.into_iter().chain(self.labels.clone()).collect();
         let join_token = self.join_token_file.clone().or(file.join_token_file);
+        let folder = self.folder.clone().or(file.folder).unwrap_or_else(|| FOLDER_DEFAULT.into());
+        // A host that has joined needs the token no more, and its file may be gone.
+        let has_joined = folder.join("state/credential").exists();
+        let join_token = join_token.filter(|_| !has_joined);
         let join_token = join_token.map(|file| Secret::read(&file)).transpose()?;
         let store = self.store.clone().or(file.store);
         let usual = Limits::default();
@@ -71,7 +75,7 @@ impl AgentArgs {
             },
             labels,
             address: self.address.clone().or(file.address).unwrap_or_default(),
-            folder: self.folder.clone().or(file.folder).unwrap_or_else(|| FOLDER_DEFAULT.into()),
+            folder,
             limits: Limits {
                 look_every: file.look_every.unwrap_or(usual.look_every),
                 prepares_max: file.prepares.map_or(usual.prepares_max, |prepares| prepares as usize),

@@ -22,7 +22,7 @@ pub enum HostsCommand {
     /// Let a host take part again
     #[command(after_help = "Examples:\n  footplate hosts uncordon web-3")]
     Uncordon(HostArgs),
-    /// Leave a host out of further rollouts and end what is under way there
+    /// Leave a host out of further rollouts and of the traffic
     #[command(after_help = "Examples:\n  footplate hosts drain web-3 --reason \"new kernel\"")]
     Drain(HostArgs),
     /// Forget a host that is gone for good

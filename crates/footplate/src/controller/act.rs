@@ -154,9 +154,10 @@ impl Worker<'_> {
         let mut read_all_at = Instant::now();
         let mut said_again = false;
         loop {
-            if Instant::now() >= read_all_at || self.doubts.swap(false, Ordering::Relaxed) {
+            if Instant::now() >= read_all_at || (self.doubts.load(Ordering::Relaxed) && !reading.is_there()) {
                 match self.read_all().await {
                     Ok(()) => {
+                        self.doubts.store(false, Ordering::Relaxed);
                         reading.is_over();
                         read_all_at = Instant::now() + READ_ALL_EVERY;
                     }
@@ -169,7 +170,9 @@ impl Worker<'_> {
                 self.say_again();
                 said_again = true;
             }
-            let look_again_at = match self.turns().await {
+            // What was not read whole is not decided on.
+            let turned = if reading.is_there() { Ok(None) } else { self.turns().await };
+            let look_again_at = match turned {
                 Ok(at) => {
                     writing.is_over();
                     at.unwrap_or(read_all_at)
@@ -184,7 +187,13 @@ impl Worker<'_> {
             tokio::select! {
                 () = stop.cancelled() => return End::Stopped,
                 why = &mut lost => return End::Lost(why.unwrap_or_else(|_| "its keeper ended".to_owned())),
-                Some((ask, reply)) = inbox.recv() => answer(reply, orders::carry_out(self, ask).await),
+                Some((ask, reply)) = inbox.recv() => {
+                    let result = match reading.is_there() {
+                        true => Err(unread(&ask)),
+                        false => orders::carry_out(self, ask).await,
+                    };
+                    answer(reply, result);
+                }
                 Ok(()) = news.changed() => {
                     let snapshot: Option<Snapshot> = news.borrow_and_update().clone();
                     if let Some(snapshot) = snapshot {
@@ -328,6 +337,15 @@ async fn keep_lease(store: Arc<dyn Store>, lease: Lease, lost: oneshot::Sender<S
     };
     // Nobody listens when the worker has ended for another reason.
     drop(lost.send(why));
+}
+
+fn unread(ask: &Ask) -> Problem {
+    Problem::new(
+        ProblemKind::Unavailable,
+        ask.describe(),
+        "the store cannot be read now",
+        "nothing was changed; try again when it answers",
+    )
 }
 
 fn answer(reply: oneshot::Sender<Result<Answer, Problem>>, result: Result<Answer, Problem>) {

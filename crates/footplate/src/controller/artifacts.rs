@@ -60,7 +60,10 @@ pub(super) async fn put(
         let next = "push with the operator's token";
         return Err(Problem::new(ProblemKind::Denied, what, "an agent may only fetch", next));
     }
-    let incoming = shared.config.data.join(format!("incoming-{}", uuid::Uuid::new_v4().simple()));
+    // Gone with this call, also when the client hangs up in the middle.
+    let incoming = tempfile::NamedTempFile::new_in(incoming_folder(&shared.config.data))
+        .map_err(|error| Problem::internal(&what, &error))?
+        .into_temp_path();
     let received = receive(&incoming, request.into_body()).await;
     let stored = match received {
         Ok(bytes) => {
@@ -74,16 +77,27 @@ pub(super) async fn put(
             "check the free space on the controller's disk, and push again",
         )),
     };
-    if let Err(error) = tokio::fs::remove_file(&incoming).await {
-        tracing::warn!(%error, file = %incoming.display(), "an upload's leftover stays");
-    }
     stored.map(|()| StatusCode::CREATED)
+}
+
+/// Makes the folder for uploads, and removes what a controller that was killed left in it.
+pub(super) fn sweep_uploads(data: &std::path::Path) -> std::io::Result<()> {
+    let folder = incoming_folder(data);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir(folder)
+}
+
+fn incoming_folder(data: &std::path::Path) -> std::path::PathBuf {
+    data.join("incoming")
 }
 
 async fn receive(file: &std::path::Path, body: Body) -> std::io::Result<u64> {
     let stream = body.into_data_stream().map_err(std::io::Error::other);
     let mut reader = tokio::io::AsyncReadExt::take(StreamReader::new(stream), ARTIFACT_BYTES_MAX + 1);
-    let mut target = tokio::fs::File::create_new(file).await?;
+    let mut target = tokio::fs::File::create(file).await?;
     let bytes = tokio::io::copy(&mut reader, &mut target).await?;
     target.flush().await?;
     if bytes > ARTIFACT_BYTES_MAX {

@@ -13,7 +13,7 @@ use super::act::Worker;
 use super::commit::put;
 use super::find::{find, known, names};
 use super::orders::{Answer, refused, who};
-use super::site::encode;
+use super::site::{App, encode};
 use crate::api::{self, Problem};
 use crate::clock;
 
@@ -71,9 +71,7 @@ async fn forget_releases(
         let site = worker.shared.site();
         let kept = |id: &ReleaseId| {
             let same_app = site.apps.iter().filter(|(other, _)| other.app == path.app);
-            same_app
-                .filter_map(|(_, app)| app.current.as_ref())
-                .any(|current| current.kept().any(|release| release.id == *id))
+            same_app.map(|(_, app)| app).any(|app| is_needed(app, id))
         };
         let gone: Vec<ReleaseId> = removed.iter().filter(|id| !kept(id)).cloned().collect();
         let is_gone = |app: &_, id: &ReleaseId| *app == path.app && gone.contains(id);
@@ -93,4 +91,12 @@ async fn forget_releases(
         }
     }
     Ok(())
+}
+
+/// Tells whether an environment keeps a release, or moves to or from it.
+fn is_needed(app: &App, id: &ReleaseId) -> bool {
+    let kept = app.current.iter().flat_map(|current| current.kept());
+    let active = app.rollout.iter().filter(|rollout| rollout.is_active());
+    let moving = active.flat_map(|rollout| rollout.from.iter().chain([&rollout.to]).chain(&rollout.keep));
+    kept.chain(moving).any(|release| release.id == *id)
 }

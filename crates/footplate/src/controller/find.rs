@@ -9,12 +9,26 @@ use super::plan;
 use super::site::Site;
 use crate::api::{Problem, ProblemKind, Wanted};
 
+/// Refuses to touch an app of which something cannot be read.
+pub(super) fn refuse_unreadable(site: &Site, path: &AppPath, what: &str) -> Result<(), Problem> {
+    match site.unreadable_of(path) {
+        None => Ok(()),
+        Some((key, why)) => Err(Problem::new(
+            ProblemKind::Refused,
+            what,
+            format!("`{key}` cannot be read: {why}"),
+            "upgrade this footplate; nothing was changed",
+        )),
+    }
+}
+
 /// Returns an app's record and latest rollout, or the apps there are.
 pub(super) fn known<'a>(
     site: &'a Site,
     path: &AppPath,
     what: &str,
 ) -> Result<(&'a Current, Option<&'a Rollout>), Problem> {
+    refuse_unreadable(site, path, what)?;
     let app = site.apps.get(path);
     let current = app.and_then(|app| app.current.as_ref());
     let unknown = || {

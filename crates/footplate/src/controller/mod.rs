@@ -123,12 +123,18 @@ pub async fn start(
     std::fs::create_dir_all(&config.data).map_err(|error| failed(&error))?;
     let memory = lease::Memory::open(&config.data)
         .map_err(|error| failed(&error).next("stop the other one, or choose another data directory"))?;
+    artifacts::sweep_uploads(&config.data).map_err(|error| failed(&error))?;
     let tokens = Tokens::open(&config.data.join("token")).map_err(|error| failed(&error))?;
     let artifacts = Directory::open(&config.data.join("artifacts")).map_err(|error| failed(&error))?;
     let journal = Journal::open(&config.data).await.map_err(|error| failed(&error))?;
     let listener = Listener::bind(config.listen, config.tls.as_ref()).await.map_err(|error| {
         failed(&error).next("give a free loopback address with `--listen`, or a certificate with `--tls-certificate` and `--tls-key`")
     })?;
+    if config.listen.ip().is_unspecified() && config.advertise.is_none() {
+        return Err(Failure::new(Exit::Usage, what)
+            .because_of(format!("{} is no address that agents can reach", config.listen))
+            .next("say how they reach it with `--advertise https://NAME:PORT`"));
+    }
     let base = config.advertise.clone().unwrap_or_else(|| listener.base());
     let (asks, inbox) = mpsc::channel(ASKS_MAX);
     let shared = Arc::new(Shared {
@@ -159,10 +165,17 @@ async fn run(
     let handle = axum_server::Handle::new();
     let routes = http::routes(shared.clone());
     let server = tokio::spawn(listener.serve(routes, handle.clone()));
+    let (guard, acting) = (stop.clone().drop_guard(), stop.clone());
+    let server = tokio::spawn(async move {
+        let ended = server.await;
+        // Nobody can ask a controller whose API has ended: it must not keep the lease.
+        drop(guard);
+        ended
+    });
     tracing::info!(address = shared.base, store = shared.store.describe(), "the controller answers");
-    act::run(&shared, memory, inbox, &stop).await;
+    act::run(&shared, memory, inbox, &acting).await;
     handle.graceful_shutdown(Some(Duration::from_secs(2)));
-    match server.await {
+    match server.await.and_then(|ended| ended) {
         Ok(Ok(())) => tracing::info!("the controller has stopped"),
         Ok(Err(error)) => tracing::error!(%error, "the controller's API has failed"),
         Err(error) => tracing::error!(%error, "the controller's API has ended early"),

@@ -14,7 +14,7 @@ use footplate_drivers::artifact::ArtifactStore;
 
 use super::act::Worker;
 use super::commit::put;
-use super::find::{find, known, names};
+use super::find::{find, known, names, refuse_unreadable};
 use super::site::{Site, encode};
 use super::{clean, hosts, plan, status};
 use crate::api::{self, OrderVerb, Problem, ProblemKind};
@@ -115,6 +115,7 @@ struct Decided {
 
 fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decided, Problem> {
     let path = &deploy.path;
+    refuse_unreadable(site, path, what)?;
     let pushed = find(site, path, &deploy.release, what)?;
     let delivery = pushed.environments.get(&path.environment).ok_or_else(|| {
         Problem::new(
@@ -238,6 +239,11 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
         }
     }
     let id = ReleaseId::from(&push.version);
+    let key = Key::Release(push.app.clone(), id.clone());
+    if let Some(why) = worker.shared.site().unreadable.get(&key.to_string()) {
+        let next = "upgrade this footplate; nothing was changed";
+        return Err(Problem::new(ProblemKind::Refused, what, format!("`{key}` cannot be read: {why}"), next));
+    }
     let known = worker.shared.site().releases.get(&(push.app.clone(), id.clone())).cloned();
     let pushed = Pushed {
         release: Release {
@@ -266,7 +272,7 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
             return Ok(known);
         }
     }
-    let write = put(&Key::Release(push.app, id), encode(&pushed));
+    let write = put(&key, encode(&pushed));
     worker.write_together(vec![write]).await.map_err(|trip| trip.problem(what))?;
     Ok(pushed)
 }

@@ -106,6 +106,9 @@ impl Site {
 
     /// Returns one app as the core's turn wants to see it; nothing without its record.
     pub fn seen(&self, path: &AppPath, now: Moment) -> Option<fleet::Seen> {
+        if self.unreadable_of(path).is_some() {
+            return None;
+        }
         let app = self.apps.get(path)?;
         let releases = self.releases.keys().filter(|(of, _)| *of == path.app).map(|(_, id)| id.clone());
         Some(fleet::Seen {
@@ -117,6 +120,19 @@ impl Site {
             barrier: app.barrier,
             releases: releases.collect(),
         })
+    }
+
+    /// Returns a key of this app whose value cannot be read, with the reason. Such an app is left alone: what a newer
+    /// footplate wrote must not be overwritten by an older one.
+    pub fn unreadable_of(&self, path: &AppPath) -> Option<(&String, &String)> {
+        let is_its = |key: &Key| match key {
+            Key::Current(of) | Key::Rollout(of) | Key::Barrier(of) => of == path,
+            Key::Assignment(_, name) => name.path == *path,
+            Key::Presence(_) | Key::Report(..) | Key::HostState(_) | Key::Release(..) | Key::Lease(_) => {
+                false
+            }
+        };
+        self.unreadable.iter().find(|(key, _)| key.parse::<Key>().is_ok_and(|key| is_its(&key)))
     }
 
     /// Returns what a rollout of this app gets to see.

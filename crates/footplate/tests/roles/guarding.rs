@@ -42,9 +42,9 @@ async fn bytes_that_do_not_match_their_digest_are_refused_and_leave_nothing() {
     let refused = refusal(site.client.put_artifact(&digest, &file).await.unwrap_err());
     assert!(refused.contains("cannot store sha256:0707") && refused.contains("push"), "{refused}");
     assert!(!site.client.has_artifact(&digest).await.unwrap());
-    let data = site.folder.path().join("controller-1");
-    let left: Vec<_> = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("incoming")), "{left:?}");
+    let incoming = site.folder.path().join("controller-1/incoming");
+    let left: Vec<_> = std::fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,4 +90,24 @@ async fn an_order_that_somebody_removed_by_hand_is_written_again() {
     let status = site.client.status().await.unwrap();
     assert_eq!(rollout(&status).record.number, 2);
     assert!(path::STATUS.starts_with("/v1/"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_newer_footplate_is_left_alone() {
+    let site = Site::with_hosts(&["a"]).await;
+    site.ship("1").await;
+    let key = "apps/production/shop/current";
+    let newer = br#"{"format":99,"path":"?"}"#.to_vec();
+    let write = footplate_drivers::store::Write::Put(key.to_owned(), newer.clone());
+    let transaction = footplate_drivers::store::Transaction { guards: Vec::new(), writes: vec![write] };
+    site.store.apply(&transaction).await.unwrap();
+    // The next whole look at the store comes with the next controller.
+    let mut site = site;
+    site.restart_controller().await;
+    site.push("2", Hooks::default()).await.unwrap();
+    let refused = refusal(site.deploy("2", Overrides::default()).await.unwrap_err());
+    assert!(refused.contains(key) && refused.contains("upgrade this footplate"), "{refused}");
+    let stored = site.store.read(&Scope::Key(key.to_owned())).await.unwrap();
+    assert_eq!(stored.entries[key].value, newer);
+    assert_eq!(site.page("a").as_deref(), Some("<p>1</p>"));
 }
