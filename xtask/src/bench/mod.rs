@@ -125,7 +125,7 @@ fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
         counted: works.iter().copied().filter(|work| !quick || !work.is_slow()).collect(),
         works,
         runs: arguments.runs.unwrap_or(if quick { 3 } else { 5 }),
-        idle: Duration::from_secs(if quick { 10 } else { 40 }),
+        idle: Duration::from_secs(if quick { 15 } else { 45 }),
         layouts: match (arguments.layouts.as_slice(), quick) {
             ([], true) => vec![fleet::Layout::Footplate],
             ([], false) => vec![fleet::Layout::Footplate, fleet::Layout::Depro],

@@ -54,6 +54,8 @@ impl Deployment {
     pub fn of(start: SystemTime, barrier: Option<SystemTime>, hosts: &[Host]) -> Deployment {
         let activations = || hosts.iter().filter_map(|host| host.activated);
         let last = activations().max().unwrap_or(start);
+        // A busy store may wake the agents before the one who watches for us.
+        let barrier = barrier.map(|seen| activations().min().map_or(seen, |first| first.min(seen)));
         let opened = barrier.or(activations().min()).unwrap_or(start);
         let all_prepared = hosts.iter().filter_map(|host| host.prepared).max().unwrap_or(start);
         let since = |earlier: SystemTime| last.duration_since(earlier).unwrap_or_default();
