@@ -1,5 +1,5 @@
 //! More agents than a machine can hold as processes: the example `fleet_in_process` runs them in one, and prints lines of
-//! `{"quantity", "unit", "runs"}` that become rows here.
+//! `{"agents", "quantity", "unit", "runs"}` that become rows here.
 
 use crate::bench::report::Row;
 use crate::failure::Failure;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Line {
+    agents: usize,
     quantity: String,
     unit: String,
     runs: Vec<f64>,
@@ -44,13 +45,15 @@ pub fn measure(
     let lines = lines.map_err(|error| {
         Failure::new("cannot read what the example printed", error, "read crates/footplate/examples")
     })?;
-    Ok(lines.into_iter().filter_map(|line| row(line, agents, way)).collect())
+    Ok(lines.into_iter().filter_map(|line| row(line, way)).collect())
 }
 
-fn row(line: Line, agents: usize, way: &str) -> Option<Row> {
+fn row(line: Line, way: &str) -> Option<Row> {
+    let agents = line.agents;
     let row = Row::new(format!("embedded × {agents} {way}: {}", line.quantity), line.unit, &line.runs)?;
     Some(match line.quantity.as_str() {
-        "switch" if agents == 10_000 => row.at_most(2.0),
+        // A machine that allows 20,000 open files takes a few hundred agents less.
+        "switch" if agents > 9_000 => row.at_most(2.0),
         "unfinished at the switch" | "early" => row.never_above(0.0),
         "requests per agent" => row.never_above(6.0),
         "writes of the barrier" => row.never_above(1.0),
@@ -64,9 +67,14 @@ mod tests {
 
     #[test]
     fn the_switch_of_ten_thousand_has_a_target() {
-        let line = |quantity: &str| Line { quantity: quantity.into(), unit: "s".into(), runs: vec![3.0] };
-        assert_eq!(row(line("switch"), 10_000, "in one process").unwrap().met, Some(false));
-        assert_eq!(row(line("switch"), 1_000, "over sockets").unwrap().met, None);
-        assert_eq!(row(line("writes of the barrier"), 10_000, "in one process").unwrap().target, Some(1.0));
+        let line = |agents, quantity: &str| Line {
+            agents,
+            quantity: quantity.into(),
+            unit: "s".into(),
+            runs: vec![3.0],
+        };
+        assert_eq!(row(line(10_000, "switch"), "in one process").unwrap().met, Some(false));
+        assert_eq!(row(line(1_000, "switch"), "over sockets").unwrap().met, None);
+        assert_eq!(row(line(10_000, "writes of the barrier"), "in one process").unwrap().target, Some(1.0));
     }
 }
