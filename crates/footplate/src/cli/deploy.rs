@@ -57,7 +57,7 @@ pub struct DeployArgs {
 #[command(next_help_heading = "Rules of this rollout [default: those of footplate.toml]")]
 struct RuleArgs {
     /// Wait until at least so many hosts can take part
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     nodes: Option<u32>,
     /// How long all targets may take to prepare, such as 10m
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::when::ago;
 use super::{Operator, ui};
 use crate::api::{AppStatus, RolloutStatus, Stage, Status, TargetStatus};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// Above so many targets only those are listed that differ from the rest.
 const TARGETS_LISTED_MAX: usize = 20;
@@ -42,7 +42,16 @@ pub async fn status(operator: &Operator, args: &StatusArgs) -> Result<(), Failur
         args.app.as_ref().is_none_or(|name| *name == app.path.app)
             && args.environment.as_ref().is_none_or(|name| *name == app.path.environment)
     });
-    operator.ui.show(&Answer { status, all: args.all })
+    match &args.app {
+        Some(app) if status.apps.is_empty() => Err(no_such_app(app)),
+        _ => operator.ui.show(&Answer { status, all: args.all }),
+    }
+}
+
+fn no_such_app(app: &AppName) -> Failure {
+    Failure::new(Exit::Refused, format!("cannot show `{app}`"))
+        .because_of("no such app was deployed")
+        .next("see all with `footplate status`; bring a version with `footplate push` and `footplate deploy`")
 }
 
 #[derive(Serialize)]

@@ -79,10 +79,13 @@ fn create(file: &Path) -> io::Result<String> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let token = hex(&bytes);
-    let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    // Whole or not at all: half a token would stop every later start.
+    let draft = file.with_extension("new");
+    let mut opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     opened.write_all(token.as_bytes())?;
     opened.write_all(b"\n")?;
     opened.sync_all()?;
+    fs::rename(&draft, file)?;
     Ok(token)
 }
 

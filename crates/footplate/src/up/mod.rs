@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::name::{EnvironmentName, HostName};
-use footplate_drivers::source::Git;
+use footplate_drivers::source::{Git, Source};
 use footplate_drivers::store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +125,11 @@ async fn repository(plan: &Plan) -> Result<(Git, PathBuf), Failure> {
     }
     let folder = plan.data.join("example");
     if folder.join(".git").exists() {
-        return Ok((Git::open(&folder).await.map_err(|error| failed(&error))?, folder));
+        let source = Git::open(&folder).await.map_err(|error| failed(&error))?;
+        // A first start that was cut short leaves a repository without a commit; it is made again.
+        if source.head(None).await.is_ok() {
+            return Ok((source, folder));
+        }
     }
     example::write(&folder).map_err(|error| unwritable(&folder, &error))?;
     let source = Git::init(&folder, "The first pages").await.map_err(|error| failed(&error))?;

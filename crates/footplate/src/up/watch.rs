@@ -154,7 +154,7 @@ impl<'a> Watch<'a> {
     }
 
     fn memory(&self) -> PathBuf {
-        self.plan.data.join("handled-commit")
+        self.plan.data.join(format!("handled-commit.{}", self.plan.environment))
     }
 
     async fn wait_for_agents(&self) -> Result<(), Failure> {

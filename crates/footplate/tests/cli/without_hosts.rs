@@ -6,6 +6,9 @@ use crate::site::Site;
 fn a_version_is_pushed_once_and_shown() {
     let site = Site::start();
     assert!(site.done(&["status"]).starts_with("No such app yet."));
+    let unknown = site.run(&["status", "nope"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (3, ""));
+    assert!(unknown.stderr.contains("no such app was deployed"), "{}", unknown.stderr);
     assert!(site.done(&["hosts", "list"]).starts_with("No host has joined yet."));
     let pushed = site.push("1", "one", "true");
     assert_eq!(pushed.code, 0, "{}", pushed.stderr);
