@@ -11,6 +11,7 @@ pub struct Origin {
     date: String,
     commit: String,
     command: String,
+    load: String,
 }
 
 impl Origin {
@@ -21,13 +22,23 @@ impl Origin {
         let mut git = Command::new("git");
         git.current_dir(workspace.root()).args(["describe", "--always", "--dirty", "--exclude", "*"]);
         let commit = program::read(&mut git, "run it inside a git checkout")?;
-        Ok(Origin { date: date.trim().to_owned(), commit: commit.trim().to_owned(), command: command.into() })
+        // Not known on a machine without /proc; then the line stays without a number.
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
+        Ok(Origin {
+            load,
+            date: date.trim().to_owned(),
+            commit: commit.trim().to_owned(),
+            command: command.into(),
+        })
     }
 
     /// Renders the lines that open a page of results.
     pub fn render(&self, machine: &Machine) -> String {
-        let Origin { date, commit, command } = self;
-        format!("- command: `{command}`\n- commit: `{commit}`, {date}\n- machine: {machine}\n")
+        let Origin { date, commit, command, load } = self;
+        format!(
+            "- command: `{command}`\n- commit: `{commit}`, {date}\n- machine: {machine}\n- load average at the end (1, 5, 15 min): {load}\n"
+        )
     }
 }
 
