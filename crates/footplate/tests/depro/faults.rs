@@ -80,7 +80,10 @@ on_both! {
         eventually("the deploy has begun", SOON, || async { half.exists() }).await;
         agent.kill().await;
         place.put("current", "1").await;
-        let _agent = place.agent_with("a", deployment());
+        let agent = place.agent_with("a", deployment());
+        // The key of the killed agent still says "deploying"; only the new one's own word tells that it has begun.
+        let ended = || async { agent.log().contains("ended what an earlier start had left running") };
+        eventually("the leftover is ended", SOON, ended).await;
         place.eventually("1/a", "deploying").await;
         assert_eq!(place.lines("a", "rollouts"), [""; 0]);
         place.open_gate("deploy-a");

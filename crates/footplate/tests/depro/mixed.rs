@@ -38,13 +38,24 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Lets node `a` end its deploy once both nodes are seen: the original's command looks only at who changed last,
+    /// and waits in vain when the second node appears after the first has ended.
+    async fn open_gate_once_both_are_there(&self) {
+        let both = || async { self.get("1/a").await.is_some() && self.get("1/b").await.is_some() };
+        eventually("both nodes are there", SOON, both).await;
+        self.open_gate("deploy-a");
+    }
+}
+
 on_both! {
     /// The fake has the fault that the mixed stories are about; else they would prove nothing.
     async fn the_original_among_itself_rolls_out_early(place) {
         let _agents = [place.original_agent("a").await, place.original_agent("b").await];
-        place.open_gate("deploy-a");
         let client = client(&place);
-        assert_eq!(original_deploy(&client, &place.prefix, "1", 2, SOON).await, 0);
+        let deploy = original_deploy(&client, &place.prefix, "1", 2, SOON);
+        let (exit, ()) = tokio::join!(deploy, place.open_gate_once_both_are_there());
+        assert_eq!(exit, 0);
         place.eventually_lines("b", "early", &["1"]).await;
         place.open_gate("deploy-b");
         place.eventually("1/b", "available").await;
@@ -52,9 +63,10 @@ on_both! {
 
     async fn our_agents_obey_the_originals_command_and_never_early(place) {
         let _agents = ["a", "b"].map(|node| place.agent_with(node, json!([place.deployment(node, true)])));
-        place.open_gate("deploy-a");
         let client = client(&place);
-        assert_eq!(original_deploy(&client, &place.prefix, "1", 2, SOON).await, 0);
+        let deploy = original_deploy(&client, &place.prefix, "1", 2, SOON);
+        let (exit, ()) = tokio::join!(deploy, place.open_gate_once_both_are_there());
+        assert_eq!(exit, 0);
         place.eventually("1/a", "active").await;
         assert_eq!(place.get("1/b").await.as_deref(), Some("deploying"), "`current` was set early, and is a wish");
         place.open_gate("deploy-b");
