@@ -1,5 +1,5 @@
-//! The store on etcd. Requests per call: read 1 (one more for each 500 entries); wait 1, and a read when there is news;
-//! apply 1, and 1 more when a key that it puts lives with a session already; sessions 1. A login is 1, every few minutes at most.
+//! The store on etcd. Requests per call: read 1 (one more for each 500 entries); wait 1, and a read when there is
+//! news below a prefix (of one key the watch itself says what stands there); apply 1, and 1 more when a key that it puts lives with a session already; sessions 1. A login is 1, every few minutes at most.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use super::client::Client;
 use super::transaction;
 use super::watch::{Heard, listen};
 use super::wire::{
-    Header, KeyValue, LeaseAnswer, RangeAnswer, Streamed, TransactionAnswer, base64, range_of,
+    Change, ChangeKind, Header, KeyValue, LeaseAnswer, RangeAnswer, Streamed, TransactionAnswer, base64,
+    range_of,
 };
 use crate::store::limits::{check_scope, check_transaction, check_ttl};
 use crate::store::{
@@ -68,6 +69,17 @@ impl Etcd {
         Ok(snapshot)
     }
 
+    /// Returns how the changes of one key, oldest first, left it.
+    fn last_state(&self, changes: Vec<Change>) -> Option<Snapshot> {
+        let Change { kind, pair } = changes.into_iter().next_back()?;
+        let revision = Revision(pair.mod_revision.0);
+        let entry = match kind {
+            ChangeKind::Put => self.entry(pair),
+            ChangeKind::Delete => None,
+        };
+        Some(Snapshot { revision, entries: entry.into_iter().collect() })
+    }
+
     fn entry(&self, pair: KeyValue) -> Option<(String, Entry)> {
         let key = String::from_utf8(pair.key).ok()?.strip_prefix(&self.root)?.to_owned();
         let session = (pair.lease.0 != 0).then(|| SessionId(pair.lease.0.to_string()));
@@ -99,9 +111,10 @@ impl Store for Etcd {
         check_scope(scope)?;
         if seen != Revision(0) {
             let is_ours = |header: &Header| header.cluster_id.0 == self.cluster.load(Ordering::Relaxed);
-            match listen(&self.client, &self.range(scope), seen, patience, is_ours).await? {
-                Heard::News => (),
-                Heard::Silence => return Ok(None),
+            match (listen(&self.client, &self.range(scope), seen, patience, is_ours).await?, scope) {
+                (Heard::Silence, _) => return Ok(None),
+                (Heard::Changes(changes), Scope::Key(_)) => return Ok(self.last_state(changes)),
+                (Heard::Changes(_), Scope::Prefix(_)) | (Heard::Unknown, _) => (),
             }
         }
         self.read_pages(scope).await.map(Some)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::wire::{Header, Streamed, WatchAnswer};
+use super::wire::{Change, Header, Streamed, WatchAnswer};
 use crate::store::{Revision, StoreError};
 
 /// How much of one line may wait for its end: a transaction's worth of events.
@@ -13,8 +13,10 @@ const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a watch said.
 pub(super) enum Heard {
-    /// Something changed, or we cannot know: read again.
-    News,
+    /// These changes, oldest first; at least one.
+    Changes(Vec<Change>),
+    /// Something may have changed, and the watch can not say what: read again.
+    Unknown,
     /// Nothing until the patience was over.
     Silence,
 }
@@ -87,6 +89,8 @@ async fn judge(
     let compacted = answer.canceled;
     // A restored server counts from lower, or is another cluster: what we saw says nothing about it.
     let restored = answer.created && (answer.header.revision.0 < seen.0 || !is_ours(&answer.header));
-    let news = compacted || restored || !answer.events.is_empty();
-    Ok(news.then_some(Heard::News))
+    if compacted || restored {
+        return Ok(Some(Heard::Unknown));
+    }
+    Ok((!answer.events.is_empty()).then_some(Heard::Changes(answer.events)))
 }

@@ -121,7 +121,26 @@ pub(super) struct WatchAnswer {
     #[serde(default)]
     pub compact_revision: Number,
     #[serde(default)]
-    pub events: Vec<serde::de::IgnoredAny>,
+    pub events: Vec<Change>,
+}
+
+/// One change of one key, as a watch tells it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Change {
+    #[serde(rename = "type", default)]
+    pub kind: ChangeKind,
+    /// What stands there now; of a deleted key only its name and the revision of its end.
+    #[serde(rename = "kv")]
+    pub pair: KeyValue,
+}
+
+/// What happened to a key. The gateway leaves out a put, as it does every zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum ChangeKind {
+    #[default]
+    Put,
+    Delete,
 }
 
 /// What etcd says when it refuses (`code` is gRPC's).
