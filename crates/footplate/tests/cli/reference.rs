@@ -95,6 +95,24 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
+fn the_readmes_first_command_names_one_program() {
+    let readme = include_str!("../../../../README.md");
+    assert!(readme.contains("\ncargo run -- up "), "the first command is another one: look at it here too");
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(docs());
+    let answer = cargo.output().expect("cargo runs").stdout;
+    let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+    let listed = |key: &str| answer[key].as_array().expect("a list").clone();
+    let (members, packages) = (listed("workspace_default_members"), listed("packages"));
+    let programs: Vec<_> = packages
+        .iter()
+        .filter(|package| members.contains(&package["id"]))
+        .filter_map(|package| package["default_run"].as_str())
+        .collect();
+    assert_eq!(programs, ["footplate"], "`cargo run` must know what to run");
+}
+
+#[test]
 fn completions_are_there_for_every_shell() {
     let here = folder();
     for shell in ["bash", "zsh", "fish"] {
