@@ -1,30 +1,24 @@
 //! Footplate's hands: one folder per family of drivers, each a trait, a contract and an `open`.
 //!
 //! Invariants: a family never imports another, and none holds policy: it reports facts and does as told.
-//! What families share stands beside them: `shell` starts processes, `archive` packs and unpacks, `disk` makes durable.
+//! What families share stands beside them: `shell` starts processes, `archive` packs and unpacks, `disk` makes durable,
+//! `cause` tells why, `secret` keeps silent.
 
 pub mod archive;
 pub mod artifact;
 pub mod build;
+mod cause;
 pub mod disk;
 pub mod failpoint;
 pub mod ledger;
 pub mod shell;
 pub mod source;
+mod secret;
 pub mod store;
 pub mod workload;
 
-/// Returns an error and its causes in one line: `cannot write x: no space left`.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
+pub use cause::{causes, chain};
+pub use secret::{Secret, SecretError};
 
 /// Runs what may block (files, mostly) on a thread where it stalls nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -75,14 +75,8 @@ impl Failure {
     /// Adds an error and everything that caused it.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if self.because.last() != Some(&text) {
-                self.because.push(text);
-            }
-            cause = error.source();
-        }
+        self.because.extend(footplate_drivers::causes(error));
+        self.because.dedup();
         self
     }
 

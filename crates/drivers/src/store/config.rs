@@ -10,28 +10,7 @@ use std::sync::Arc;
 
 use super::limits::check_prefix;
 use super::{Store, StoreError, consul, etcd, memory};
-
-/// A token or password. `Debug` hides it, and there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text so that it is not shown by accident.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// Returns the text itself, to be sent and never to be printed.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
+use crate::secret::Secret;
 
 /// Who we are to the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

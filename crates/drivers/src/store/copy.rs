@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Applied, Entry, Guard, OPERATIONS_MAX, Scope, Store, StoreError, TRANSACTION_BYTES_MAX, Transaction,
-    Write, check_prefix,
+    Applied, Entry, Guard, Scope, Store, StoreError, Transaction, Write, check_prefix, transactions,
 };
 
 /// What was copied.
@@ -80,12 +79,9 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, prefix: &str) -> Result<Copi
     }
     let entries = from.read(&scope).await.map_err(failed)?.entries;
     let (wanted, left_out) = without_sessions(entries);
-    for transaction in transactions(&wanted) {
+    for transaction in transactions(&[], wanted.iter().map(only_where_nothing_is)) {
         if to.apply(&transaction).await.map_err(failed)? == Applied::No {
-            let key = transaction.writes.iter().find_map(|write| match write {
-                Write::Put(key, _) => Some(key.clone()),
-                _ => None,
-            });
+            let key = transaction.writes.first().map(|write| write.key().to_owned());
             return Err(CopyError::Disturbed { to: to.describe(), key: key.unwrap_or_default() });
         }
     }
@@ -119,25 +115,9 @@ fn without_sessions(entries: BTreeMap<String, Entry>) -> (BTreeMap<String, Vec<u
     (stay, left_out)
 }
 
-/// Returns as few transactions as the limits allow, each of which writes only where nothing is.
-fn transactions(wanted: &BTreeMap<String, Vec<u8>>) -> Vec<Transaction> {
-    let mut all = Vec::new();
-    let mut next = Transaction::default();
-    let mut bytes = 0;
-    for (key, value) in wanted {
-        let size = key.len() + value.len();
-        let full = next.guards.len() + next.writes.len() + 2 > OPERATIONS_MAX
-            || bytes + size > TRANSACTION_BYTES_MAX;
-        if full {
-            all.push(std::mem::take(&mut next));
-            bytes = 0;
-        }
-        next.guards.push(Guard::Absent(key.clone()));
-        next.writes.push(Write::Put(key.clone(), value.clone()));
-        bytes += size;
+fn only_where_nothing_is((key, value): (&String, &Vec<u8>)) -> Transaction {
+    Transaction {
+        guards: vec![Guard::Absent(key.clone())],
+        writes: vec![Write::Put(key.clone(), value.clone())],
     }
-    if !next.writes.is_empty() {
-        all.push(next);
-    }
-    all
 }

@@ -26,7 +26,7 @@ pub async fn join(config: &Config, name: &str, token: &Secret) -> Result<Secret,
     let http = Http::open("embedded store", config)?;
     let request = http.client().post(format!("{}/v1/acl/join", http.url()));
     let body = serde_json::to_vec(&Wanted { name }).expect("a name is text");
-    let request = request.header("X-Consul-Token", token.reveal()).body(body);
+    let request = request.header("X-Consul-Token", token.expose()).body(body);
     let answer = http.send(request, ANSWER_WITHIN).await?;
     let text = String::from_utf8_lossy(&answer.body);
     match answer.status.as_u16() {

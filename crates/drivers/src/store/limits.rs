@@ -66,26 +66,25 @@ pub(super) fn check_transaction(transaction: &Transaction) -> Result<(), StoreEr
 
 fn check_write(write: &Write) -> Result<usize, StoreError> {
     match write {
-        Write::Put(key, value) | Write::PutEphemeral(key, value, _) => {
-            check_key(key)?;
-            if value.len() > VALUE_BYTES_MAX {
-                return refuse(format!(
-                    "a value of {} bytes for `{key}`; at most {VALUE_BYTES_MAX} fit",
-                    value.len()
-                ));
-            }
-            Ok(key.len() + value.len())
-        }
-        Write::Delete(key) => check_key(key).map(|()| key.len()),
-        Write::DeletePrefix(prefix) if prefix.is_empty() => refuse("to delete everything".to_owned()),
-        Write::DeletePrefix(prefix) => check_prefix(prefix).map(|()| prefix.len()),
+        Write::DeletePrefix(prefix) if prefix.is_empty() => return refuse("to delete everything".to_owned()),
+        Write::DeletePrefix(prefix) => check_prefix(prefix)?,
+        Write::Put(key, _) | Write::PutEphemeral(key, _, _) | Write::Delete(key) => check_key(key)?,
     }
+    if let Write::Put(key, value) | Write::PutEphemeral(key, value, _) = write
+        && value.len() > VALUE_BYTES_MAX
+    {
+        return refuse(format!(
+            "a value of {} bytes for `{key}`; at most {VALUE_BYTES_MAX} fit",
+            value.len()
+        ));
+    }
+    Ok(write.bytes())
 }
 
 fn check_overlaps(writes: &[Write]) -> Result<(), StoreError> {
     for (at, write) in writes.iter().enumerate() {
         if let Some(other) = writes[..at].iter().find(|other| overlap(write, other)) {
-            return refuse(format!("two writes touch `{}` in one transaction", written(other)));
+            return refuse(format!("two writes touch `{}` in one transaction", other.key()));
         }
     }
     Ok(())
@@ -97,16 +96,10 @@ fn overlap(one: &Write, other: &Write) -> bool {
             one.starts_with(other) || other.starts_with(one)
         }
         (Write::DeletePrefix(prefix), key) | (key, Write::DeletePrefix(prefix)) => {
-            written(key).starts_with(prefix)
+            key.key().starts_with(prefix)
         }
-        (one, other) => written(one) == written(other),
+        (one, other) => one.key() == other.key(),
     }
-}
-
-fn written(write: &Write) -> &str {
-    let (Write::Put(key, _) | Write::PutEphemeral(key, _, _) | Write::Delete(key) | Write::DeletePrefix(key)) =
-        write;
-    key
 }
 
 fn is_segment(segment: &str) -> bool {

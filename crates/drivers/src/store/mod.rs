@@ -15,6 +15,7 @@ pub mod memory;
 mod patient;
 pub mod policy;
 mod presence;
+mod transaction;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -23,18 +24,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use crate::secret::Secret;
 pub use backoff::Backoff;
-pub use config::{Address, Config, Credentials, Kind, Secret, open};
+pub use config::{Address, Config, Credentials, Kind, open};
 pub use copy::{Copied, CopyError, copy};
 pub use http::Handler;
 pub use join::join;
 pub use limits::{check_key, check_prefix};
 pub use patient::{Patient, Trouble};
 pub use presence::{Hold, Keys, Presence};
+pub use transaction::{Transaction, transactions};
 pub use watch::{WATCH_PATIENCE, Watch};
 
 /// The largest value any driver takes, in bytes.
-pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+pub use footplate_core::record::VALUE_BYTES_MAX;
+
 /// The most operations (guards and writes together) in one transaction: Consul's limit.
 pub const OPERATIONS_MAX: usize = 64;
 /// The most bytes of keys and values in one transaction: what fits into Consul's 512 KiB when written as base64.
@@ -108,13 +112,24 @@ pub enum Write {
     DeletePrefix(String),
 }
 
-/// All guards hold and all writes happen, or none does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Transaction {
-    /// What must hold.
-    pub guards: Vec<Guard>,
-    /// What changes.
-    pub writes: Vec<Write>,
+impl Write {
+    /// Returns the key, or the prefix.
+    pub fn key(&self) -> &str {
+        let (Write::Put(key, _)
+        | Write::PutEphemeral(key, _, _)
+        | Write::Delete(key)
+        | Write::DeletePrefix(key)) = self;
+        key
+    }
+
+    /// Returns the bytes of key and value, which count for [`TRANSACTION_BYTES_MAX`].
+    pub fn bytes(&self) -> usize {
+        let value = match self {
+            Write::Put(_, value) | Write::PutEphemeral(_, value, _) => value.len(),
+            Write::Delete(_) | Write::DeletePrefix(_) => 0,
+        };
+        self.key().len() + value
+    }
 }
 
 /// How a transaction ended.

@@ -4,7 +4,6 @@
 //! spins and never gives up by itself. What no repetition can mend is returned at once.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::mem::{Discriminant, discriminant};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::{Applied, Scope, SessionId, Snapshot, Store, StoreError, Transaction};
+use crate::chain;
 
 const DELAY_FIRST: Duration = Duration::from_millis(200);
 const DELAY_MAX: Duration = Duration::from_secs(15);
@@ -155,18 +155,4 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.patient.lock().remove(&self.id);
     }
-}
-
-/// Returns an error with its causes in one line, without repeating any.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -97,7 +97,7 @@ async fn join(
     loop {
         match store::join(config, host.as_str(), token).await {
             Ok(credential) => {
-                state.write_credential(credential.reveal())?;
+                state.write_credential(credential.expose())?;
                 tracing::info!(%host, "joined; the host has a credential of its own");
                 return Ok(credential);
             }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{
-    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Transaction, Write,
+    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Write, transactions,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::reporter::{self, Reporter, Reports};
+use super::reporter::{Reporter, Reports};
 use super::trouble::Trouble;
 
 /// How long a session lives without being renewed.
@@ -131,10 +131,8 @@ impl Presence {
         let reports = self.reporter.settle_accounts(&held);
         let mut writes = reports.clone();
         writes.push(presence);
-        for writes in reporter::parts(writes) {
-            let guards = vec![Guard::Absent(key.clone())];
-            let applied = self.store.apply(&Transaction { guards, writes }).await?;
-            if applied == Applied::No {
+        for transaction in transactions(&[Guard::Absent(key.clone())], writes) {
+            if self.store.apply(&transaction).await? == Applied::No {
                 return Ok(Applied::No);
             }
         }

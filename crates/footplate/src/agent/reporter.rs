@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use footplate_drivers::failpoint;
-use footplate_drivers::store::{
-    Applied, Guard, OPERATIONS_MAX, SessionId, Store, StoreError, TRANSACTION_BYTES_MAX, Transaction, Write,
-};
+use footplate_drivers::store::{Applied, Guard, SessionId, Store, StoreError, Write, transactions};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
@@ -109,8 +107,7 @@ impl Reporter {
 
     fn missing(&self) -> Vec<Write> {
         let books = self.books();
-        let missing = missing(&books.wanted, &books.held).collect();
-        parts(missing).swap_remove(0)
+        missing(&books.wanted, &books.held).collect()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -121,30 +118,6 @@ impl Reporter {
 fn missing<'a>(wanted: &'a Reports, held: &'a Reports) -> impl Iterator<Item = Write> + 'a {
     let missing = wanted.iter().filter(|(key, report)| held.get(*key) != Some(report));
     missing.map(|(key, report)| Write::Put(key.clone(), report.clone()))
-}
-
-fn size(write: &Write) -> usize {
-    match write {
-        Write::Put(key, value) | Write::PutEphemeral(key, value, _) => key.len() + value.len(),
-        Write::Delete(key) | Write::DeletePrefix(key) => key.len(),
-    }
-}
-
-/// Splits writes into parts that each fit into one transaction, beside one guard.
-pub fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut parts = vec![];
-    let (mut part, mut bytes) = (vec![], 0);
-    for write in writes {
-        let more = size(&write);
-        if part.len() == OPERATIONS_MAX - 1 || (bytes + more > TRANSACTION_BYTES_MAX && !part.is_empty()) {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes += more;
-        part.push(write);
-    }
-    parts.push(part);
-    parts
 }
 
 /// The loop that writes.
@@ -194,16 +167,14 @@ impl Writer {
 
     /// Writes what is missing; waits when nothing is.
     async fn write_once(&mut self, session: &SessionId) -> Result<Applied, StoreError> {
-        let writes = self.reporter.missing();
-        if writes.is_empty() {
+        let guard = Guard::HeldBy(self.alive.clone(), session.clone());
+        let Some(transaction) = transactions(&[guard], self.reporter.missing()).into_iter().next() else {
             tokio::select! {
                 () = self.reporter.changed.notified() => (),
                 Ok(()) = self.membership.changed() => (),
             }
             return Ok(Applied::Yes);
-        }
-        let guards = vec![Guard::HeldBy(self.alive.clone(), session.clone())];
-        let transaction = Transaction { guards, writes };
+        };
         let applied = self.store.apply(&transaction).await?;
         failpoint!("agent.report_written");
         if applied == Applied::Yes {

@@ -147,22 +147,15 @@ impl StoreSettings {
     }
 
     fn credentials(&self) -> Result<Credentials, Failure> {
-        let hidden = |file: &PathBuf| Secret::read(file).map(store::Secret::from);
         match (&self.token_file, &self.user, &self.password_file) {
             (None, None, None) => Ok(Credentials::None),
-            (Some(file), None, None) => Ok(Credentials::Token(hidden(file)?)),
+            (Some(file), None, None) => Ok(Credentials::Token(Secret::read(file)?)),
             (None, Some(user), Some(file)) => {
-                Ok(Credentials::Password { user: user.clone(), password: hidden(file)? })
+                Ok(Credentials::Password { user: user.clone(), password: Secret::read(file)? })
             }
             _ => Err(Failure::new(Exit::Usage, "the credentials are not whole")
                 .because_of("a store takes either a token, or a user with a password")
                 .next("give `--store-token-file`, or both `--store-user` and `--store-password-file`")),
         }
-    }
-}
-
-impl From<Secret> for store::Secret {
-    fn from(secret: Secret) -> Self {
-        store::Secret::new(secret.expose())
     }
 }

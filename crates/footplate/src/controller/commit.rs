@@ -3,9 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use footplate_core::record::Key;
-use footplate_drivers::store::{
-    Applied, OPERATIONS_MAX, Snapshot, StoreError, TRANSACTION_BYTES_MAX, Transaction, Write,
-};
+use footplate_drivers::store::{Applied, Snapshot, StoreError, Transaction, Write, transactions};
 use futures_util::StreamExt;
 
 use super::act::Worker;
@@ -21,14 +19,15 @@ impl Worker<'_> {
         if writes.is_empty() {
             return Ok(());
         }
-        let written = self.apply(writes).await?;
+        let written = self.apply(Transaction { guards: vec![self.lease.guard()], writes }).await?;
         self.shared.change(|site| written.iter().for_each(|write| note(site, write)));
         Ok(())
     }
 
     /// Writes in as few transactions as the stores' limits allow, in any order, each guarded by the lease.
     pub(super) async fn write_each(&self, writes: Vec<Write>) -> Result<(), Trip> {
-        let transactions = chunks(writes).into_iter().map(|writes| self.apply(writes));
+        let transactions = transactions(&[self.lease.guard()], writes);
+        let transactions = transactions.into_iter().map(|transaction| self.apply(transaction));
         let mut results = futures_util::stream::iter(transactions).buffer_unordered(TRANSACTIONS_AT_ONCE);
         while let Some(written) = results.next().await {
             let written = written?;
@@ -37,8 +36,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    async fn apply(&self, writes: Vec<Write>) -> Result<Vec<Write>, Trip> {
-        let transaction = Transaction { guards: vec![self.lease.guard()], writes };
+    async fn apply(&self, transaction: Transaction) -> Result<Vec<Write>, Trip> {
         match self.shared.store.apply(&transaction).await {
             Ok(Applied::Yes) => Ok(transaction.writes),
             Ok(Applied::No) => Err(Trip::Fenced),
@@ -84,26 +82,4 @@ fn note(site: &mut Site, write: &Write) {
         Write::Delete(key) => site.forget(key),
         Write::DeletePrefix(prefix) => drop(site.absorb(prefix, &Snapshot::default())),
     }
-}
-
-fn chunks(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let mut chunks: Vec<Vec<Write>> = Vec::new();
-    let mut room = 0;
-    for write in writes {
-        let bytes = match &write {
-            Write::Put(key, value) | Write::PutEphemeral(key, value, _) => key.len() + value.len(),
-            Write::Delete(key) | Write::DeletePrefix(key) => key.len(),
-        };
-        match chunks.last_mut().filter(|chunk| chunk.len() < OPERATIONS_MAX - 1 && bytes <= room) {
-            Some(chunk) => {
-                chunk.push(write);
-                room -= bytes;
-            }
-            None => {
-                chunks.push(vec![write]);
-                room = TRANSACTION_BYTES_MAX.saturating_sub(bytes);
-            }
-        }
-    }
-    chunks
 }

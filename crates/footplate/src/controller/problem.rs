@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+pub use footplate_drivers::causes;
 use footplate_drivers::store::StoreError;
 
 use crate::api::{Problem, ProblemKind};
@@ -32,17 +33,6 @@ impl Problem {
     pub fn internal(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         Problem { what: what.into(), because: causes(error), next: None, kind: ProblemKind::Internal }
     }
-}
-
-/// Lists an error and its sources, outermost first.
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(inner) = source {
-        causes.push(inner.to_string());
-        source = inner.source();
-    }
-    causes
 }
 
 impl IntoResponse for Problem {

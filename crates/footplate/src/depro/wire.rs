@@ -10,7 +10,7 @@ use footplate_drivers::store::consul::{
     Behavior, Blocking, Client, Condition, Indexed, Operation, Pair, Removal, SessionRequest,
     TransactionOutcome,
 };
-use footplate_drivers::store::{Config, Credentials, Secret, SessionId, StoreError};
+use footplate_drivers::store::{Config, Credentials, SessionId, StoreError};
 
 use super::config::Connection;
 use super::tree::{Node, Prefix, State, Version, parse_current};
@@ -52,10 +52,9 @@ impl Wire {
         let url = if server.contains("://") { server.clone() } else { format!("http://{server}") };
         let mut config = Config::new(url.trim_end_matches('/'))?;
         if let Some(token) = &connection.token {
-            config.credentials = Credentials::Token(Secret::new(token.expose()));
+            config.credentials = Credentials::Token(token.clone());
         }
-        config.login =
-            connection.login.as_ref().map(|(user, password)| (user.clone(), Secret::new(password.expose())));
+        config.login = connection.login.as_ref().map(|(user, password)| (user.clone(), password.clone()));
         config.datacenter = connection.datacenter.clone();
         Ok(Self { client: Client::open(&config)? })
     }

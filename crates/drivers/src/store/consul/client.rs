@@ -214,10 +214,10 @@ impl Client {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut request = self.http.client().request(method, format!("{}{path}", self.http.url()));
         if let Some((user, password)) = &self.login {
-            request = request.basic_auth(user, Some(password.reveal()));
+            request = request.basic_auth(user, Some(password.expose()));
         }
         match &self.token {
-            Some(token) => request.header("X-Consul-Token", token.reveal()),
+            Some(token) => request.header("X-Consul-Token", token.expose()),
             None => request,
         }
     }

@@ -101,7 +101,7 @@ impl Client {
     async fn request(&self, path: &str, body: &Value) -> Result<RequestBuilder, StoreError> {
         let request = self.http.client().post(format!("{}/v3/{path}", self.http.url())).json(body);
         Ok(match self.login_token().await? {
-            Some(token) => request.header("Authorization", token.reveal()),
+            Some(token) => request.header("Authorization", token.expose()),
             None => request,
         })
     }
@@ -111,7 +111,7 @@ impl Client {
         // Held over the request, so that a hundred calls log in once.
         let mut token = self.token.lock().await;
         if token.is_none() {
-            let body = json!({ "name": user, "password": password.reveal() });
+            let body = json!({ "name": user, "password": password.expose() });
             let request =
                 self.http.client().post(format!("{}/v3/auth/authenticate", self.http.url())).json(&body);
             let answer = self.http.send(request, ANSWER_WITHIN).await?;
