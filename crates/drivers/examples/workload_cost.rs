@@ -12,6 +12,7 @@ use footplate_core::moment::Moment;
 use footplate_core::release::{Hooks, Release, Scripts, Workload as Kind};
 use footplate_drivers::archive;
 use footplate_drivers::artifact::{ArtifactStore, Directory, Fetch};
+use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::shell::{self, Script};
 use footplate_drivers::workload::{self, Placement, Settings, Workload};
 use tokio_util::sync::CancellationToken;
@@ -79,8 +80,9 @@ fn release(folder: &Path, id: &str, workload: Kind) -> Result<Release, Failure> 
 }
 
 async fn open(folder: &Path, kind: &str, number: usize) -> Result<Arc<dyn Workload>, Failure> {
+    let root = HeldFolder::take(&folder.join(format!("{kind}{number}")))?;
     let placement = Placement {
-        root: folder.join(format!("{kind}{number}")),
+        root: root.ok_or("the folder is in use")?,
         host: format!("web{number}").parse()?,
         name: "production.shop.files".parse()?,
     };

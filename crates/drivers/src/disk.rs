@@ -4,11 +4,15 @@
 //! Invariant of [`swap_link`] and [`write_atomically`]: at every instant, also after power loss, the name holds the
 //! old or the new content, and once the call has returned the new one.
 
+mod held;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+pub use held::HeldFolder;
 
 /// A file operation that failed: what it was, on which path, why, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! Layout of one target, below `ROOT/ENVIRONMENT/APP/`:
 //! `versions/RELEASE/` the files · `versions/.RELEASE.complete` the completion mark · `live` a relative symlink to
 //! `versions/RELEASE` · `activating` the release whose `activated` hook has not succeeded yet · `output/` what scripts
-//! said · `run/` one file for each script that runs now · `lock` held by the agent.
+//! said · `run/` one file for each script that runs now.
 //! Invariants: a directory without its mark does not exist; `live` points at an old or a new complete release at every
 //! instant, also after `kill -9` and power loss; what is live is never cleaned; every verb may be repeated.
 
@@ -26,16 +26,16 @@ use footplate_core::target::Verb;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{Fetch, FetchError, Limits, UnpackError};
-use crate::disk::DiskError;
+use crate::disk::{DiskError, HeldFolder};
 use crate::shell::{End, ShellError, User};
 
 pub use target::open;
 
 /// Which target this is, and where its files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Placement {
-    /// The folder of all targets of this agent; absolute, since scripts see it.
-    pub root: PathBuf,
+    /// The folder of all targets of this agent, which no other process works in; absolute, since scripts see it.
+    pub root: HeldFolder,
     /// The machine.
     pub host: HostName,
     /// The app, its environment and the process group.
@@ -45,7 +45,7 @@ pub struct Placement {
 impl Placement {
     /// Returns the target's own folder: `ROOT/ENVIRONMENT/APP`.
     pub fn folder(&self) -> PathBuf {
-        self.root.join(self.name.path.environment.as_str()).join(self.name.path.app.as_str())
+        self.root.path().join(self.name.path.environment.as_str()).join(self.name.path.app.as_str())
     }
 }
 
@@ -187,9 +187,6 @@ pub enum WorkloadError {
         /// Bytes that are free.
         free: u64,
     },
-    /// Another process works on this target.
-    #[error("{} is in use by another agent", .0.display())]
-    InUse(PathBuf),
 }
 
 impl WorkloadError {
@@ -212,9 +209,6 @@ impl WorkloadError {
                 format!("push the new bytes under a name other than {release}")
             }
             WorkloadError::NoRoom { .. } => "free some space, for example with `footplate clean`".to_owned(),
-            WorkloadError::InUse(_) => {
-                "stop the other agent, or give this one a folder of its own".to_owned()
-            }
         }
     }
 

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,15 +31,11 @@ const ROOM_FACTOR: u64 = 3;
 /// …and a little for everybody else.
 const ROOM_SPARE: u64 = 16 << 20;
 
-/// Opens a target: makes its folders, takes its lock, ends what a former life left running and removes what it left
-/// half-made.
-///
-/// # Errors
-/// [`WorkloadError::InUse`] when another process has it open.
+/// Opens a target: makes its folders, ends what a former life left running and removes what it left half-made. Once at
+/// a time: whoever holds the placement's root sees to that.
 pub async fn open(placement: Placement, settings: Settings) -> Result<Arc<dyn Workload>, WorkloadError> {
     crate::blocking(move || {
         let versions = Versions::open(placement.folder())?;
-        let lock = lock(&versions)?;
         let ended = shell::end_leftovers(&versions.folder().join("run"), LEFTOVER_PATIENCE)?;
         if !ended.is_empty() {
             tracing::warn!(target = %placement.name, ?ended, "ended scripts that a former agent left running");
@@ -52,23 +47,10 @@ pub async fn open(placement: Placement, settings: Settings) -> Result<Arc<dyn Wo
             versions,
             releases: Mutex::default(),
             activation: tokio::sync::Mutex::default(),
-            _lock: lock,
         };
         Ok(Arc::new(target) as Arc<dyn Workload>)
     })
     .await
-}
-
-fn lock(versions: &Versions) -> Result<File, WorkloadError> {
-    let path = versions.folder().join("lock");
-    File::create(&path).map_err(disk::failed("create", &path))?;
-    // Held by a descriptor that cannot write, so that the disk can still be mounted read-only under us.
-    let file = File::open(&path).map_err(disk::failed("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(WorkloadError::InUse(versions.folder().to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => Err(disk::failed("lock", &path)(error).into()),
-    }
 }
 
 /// One opened target.
@@ -79,7 +61,6 @@ pub(super) struct Target {
     /// One lock for each release that a verb was asked for.
     releases: Mutex<HashMap<ReleaseId, Arc<tokio::sync::Mutex<()>>>>,
     activation: tokio::sync::Mutex<()>,
-    _lock: File,
 }
 
 #[async_trait]
@@ -95,10 +76,9 @@ impl Workload for Target {
         stop: &CancellationToken,
     ) -> Result<Output, WorkloadError> {
         let _busy = self.release_lock(&release.id).lock_owned().await;
-        if self.is_complete(release).await? {
+        if self.begin_preparing(release).await? {
             return Ok(Output::default());
         }
-        failpoint!("prepare.begun");
         let prepared = self.prepare_afresh(release, artifacts, stop).await;
         if prepared.is_err() {
             let id = release.id.clone();
@@ -110,7 +90,9 @@ impl Workload for Target {
     async fn activate(&self, release: &Release, stop: &CancellationToken) -> Result<Output, WorkloadError> {
         let _busy = self.release_lock(&release.id).lock_owned().await;
         let _alone = self.activation.lock().await;
-        if !self.is_complete(release).await? {
+        let id = release.id.clone();
+        let found = self.on_disk(move |versions| versions.completed(&id)).await?;
+        if !is_the_same(release, found)? {
             return Err(WorkloadError::NotPrepared(release.id.clone()));
         }
         failpoint!("activate.begun");
@@ -208,14 +190,22 @@ impl Target {
         Arc::clone(releases.entry(id.clone()).or_default())
     }
 
-    async fn is_complete(&self, release: &Release) -> Result<bool, WorkloadError> {
-        let id = release.id.clone();
-        let wanted = mark_text(release.artifact.as_ref());
-        match self.on_disk(move |versions| versions.completed(&id)).await? {
-            None => Ok(false),
-            Some(found) if found == wanted => Ok(true),
-            Some(found) => Err(WorkloadError::Conflict { release: release.id.clone(), found, wanted }),
-        }
+    /// Tells whether a release is complete already; if not, makes room for it. Without an artifact its directory is empty.
+    async fn begin_preparing(&self, release: &Release) -> Result<bool, WorkloadError> {
+        let (versions, release, owner) = (self.versions.clone(), release.clone(), self.limits().owner);
+        crate::blocking(move || {
+            if is_the_same(&release, versions.completed(&release.id)?)? {
+                return Ok(true);
+            }
+            failpoint!("prepare.begun");
+            versions.remove_leftover(&release.id)?;
+            failpoint!("prepare.leftover_removed");
+            if release.artifact.is_none() {
+                archive::create_empty(&versions.release(&release.id), owner)?;
+            }
+            Ok(false)
+        })
+        .await
     }
 
     async fn prepare_afresh(
@@ -224,10 +214,9 @@ impl Target {
         artifacts: &dyn Fetch,
         stop: &CancellationToken,
     ) -> Result<Output, WorkloadError> {
-        let id = release.id.clone();
-        self.on_disk(move |versions| versions.remove_leftover(&id)).await?;
-        failpoint!("prepare.leftover_removed");
-        self.place_files(release, artifacts, stop).await?;
+        if let Some(artifact) = &release.artifact {
+            self.place_files(release, artifact, artifacts, stop).await?;
+        }
         let output = match &release.workload {
             release::Workload::Command(scripts) => command::prepare(self, release, scripts, stop).await,
             release::Workload::ReleaseDir(hooks) => release_dir::prepare(self, release, hooks, stop).await,
@@ -238,18 +227,15 @@ impl Target {
         Ok(output)
     }
 
-    /// Fills the release's directory with its artifact, or makes an empty one.
+    /// Fills the release's directory with its artifact.
     async fn place_files(
         &self,
         release: &Release,
+        artifact: &ArtifactRef,
         artifacts: &dyn Fetch,
         stop: &CancellationToken,
     ) -> Result<(), WorkloadError> {
         let folder = self.versions.release(&release.id);
-        let Some(artifact) = &release.artifact else {
-            let limits = self.limits();
-            return crate::blocking(move || Ok(archive::create_empty(&folder, limits.owner)?)).await;
-        };
         self.check_room(release, artifact)?;
         let fetched = self.versions.fetched(&release.id);
         artifacts.fetch(artifact, &fetched, stop).await?;
@@ -280,5 +266,15 @@ impl Target {
                 Err(WorkloadError::NoRoom { release, folder, needed, free })
             }
         }
+    }
+}
+
+/// Tells whether a release is here, by what its completion mark says.
+fn is_the_same(release: &Release, found: Option<String>) -> Result<bool, WorkloadError> {
+    let wanted = mark_text(release.artifact.as_ref());
+    match found {
+        None => Ok(false),
+        Some(found) if found == wanted => Ok(true),
+        Some(found) => Err(WorkloadError::Conflict { release: release.id.clone(), found, wanted }),
     }
 }

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use footplate_core::release::{Hooks, Release};
 use footplate_drivers::artifact::Directory;
-use footplate_drivers::workload::{self, Placement, Settings, WorkloadError};
+use footplate_drivers::workload::{self, Settings, WorkloadError};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, hook, listing};
+use crate::support::{Place, hook, listing, placement};
 
 /// Names the folder of the test; set only in the process on the small disk.
 const VARIABLE: &str = "FOOTPLATE_FULL_TEST";
@@ -23,11 +23,7 @@ async fn process_on_a_small_disk() {
     let [small, next, unfolds, big, writes] = &releases[..] else { panic!("five releases") };
     let artifacts = Directory::open(&folder.join("artifacts")).unwrap();
     let root = folder.join("root");
-    let placement = Placement {
-        root: root.clone(),
-        host: "web1".parse().unwrap(),
-        name: "production.shop.files".parse().unwrap(),
-    };
+    let placement = placement(&root);
     let versions = placement.folder().join("versions");
     let target = workload::open(placement, Settings::default()).await.unwrap();
     let go_on = CancellationToken::new();

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use footplate_core::release::{Hooks, Release};
 use footplate_drivers::artifact::Directory;
 use footplate_drivers::failpoint;
-use footplate_drivers::workload::{self, Placement, Settings, Workload};
+use footplate_drivers::workload::{self, Settings, Workload};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, eventually, hook, listing, release, scripts};
+use crate::support::{Place, eventually, hook, listing, placement, release, scripts};
 
 /// Names the folder that the dying process works in; set only there.
 const VARIABLE: &str = "FOOTPLATE_KILL_TEST";
@@ -26,12 +26,7 @@ async fn dying_process() {
     let releases: Vec<Release> =
         serde_json::from_slice(&fs::read(folder.join("releases.json")).unwrap()).unwrap();
     let artifacts = Directory::open(&folder.join("artifacts")).unwrap();
-    let placement = Placement {
-        root: folder.join("root"),
-        host: "web1".parse().unwrap(),
-        name: "production.shop.files".parse().unwrap(),
-    };
-    let target = workload::open(placement, Settings::default()).await.unwrap();
+    let target = workload::open(placement(&folder.join("root")), Settings::default()).await.unwrap();
     go_on(&target, &artifacts, &releases).await;
 }
 

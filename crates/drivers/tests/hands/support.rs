@@ -11,6 +11,7 @@ use footplate_core::moment::Moment;
 use footplate_core::release::{Hook, Hooks, Release, Scripts, Workload as Kind};
 use footplate_drivers::archive;
 use footplate_drivers::artifact::{ArtifactStore, Directory};
+use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::workload::{self, Placement, Settings, Workload};
 use tempfile::TempDir;
 
@@ -57,6 +58,12 @@ fn list_into(top: &Path, folder: &Path, lines: &mut Vec<String>) {
     }
 }
 
+/// Takes the one target of these tests, below `root`.
+pub fn placement(root: &Path) -> Placement {
+    let root = HeldFolder::take(root).unwrap().expect("one agent at a time");
+    Placement { root, host: "web1".parse().unwrap(), name: "production.shop.files".parse().unwrap() }
+}
+
 /// A target in a temporary folder, with an artifact store beside it.
 pub struct Place {
     pub folder: TempDir,
@@ -70,21 +77,18 @@ impl Place {
         Self { folder, artifacts }
     }
 
-    pub fn placement(&self) -> Placement {
-        Placement {
-            root: self.folder.path().join("root"),
-            host: "web1".parse().unwrap(),
-            name: "production.shop.files".parse().unwrap(),
-        }
+    /// Returns where all targets of the host are.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
     }
 
     pub async fn open(&self) -> Arc<dyn Workload> {
-        workload::open(self.placement(), Settings::default()).await.unwrap()
+        workload::open(placement(&self.root()), Settings::default()).await.unwrap()
     }
 
     /// Returns the target's own folder.
     pub fn target(&self) -> PathBuf {
-        self.placement().folder()
+        self.root().join("production/shop")
     }
 
     /// Packs and stores files as an artifact.

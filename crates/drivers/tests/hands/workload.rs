@@ -8,7 +8,7 @@ use footplate_drivers::shell::End;
 use footplate_drivers::workload::{self, Output, Settings, WorkloadError};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, eventually, hook, listing, release, scripts};
+use crate::support::{Place, eventually, hook, listing, placement, release, scripts};
 
 fn go_on() -> CancellationToken {
     CancellationToken::new()
@@ -188,16 +188,6 @@ async fn a_directory_without_its_mark_does_not_exist() {
 }
 
 #[tokio::test]
-async fn one_target_has_one_agent() {
-    let place = Place::new();
-    let target = place.open().await;
-    let second = workload::open(place.placement(), Settings::default()).await;
-    assert!(matches!(second, Err(WorkloadError::InUse(_))));
-    drop(target);
-    place.open().await;
-}
-
-#[tokio::test]
 async fn drift_is_told() {
     let place = Place::new();
     let target = place.open().await;
@@ -269,7 +259,7 @@ async fn a_dropped_preparation_is_begun_again() {
 async fn only_so_many_outputs_are_kept() {
     let place = Place::new();
     let settings = Settings { outputs_max: 3, output_bytes_max: 100, ..Settings::default() };
-    let target = workload::open(place.placement(), settings).await.unwrap();
+    let target = workload::open(placement(&place.root()), settings).await.unwrap();
     for number in 1..=6 {
         let talks = scripts(&["head -c 5000 /dev/zero | tr '\\0' x"], &[], &[]);
         let release = release(&number.to_string(), None, talks);

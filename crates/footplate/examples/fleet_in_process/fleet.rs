@@ -227,6 +227,7 @@ fn start_agent(
         folder: folder(place, number),
         limits: Default::default(),
         settings: Default::default(),
+        is_alone: false,
     };
     std::fs::create_dir_all(&config.folder)?;
     let stop = stop.clone();

@@ -4,10 +4,10 @@
 //! without a store; what a worker remembers is never lost between two terms.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use footplate_core::name::TargetName;
+use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::workload::Settings;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,7 +24,7 @@ use super::worker::{Shared, Worker};
 pub struct Crew {
     shared: Arc<Shared>,
     /// Where the targets' files are.
-    apps: PathBuf,
+    apps: HeldFolder,
     settings: Settings,
     clients: Arc<Clients>,
     remembered: BTreeMap<TargetName, Memory>,
@@ -38,7 +38,7 @@ impl Crew {
     /// Makes a crew that works below `apps` and goes on from what was remembered.
     pub fn new(
         shared: Arc<Shared>,
-        apps: PathBuf,
+        apps: HeldFolder,
         settings: Settings,
         clients: Arc<Clients>,
         remembered: BTreeMap<TargetName, Memory>,

@@ -7,16 +7,21 @@
 use std::time::Duration;
 
 use rustix::mm::{Advice, madvise};
+use tokio::sync::watch;
 
-/// How often an agent's text is unmapped.
-const EVERY: Duration = Duration::from_secs(10);
+/// How long an agent is at rest before its text is unmapped, and before it is again: a deployment soon after another
+/// one finds it mapped.
+const REST: Duration = Duration::from_secs(20);
 
-/// Unmaps the program's text now and then, for as long as it is polled.
-pub async fn keep_small() {
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+/// Unmaps the program's text whenever no `work` was noted for a while, for as long as it is polled.
+pub async fn keep_small(mut work: watch::Receiver<()>) {
     loop {
-        ticks.tick().await;
-        unmap_text();
+        match tokio::time::timeout(REST, work.changed()).await {
+            Ok(Ok(())) => (),
+            // The agent ends, and so does whoever polls this.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => unmap_text(),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! An agent's hands on one target: the workload driver, opened when it is first needed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::target::{Action, Assignment};
 use footplate_drivers::artifact::Http;
+use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::workload::{self, Observed, Output, Placement, Settings, Workload, WorkloadError};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -38,13 +38,13 @@ pub struct Hands {
 impl Hands {
     /// Makes the hands on `target` of `host`, whose files are below `apps`; `clients` fetch artifacts.
     pub fn new(
-        apps: &Path,
+        apps: &HeldFolder,
         host: &HostName,
         target: &TargetName,
         settings: Settings,
         clients: Arc<Clients>,
     ) -> Self {
-        let placement = Placement { root: apps.to_owned(), host: host.clone(), name: target.clone() };
+        let placement = Placement { root: apps.clone(), host: host.clone(), name: target.clone() };
         Self { placement, settings, clients, workload: OnceCell::new() }
     }
 

@@ -68,12 +68,11 @@ impl Memory {
         self.barrier = self.barrier.max(reached);
     }
 
-    /// Notes that `verb` succeeded on `release`.
-    pub fn note_success(&mut self, verb: Verb, release: &ReleaseId) {
+    /// Notes that `verb` succeeded on `release`; tells whether that made an earlier failure forgotten.
+    pub fn note_success(&mut self, verb: Verb, release: &ReleaseId) -> bool {
         let stays = |failure: &Failure| failure.verb == Verb::Activate && verb == Verb::Prepare;
-        if self.failed.get(release).is_some_and(|failure| !stays(failure)) {
-            self.failed.remove(release);
-        }
+        let is_forgotten = self.failed.get(release).is_some_and(|failure| !stays(failure));
+        is_forgotten && self.failed.remove(release).is_some()
     }
 
     /// Notes that `verb` failed on `release`, and counts the attempts.

@@ -8,7 +8,7 @@ mod access;
 mod barrier;
 mod clients;
 mod crew;
-pub mod footprint;
+mod footprint;
 mod hands;
 mod memory;
 mod orders;
@@ -27,6 +27,7 @@ use footplate_core::fleet as core_fleet;
 use footplate_core::fleet::Labels;
 use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
+use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::store::Store;
 use footplate_drivers::workload::Settings;
 use tokio::sync::{Semaphore, watch};
@@ -44,7 +45,7 @@ use reporter::{Reporter, Writer};
 use state::StateDirectory;
 use worker::Shared;
 
-/// How long the last processes of a killed agent may hold its state directory.
+/// How long the last processes of a killed agent may hold its folder.
 const FORMER_LIFE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// How long a goodbye to the store may take.
@@ -66,6 +67,8 @@ pub struct AgentConfig {
     pub limits: Limits,
     /// How scripts run and artifacts are unpacked.
     pub settings: Settings,
+    /// Whether the process is this agent's alone, so that it gives back at rest what it mapped of the program.
+    pub is_alone: bool,
 }
 
 /// The bounds of an agent's work.
@@ -93,29 +96,30 @@ impl Default for Limits {
 /// Only when it cannot begin: its state directory is in use or cannot be written, the store's configuration is wrong, or
 /// the join token is refused. A store that does not answer is no error.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
-    let state = open_state(&config.folder.join("state")).await?;
+    let folder = take_folder(&config.folder).await?;
+    let state = StateDirectory::open(folder.inside("state"))?;
     let opened = tokio::select! {
         opened = access::open(&config.store, &config.host, &state) => opened?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    act(config, state, opened, shutdown).await
+    act(config, folder.inside("apps"), state, opened, shutdown).await
 }
 
-/// Opens the state directory. A former life that was killed while it started a script may hold it for an instant more.
-async fn open_state(folder: &Path) -> Result<StateDirectory, StateError> {
+/// Takes the agent's folder. A former life that was killed while it started a script may hold it for an instant more.
+async fn take_folder(folder: &Path) -> Result<HeldFolder, StateError> {
     let begun = Instant::now();
     loop {
-        match StateDirectory::open(folder) {
-            Err(StateError::InUse { .. }) if begun.elapsed() < FORMER_LIFE => {
-                tokio::time::sleep(LOCK_PAUSE).await
-            }
-            opened => return opened,
+        match HeldFolder::take(folder)? {
+            Some(held) => return Ok(held),
+            None if begun.elapsed() < FORMER_LIFE => tokio::time::sleep(LOCK_PAUSE).await,
+            None => return Err(StateError::InUse { folder: folder.to_owned() }),
         }
     }
 }
 
 async fn act(
     config: AgentConfig,
+    apps: HeldFolder,
     state: StateDirectory,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
@@ -127,6 +131,7 @@ async fn act(
     let (presence, membership, doubt) =
         Presence::new(Arc::clone(&store), announcement(&config, &state), Arc::clone(&reporter));
     let (tell_orders, orders) = watch::channel(None);
+    let (work, work_noted) = watch::channel(());
     let clients = Arc::new(Clients::new(config.store.ca_file()));
     let (outputs, poster) = Outputs::new(config.host.clone(), Arc::clone(&clients));
     let writer = Writer {
@@ -143,14 +148,20 @@ async fn act(
         reporter,
         outputs,
         prepares: Semaphore::new(config.limits.prepares_max.max(1)),
+        work,
         patience: config.limits.poll_patience,
         look_every: config.limits.look_every,
     });
-    let crew = Crew::new(shared, config.folder.join("apps"), config.settings.clone(), clients, remembered);
+    let crew = Crew::new(shared, apps, config.settings.clone(), clients, remembered);
     let loops = async {
         let follow =
             orders::follow(Arc::clone(&store), config.host.clone(), config.limits.poll_patience, tell_orders);
-        tokio::join!(presence.run(), writer.run(), poster.run(), follow);
+        let keep_small = async {
+            if config.is_alone {
+                footprint::keep_small(work_noted).await;
+            }
+        };
+        tokio::join!(presence.run(), writer.run(), poster.run(), follow, keep_small);
     };
     tokio::select! {
         () = crew.run(membership.clone(), orders, shutdown) => (),

@@ -1,18 +1,18 @@
 //! The agent's state directory: its instance, its credential, and one memory per target.
 //!
-//! Invariants: one process at a time holds the directory; a file is the old or the new one at every instant, also
-//! across power loss; a file that cannot be read is put aside, never deleted and never fatal.
+//! Invariants: a file is the old or the new one at every instant, also across power loss; a file that cannot be read is
+//! put aside, never deleted and never fatal.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use footplate_core::moment::Moment;
 use footplate_core::name::TargetName;
-use footplate_drivers::disk::{self, DiskError, failed};
+use footplate_drivers::disk::{self, DiskError, HeldFolder, failed};
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
@@ -20,13 +20,13 @@ use super::memory::Memory;
 /// The format of the files written here.
 const FORMAT: u32 = 1;
 
-/// A state directory that could not be used.
+/// A folder of an agent that could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Another process works in it.
     #[error("another agent works in {}", .folder.display())]
     InUse {
-        /// The state directory.
+        /// The agent's folder.
         folder: PathBuf,
     },
     /// A file or folder could not be read or written.
@@ -46,12 +46,11 @@ impl StateError {
     }
 }
 
-/// An open state directory; closed, and free for another process, when the last clone is dropped.
+/// An open state directory; closed when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct StateDirectory {
-    folder: Arc<PathBuf>,
+    folder: Arc<HeldFolder>,
     instance: Arc<str>,
-    _lock: Arc<File>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,24 +61,14 @@ struct Stored {
 }
 
 impl StateDirectory {
-    /// Opens the folder, creating it when it is missing, and takes it for this process.
+    /// Opens the folder, creating it when it is missing.
     ///
     /// The instance is made on the first opening and stays the same ever after.
-    pub fn open(folder: &Path) -> Result<Self, StateError> {
-        create_folder(folder)?;
-        create_folder(&folder.join("targets"))?;
-        let path = folder.join("lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = lock.map_err(failed("open", &path))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => (),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(StateError::InUse { folder: folder.to_owned() });
-            }
-            Err(error) => return Err(failed("lock", &path)(io::Error::from(error)).into()),
-        }
-        let instance = instance(&folder.join("instance"))?;
-        Ok(Self { folder: Arc::new(folder.to_owned()), instance: instance.into(), _lock: Arc::new(lock) })
+    pub fn open(folder: HeldFolder) -> Result<Self, StateError> {
+        create_folder(folder.path())?;
+        create_folder(&folder.path().join("targets"))?;
+        let instance = instance(&folder.path().join("instance"))?;
+        Ok(Self { folder: Arc::new(folder), instance: instance.into() })
     }
 
     /// Returns the id of this agent: a restart keeps it, a re-imaged host gets a new one.
@@ -89,7 +78,7 @@ impl StateDirectory {
 
     /// Reads what is remembered of every target; `now` names files that are put aside.
     pub fn read_targets(&self, now: Moment) -> Result<BTreeMap<TargetName, Memory>, StateError> {
-        let folder = self.folder.join("targets");
+        let folder = self.folder.path().join("targets");
         let mut targets = BTreeMap::new();
         for file in fs::read_dir(&folder).map_err(failed("read", &folder))? {
             let path = file.map_err(failed("read", &folder))?.path();
@@ -109,12 +98,12 @@ impl StateDirectory {
     pub fn write_target(&self, target: &TargetName, memory: &Memory) -> Result<(), StateError> {
         let stored = Stored { format: FORMAT, memory: memory.clone() };
         let text = serde_json::to_vec_pretty(&stored).expect("a memory is made of names, numbers and text");
-        Ok(disk::write_atomically(&self.folder.join("targets").join(format!("{target}.json")), &text)?)
+        Ok(disk::write_atomically(&self.folder.path().join("targets").join(format!("{target}.json")), &text)?)
     }
 
     /// Returns the host's own credential, when it has joined with a token.
     pub fn read_credential(&self) -> Result<Option<String>, StateError> {
-        let path = self.folder.join("credential");
+        let path = self.folder.path().join("credential");
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -124,7 +113,7 @@ impl StateDirectory {
 
     /// Writes the host's own credential, readable by its owner alone.
     pub fn write_credential(&self, credential: &str) -> Result<(), StateError> {
-        Ok(disk::write_atomically(&self.folder.join("credential"), credential.as_bytes())?)
+        Ok(disk::write_atomically(&self.folder.path().join("credential"), credential.as_bytes())?)
     }
 }
 
@@ -177,16 +166,20 @@ mod tests {
         "production.shop.files".parse().expect("a target")
     }
 
+    fn open(folder: &Path) -> StateDirectory {
+        let held = HeldFolder::take(folder).expect("room").expect("nobody holds it");
+        StateDirectory::open(held).expect("a folder to write in")
+    }
+
     #[test]
     fn a_memory_and_the_instance_come_back_after_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let memory = Memory { generation: Generation::new(1, 7), ..Memory::default() };
-        let first = StateDirectory::open(folder.path()).expect("a new folder");
+        let first = open(folder.path());
         first.write_target(&target(), &memory).expect("room");
         let instance = first.instance().to_owned();
-        assert!(matches!(StateDirectory::open(folder.path()), Err(StateError::InUse { .. })));
         drop(first);
-        let second = StateDirectory::open(folder.path()).expect("free again");
+        let second = open(folder.path());
         assert_eq!(second.instance(), instance);
         let targets = second.read_targets(Moment::from_millis(1)).expect("readable");
         assert_eq!(targets, [(target(), memory)].into());
@@ -195,7 +188,7 @@ mod tests {
     #[test]
     fn a_broken_memory_is_put_aside_and_the_others_are_kept() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDirectory::open(folder.path()).expect("a new folder");
+        let state = open(folder.path());
         state.write_target(&target(), &Memory::default()).expect("room");
         let targets = folder.path().join("targets");
         fs::write(targets.join("production.other.files.json"), "{ cut").expect("room");
@@ -211,7 +204,7 @@ mod tests {
     #[test]
     fn a_credential_is_readable_by_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDirectory::open(folder.path()).expect("a new folder");
+        let state = open(folder.path());
         assert_eq!(state.read_credential().expect("readable"), None);
         state.write_credential("a secret\n").expect("room");
         assert_eq!(state.read_credential().expect("readable").as_deref(), Some("a secret"));

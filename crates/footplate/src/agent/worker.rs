@@ -46,6 +46,8 @@ pub struct Shared {
     pub outputs: Outputs,
     /// How many prepares run side by side.
     pub prepares: Semaphore,
+    /// Told of every action, so that an agent at rest is known to be.
+    pub work: watch::Sender<()>,
     /// How long one poll of a barrier lasts.
     pub patience: Duration,
     /// How often the disk is looked at when nothing happens.

@@ -71,7 +71,7 @@ impl AgentArgs {
             host: self.host.clone().or(file.host).map_or_else(machine, Ok)?,
             store: Access::Configured {
                 store: Box::new(store.config()?),
-                join_token: join_token.map(Into::into),
+                join_token,
             },
             labels,
             address: self.address.clone().or(file.address).unwrap_or_default(),
@@ -82,6 +82,7 @@ impl AgentArgs {
                 ..usual
             },
             settings: Settings { user: user.as_deref().map(find_user).transpose()?, ..Settings::default() },
+            is_alone: true,
         })
     }
 }
@@ -115,10 +116,7 @@ pub async fn agent(operator: &Operator, args: &AgentArgs) -> Result<(), Failure>
     let config = args.settle()?;
     let stop = signal::stop_on_signal();
     operator.ui.say(format!("The agent of {} works in {}.", config.host, config.folder.display()));
-    tokio::select! {
-        ended = agent::run(config, stop) => ended.map_err(failed),
-        () = agent::footprint::keep_small() => unreachable!("it ends only by being dropped"),
-    }
+    agent::run(config, stop).await.map_err(failed)
 }
 
 fn failed(error: AgentError) -> Failure {

@@ -107,6 +107,7 @@ impl Site {
             folder: self.host_folder(name),
             limits: Limits::default(),
             settings: Settings::default(),
+            is_alone: false,
         };
         let stop = CancellationToken::new();
         self.agents.insert(name.to_owned(), stop.clone());

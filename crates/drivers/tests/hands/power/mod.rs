@@ -14,10 +14,10 @@ use std::process::Command;
 use footplate_core::name::ReleaseId;
 use footplate_core::release::{Hooks, Release};
 use footplate_drivers::artifact::Directory;
-use footplate_drivers::workload::{self, Placement, Settings};
+use footplate_drivers::workload::{self, Settings};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, hook, release, scripts};
+use crate::support::{Place, hook, placement, release, scripts};
 use model::{Disk, Image, Node, Survival};
 use trace::Step;
 
@@ -64,7 +64,7 @@ async fn recorded_process() {
     let releases: Vec<Release> =
         serde_json::from_slice(&fs::read(folder.join("releases.json")).unwrap()).unwrap();
     let artifacts = Directory::open(&folder.join("artifacts")).unwrap();
-    let target = workload::open(placement(folder.join("root")), Settings::default()).await.unwrap();
+    let target = workload::open(placement(&folder.join("root")), Settings::default()).await.unwrap();
     let go_on = CancellationToken::new();
     for (verb, id) in STORY {
         let release = releases.iter().find(|release| release.id.as_str() == id).unwrap();
@@ -77,10 +77,6 @@ async fn recorded_process() {
         .unwrap();
         trace::announce("end");
     }
-}
-
-fn placement(root: PathBuf) -> Placement {
-    Placement { root, host: "web1".parse().unwrap(), name: "production.shop.files".parse().unwrap() }
 }
 
 /// Records the story once and returns its steps, with the folder it was played in.
@@ -232,7 +228,7 @@ async fn after_a_power_loss_at_any_moment_live_is_old_or_new_and_whole() {
     );
     assert!(steps.len() > 100 && images.len() > 100, "the recording must hold the whole story");
     let end = Disk::replay(&steps).after_power_loss(Survival::Everything);
-    assert_eq!(end, model::read(&place.placement().root), "the model is what the disk is");
+    assert_eq!(end, model::read(&place.root()), "the model is what the disk is");
     for (image, live) in to_recover {
         recover(&place, &releases, &image, live).await;
     }
@@ -242,7 +238,7 @@ async fn after_a_power_loss_at_any_moment_live_is_old_or_new_and_whole() {
 async fn recover(place: &Place, releases: &[Release], image: &Image, live: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
     model::write(image, folder.path());
-    let target = workload::open(placement(folder.path().to_owned()), Settings::default()).await.unwrap();
+    let target = workload::open(placement(folder.path()), Settings::default()).await.unwrap();
     let seen = target.observe().await.unwrap();
     assert!(seen.live.is_some() || live.is_none(), "what was live is live after the reboot");
     let go_on = CancellationToken::new();

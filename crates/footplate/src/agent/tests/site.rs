@@ -149,7 +149,7 @@ impl Running {
     pub async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.is_err_and(|error| error.is_cancelled()), "it was still running");
-        let lock = std::fs::File::open(self.folder.join("state/lock")).expect("it had a state directory");
+        let lock = std::fs::File::open(self.folder.join("lock")).expect("it had a folder");
         eventually("its workers are gone", || lock.try_lock().is_ok()).await;
     }
 }
@@ -184,6 +184,7 @@ impl Site {
             folder: self.folder.path().join(folder),
             limits: self.limits,
             settings: Default::default(),
+            is_alone: false,
         };
         let (stop, folder) = (CancellationToken::new(), config.folder.clone());
         let task = tokio::spawn(agent::run(config, stop.clone()));

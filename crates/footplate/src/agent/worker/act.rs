@@ -22,6 +22,7 @@ impl Worker {
     /// Does one action. A newer order that does not plan it kills it first.
     pub(super) async fn act(&mut self, action: &Action, want: &Assignment) {
         let (verb, release) = action.parts();
+        self.shared.work.send_replace(());
         if verb == Verb::Clean && self.has_news() {
             self.report();
         }
@@ -90,7 +91,6 @@ impl Worker {
     }
 
     fn note(&mut self, verb: Verb, release: &ReleaseId, done: Done) {
-        self.unsaved = true;
         let (host, app) = (&self.shared.host, &self.target);
         match done.failure {
             None => {
@@ -100,12 +100,14 @@ impl Worker {
                     Verb::Clean => "cleaned",
                 };
                 tracing::info!(%host, %app, %release, "{past}");
-                self.memory.note_success(verb, release);
+                // Most often there is no failure to forget, and then nothing to write either.
+                self.unsaved |= self.memory.note_success(verb, release);
             }
             Some(reason) => {
                 tracing::warn!(%host, %app, %release, "cannot {verb}: {reason}");
                 let tail = memory::tail(&done.output).to_owned();
                 self.memory.note_failure(verb, release, reason, tail, clock::now());
+                self.unsaved = true;
             }
         }
     }
