@@ -30,10 +30,10 @@ struct Arguments {
     place: PathBuf,
 }
 
-/// Returns how many agents this process may hold: each keeps two files locked.
+/// Returns how many agents this process may hold: each keeps one file locked.
 fn agents_max() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(800) / 2)
+    limit.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(800))
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 /// How long an agent is at rest before its text is unmapped, and before it is again: a deployment soon after another
 /// one finds it mapped.
-const REST: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_secs(10);
 
 /// Unmaps the program's text whenever no `work` was noted for a while, for as long as it is polled.
 pub async fn keep_small(mut work: watch::Receiver<()>) {

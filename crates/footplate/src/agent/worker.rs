@@ -29,6 +29,9 @@ use crate::clock;
 
 /// How long the repair of a drift waits for its report to be written.
 const DRIFT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker rests before it notes on the disk what it did. The disk itself says what is live and prepared; these
+/// notes only spare a restarted agent questions, and may wait until other targets of this disk have switched.
+const SAVE_AFTER: Duration = Duration::from_secs(3);
 /// How long a worker waits before it looks again at a disk that it could not read or write.
 const DISK_PAUSE: Duration = Duration::from_secs(5);
 
@@ -92,6 +95,7 @@ enum Wake {
     Stop,
     Offer,
     Barrier(Generation),
+    Save,
     Look,
 }
 
@@ -239,30 +243,36 @@ impl Worker {
 
 /// Resting.
 impl Worker {
-    /// Reports, then notes on the disk what was done, then rests.
+    /// Reports, then rests.
     async fn settle(&mut self, plan: &Plan) {
         if self.has_news() || (self.idle && self.reported.as_ref() != Some(&self.next_report())) {
             self.report();
         }
         self.settled = Some(self.seen.clone());
         self.drift = self.seen.drift.clone();
-        self.save().await;
         self.rest(plan).await;
     }
 
     async fn rest(&mut self, plan: &Plan) {
-        let wake = self.wake(plan).await;
+        let wake = match self.wake(plan, self.unsaved).await {
+            Wake::Save => {
+                self.save().await;
+                // Not tried again before the next pass: a full disk is not mended by asking it often.
+                self.wake(plan, false).await
+            }
+            wake => wake,
+        };
         self.idle = matches!(wake, Wake::Look);
         match wake {
             Wake::Stop => (),
             Wake::Offer => self.hear().await,
             Wake::Barrier(reached) => self.note_barrier(Some(reached)),
             Wake::Look if self.unobeyed.is_some() => self.hear().await,
-            Wake::Look => (),
+            Wake::Look | Wake::Save => (),
         }
     }
 
-    async fn wake(&mut self, plan: &Plan) -> Wake {
+    async fn wake(&mut self, plan: &Plan, to_save: bool) -> Wake {
         self.watch_barrier(plan.barrier);
         let pause = self.pause(plan);
         let watch = self.watch.as_mut();
@@ -277,6 +287,7 @@ impl Worker {
             () = self.stop.cancelled() => Wake::Stop,
             Ok(()) = self.offers.changed() => Wake::Offer,
             reached = opened => Wake::Barrier(reached),
+            () = tokio::time::sleep(SAVE_AFTER), if to_save => Wake::Save,
             () = tokio::time::sleep(pause) => Wake::Look,
         }
     }

@@ -69,10 +69,7 @@ impl AgentArgs {
         let user = self.user.clone().or(file.user);
         Ok(AgentConfig {
             host: self.host.clone().or(file.host).map_or_else(machine, Ok)?,
-            store: Access::Configured {
-                store: Box::new(store.config()?),
-                join_token,
-            },
+            store: Access::Configured { store: Box::new(store.config()?), join_token },
             labels,
             address: self.address.clone().or(file.address).unwrap_or_default(),
             folder,
