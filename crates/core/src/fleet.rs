@@ -10,21 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 use crate::name::{Actor, HostName, Target};
-use crate::rollout::{HostSeen, Observation, Rollout};
+use crate::rollout::{Delivery, HostSeen, Observation, Rollout};
+use crate::selector::{Labels, Selector};
 use crate::target::Report;
 
 mod assign;
 mod change;
 mod current;
 mod pushed;
-mod selector;
 mod turn;
 
 pub use assign::assignments;
-pub use change::{Order, Records, clean, command, deploy, release_may_go, remove, rollback};
+pub use change::{Deploy, Order, Records, clean, command, deploy, release_may_go, remove, rollback};
 pub use current::{Current, Past, first_generation};
-pub use pushed::{Delivery, Pushed};
-pub use selector::{Labels, NotASelector, Selector};
+pub use pushed::Pushed;
 pub use turn::{Seen, Turn, turn};
 
 /// What an agent says of its host for as long as its session lives.
@@ -81,6 +80,11 @@ impl Host {
     /// Tells whether its agent lives and its labels match.
     pub fn matches(&self, name: &HostName, selector: &Selector) -> bool {
         self.presence.as_ref().is_some_and(|presence| selector.matches(name, &presence.labels))
+    }
+
+    /// Tells whether this target of it is one that the delivery reaches.
+    pub fn is_reached(&self, target: &Target, delivery: &Delivery) -> bool {
+        self.matches(&target.host, &delivery.selector) && delivery.groups.contains(&target.group)
     }
 }
 

@@ -18,9 +18,11 @@ pub mod release;
 
 pub mod target;
 
-pub mod rollout;
+pub mod selector;
 
 pub mod retention;
+
+pub mod rollout;
 
 pub mod fleet;
 

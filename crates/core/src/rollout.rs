@@ -15,6 +15,7 @@ use crate::release::Release;
 use crate::target::Report;
 
 mod announce;
+mod delivery;
 mod obey;
 mod observe;
 mod orders;
@@ -26,6 +27,7 @@ mod step;
 mod waiting;
 
 pub use announce::{Announcement, announce};
+pub use delivery::Delivery;
 pub(crate) use orders::distinct;
 pub use orders::{assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, Why, describe};
@@ -62,6 +64,10 @@ pub struct Rollout {
     pub excused: BTreeSet<HostName>,
     /// The rules it follows.
     pub policy: Policy,
+    /// How the app is delivered once it arrives; as before when absent. A host that joins gets `to` by it from the
+    /// switch on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
     /// Who ordered it.
     pub actor: Actor,
     /// Why, when the person said so.
@@ -117,6 +123,11 @@ impl Rollout {
     /// Tells whether targets that do not take part run `to` as well: its barrier is open and it has not turned back.
     pub fn has_switched(&self) -> bool {
         barrier(self).is_some()
+    }
+
+    /// Tells whether targets may have activated `to` that have not come back from it.
+    pub(crate) fn has_reached(&self) -> bool {
+        matches!(self.phase, Phase::Switching { .. } | Phase::TurningBack { .. })
     }
 
     /// Returns when something happens to it even if nothing is reported; a pause moves this.

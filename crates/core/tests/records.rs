@@ -10,14 +10,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
-use footplate_core::fleet::{Current, Delivery, HostState, Past, Presence, Pushed, Restriction};
+use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, ReleaseId, Target, Version};
 use footplate_core::record::{Barrier, Key, Lease, Record, Stored, VALUE_BYTES_MAX, Written, check_size};
 use footplate_core::release::{Hook, Hooks, Release, Scripts, Workload};
 use footplate_core::retention::Retention;
-use footplate_core::rollout::{Kind, Outcome, Phase, Policy, Rollout, Signature, Why};
+use footplate_core::rollout::{Delivery, Kind, Outcome, Phase, Policy, Rollout, Signature, Why};
 use footplate_core::target::{Assignment, Failure, Report, Source, Switch, Verb};
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
@@ -89,6 +89,10 @@ fn scripted() -> Release {
     Release { workload: Workload::Command(scripts), ..bare("2") }
 }
 
+fn delivery(selector: &str) -> Delivery {
+    Delivery::new(selector.parse().unwrap(), BTreeSet::from(["web".parse().unwrap()]))
+}
+
 fn rollout(phase: Phase) -> Rollout {
     Rollout {
         number: 7,
@@ -103,6 +107,7 @@ fn rollout(phase: Phase) -> Rollout {
         hosts: BTreeSet::from(["web-1".parse().unwrap(), "web-2.example".parse().unwrap()]),
         excused: BTreeSet::from(["web-3".parse().unwrap()]),
         policy: Policy::default(),
+        delivery: None,
         actor: "ann".parse().unwrap(),
         reason: Some("the sale begins".to_owned()),
         begun_at: at(10),
@@ -121,13 +126,7 @@ fn why() -> Why {
 
 #[test]
 fn releases_keep_their_stored_form() {
-    let delivery = Delivery {
-        selector: "role=web".parse().unwrap(),
-        groups: BTreeSet::from(["web".parse().unwrap()]),
-        policy: Policy::default(),
-        retention: Retention::default(),
-    };
-    let environments = BTreeMap::from([("production".parse().unwrap(), delivery)]);
+    let environments = BTreeMap::from([("production".parse().unwrap(), delivery("role=web"))]);
     check("release-v1", Pushed { release: full(), environments });
     check("release-bare-v1", Pushed { release: bare("1"), environments: BTreeMap::new() });
     check("release-scripts-v1", Pushed { release: scripted(), environments: BTreeMap::new() });
@@ -183,6 +182,14 @@ fn rollouts_keep_their_stored_form_in_every_phase() {
     check("rollout-holding-v1", rollout(Phase::Holding { until: at(600) }));
     check("rollout-switching-v1", rollout(Phase::Switching { until: at(600) }));
     check("rollout-turning-back-v1", rollout(Phase::TurningBack { why: why(), until: at(600) }));
+    let retention = Retention { keep: 5, newer_than: None };
+    check(
+        "rollout-delivering-v1",
+        Rollout {
+            delivery: Some(Delivery { retention, ..delivery("role=db") }),
+            ..rollout(Phase::Switching { until: at(600) })
+        },
+    );
     let failed = BTreeMap::from([("web-1/web".to_owned(), "it broke".to_owned())]);
     for (name, outcome) in [
         ("done", Outcome::Done),
@@ -202,8 +209,7 @@ fn rollouts_keep_their_stored_form_in_every_phase() {
 
 #[test]
 fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
-    let groups = BTreeSet::from(["web".parse().unwrap()]);
-    let new = Current::new(path(), "role=web,zone!=b".parse().unwrap(), groups, Generation::default());
+    let new = Current::new(path(), delivery("role=web,zone!=b"), Generation::default());
     check("current-new-v1", new.clone());
     check(
         "current-v1",
@@ -217,7 +223,10 @@ fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
             orders: Generation::new(1, 42),
             rollouts: 7,
             settled: 6,
-            retention: Retention { keep: 5, newer_than: Some(Duration::from_secs(3600)) },
+            delivery: Delivery {
+                retention: Retention { keep: 5, newer_than: Some(Duration::from_secs(3600)) },
+                ..new.delivery.clone()
+            },
             ..new
         },
     );

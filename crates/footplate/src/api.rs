@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use footplate_core::fleet::{Delivery, Pushed};
+pub use footplate_core::fleet::Pushed;
+pub use footplate_core::rollout::Delivery;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
 use footplate_core::generation::Generation;

@@ -5,31 +5,34 @@ use std::collections::BTreeMap;
 use super::{Current, Host};
 use crate::generation::Generation;
 use crate::name::{HostName, Target};
-use crate::rollout::{self, Phase, Rollout};
+use crate::rollout::{self, Delivery, Outcome, Phase, Rollout};
 use crate::target::Assignment;
 
 /// Returns what every target must have now; what is not named keeps what it has.
 ///
 /// `rollout` is the app's latest. Its orders hold for all its targets, also those whose hosts are gone, until a newer
 /// steady order replaces them. A cordoned host gets nothing new. A host that joins gets the old release until the
-/// switch and the new one afterwards.
+/// switch and the new one afterwards. While a rollout switches, the hosts that it is delivered to count, not the app's own.
 pub fn assignments(
     current: &Current,
     rollout: Option<&Rollout>,
     hosts: &BTreeMap<HostName, Host>,
 ) -> BTreeMap<Target, Assignment> {
     let standing = rollout.filter(|rollout| rollout.is_active() || rollout.generation >= current.orders);
+    let deliveries = deliveries(current, rollout);
     let left = |target: &Target| {
-        let host = hosts.get(&target.host);
-        host.is_some_and(|host| host.presence.is_some() && !host.matches(&target.host, &current.selector))
+        let reached = |host: &Host| deliveries.iter().any(|delivery| host.is_reached(target, delivery));
+        let gone = hosts.get(&target.host).is_some_and(|host| host.presence.is_some() && !reached(host));
+        gone && current.release.is_some()
     };
     let mut orders = BTreeMap::new();
     if let Some(order) = steady(current, rollout) {
-        let joined =
-            hosts.iter().filter(|(name, host)| host.matches(name, &current.selector) && host.state.is_none());
-        for (host, _) in joined {
-            let targets =
-                current.groups.iter().map(|group| Target { host: host.clone(), group: group.clone() });
+        let free = || hosts.iter().filter(|(_, host)| host.state.is_none());
+        for delivery in &deliveries {
+            let joined = free().filter(|(name, host)| host.matches(name, &delivery.selector));
+            let targets = joined.flat_map(|(host, _)| {
+                delivery.groups.iter().map(|group| Target { host: host.clone(), group: group.clone() })
+            });
             orders.extend(targets.map(|target| (target, order.clone())));
         }
     }
@@ -58,6 +61,23 @@ fn steady_age(current: &Current, rollout: Option<&Rollout>) -> Option<Generation
     match moving {
         Some(rollout) => Some(rollout.generation),
         None => current.release.as_ref().map(|_| current.orders),
+    }
+}
+
+/// Lists by which deliveries targets have a steady order: the app's own, but the rollout's while it switches. What such
+/// a switch reached goes back with it, so after a turn both count until the next order.
+fn deliveries<'a>(current: &'a Current, rollout: Option<&'a Rollout>) -> Vec<&'a Delivery> {
+    let own = &current.delivery;
+    let Some((rollout, new)) = rollout.and_then(|rollout| Some((rollout, rollout.delivery.as_ref()?))) else {
+        return vec![own];
+    };
+    match &rollout.phase {
+        Phase::Switching { .. } => vec![new],
+        Phase::TurningBack { .. } => vec![own, new],
+        Phase::Ended { outcome: Outcome::TurnedBack { .. }, .. } if rollout.generation >= current.orders => {
+            vec![own, new]
+        }
+        Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Ended { .. } => vec![own],
     }
 }
 

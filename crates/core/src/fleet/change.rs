@@ -7,9 +7,10 @@ use crate::moment::Moment;
 use crate::name::{Actor, ReleaseId};
 use crate::refusal::Refusal;
 use crate::release::Release;
-use crate::retention::{self, Protection};
+use crate::retention::{self, Protection, Retention};
 use crate::rollout::{
-    self, Announcement, Command, Event, Kind, Observation, Outcome, Phase, Request, Rollout, announce,
+    self, Announcement, Command, Delivery, Event, Kind, Observation, Outcome, Phase, Policy, Request,
+    Rollout, announce,
 };
 
 /// The records to write together, and what to say once they are.
@@ -25,21 +26,33 @@ pub struct Records {
     pub announcements: Vec<Announcement>,
 }
 
-/// Plans a deployment of `to` on the hosts that match now.
+/// What is to be deployed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deploy {
+    /// What shall run.
+    pub to: Release,
+    /// How the app is delivered from then on: the app's record takes it over when the rollout arrives, and not before.
+    pub delivery: Delivery,
+    /// The rules of this rollout.
+    pub policy: Policy,
+}
+
+/// Plans a deployment on the hosts of `seen` that match now; these were looked at with the new delivery's selector.
 pub fn deploy(
     current: &Current,
     latest: Option<&Rollout>,
-    to: Release,
+    what: Deploy,
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
     if let Some(active) = latest.filter(|latest| latest.is_active()) {
         let because = format!("rollout {} to `{}` is {}", active.number, active.to.id, active.phase.word());
         let next = format!("wait for its end, or stop it with `footplate abort {}`", current.path.app);
-        return Err(Refusal::new(format!("cannot deploy `{}` of `{}`", to.id, current.path), because, next));
+        let refused = format!("cannot deploy `{}` of `{}`", what.to.id, current.path);
+        return Err(Refusal::new(refused, because, next));
     }
-    let kept_since = kept_since(current, &to.id);
-    begin(current, kept_since, Kind::Deploy, to, by, seen)
+    let kept_since = kept_since(current, &what.to.id);
+    begin(current, kept_since, Kind::Deploy, what, by, seen)
 }
 
 /// Goes back: to `to`, or to the release that the app's record proposes.
@@ -56,7 +69,7 @@ pub fn rollback(
     let Some(active) = latest.filter(|latest| latest.is_active()) else {
         let to = to.or_else(|| current.proposal().cloned()).ok_or_else(|| nothing_before(current))?;
         let kept_since = kept_since(current, &to.id);
-        return begin(current, kept_since, Kind::Rollback, to, by, seen);
+        return begin(current, kept_since, Kind::Rollback, as_delivered(current, to), by, seen);
     };
     let other = to.filter(|to| active.from.as_ref().is_none_or(|from| from.id != to.id));
     match other {
@@ -103,7 +116,7 @@ pub fn clean(
 ) -> Result<(Current, retention::Plan), Refusal> {
     refuse_active(current, latest, "clean up")?;
     let protected = |id: &ReleaseId| current.protection(id);
-    let plan = retention::plan(&current.retention, &current.candidates(), protected, now);
+    let plan = retention::plan(&current.delivery.retention, &current.candidates(), protected, now);
     let next = if plan.goes.is_empty() { current.clone() } else { without(current, &plan.goes, now) };
     Ok((next, plan))
 }
@@ -182,7 +195,7 @@ fn begin(
     current: &Current,
     kept_since: Option<Generation>,
     kind: Kind,
-    to: Release,
+    what: Deploy,
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
@@ -193,12 +206,13 @@ fn begin(
             number,
             kind,
             from: current.release.clone(),
-            keep: keep(current, &to, kind, &by.actor, seen.now),
-            to,
+            keep: keep(current, &what, kind, &by.actor, seen.now),
+            to: what.to,
             generation,
             kept_since,
-            groups: current.groups.clone(),
-            policy: current.policy.clone(),
+            groups: what.delivery.groups.clone(),
+            policy: what.policy,
+            delivery: (what.delivery != current.delivery).then_some(what.delivery),
             actor: by.actor,
             reason: by.reason,
         },
@@ -207,6 +221,12 @@ fn begin(
     let current = Current { generation, rollouts: number, ..current.clone() };
     let announcements = vec![announce(&rollout)];
     Ok(Records { current, rollout, replaced: None, announcements })
+}
+
+/// Returns what takes the app to `to` and leaves its delivery as it is.
+fn as_delivered(current: &Current, to: Release) -> Deploy {
+    let delivery = current.delivery.clone();
+    Deploy { to, policy: delivery.policy.clone(), delivery }
 }
 
 /// Returns since which order every target keeps this release, when it does.
@@ -231,18 +251,34 @@ fn replace(
     // Hosts that take no part in the new rollout must leave the old one's orders as well.
     let steady = current.generation.after(seen.now);
     let current = Current { generation: steady, orders: steady, settled: active.number, ..current.clone() };
-    let mut records = begin(&current, kept_since, Kind::Rollback, to, by, seen)?;
+    let seen = along(active, seen);
+    let mut records = begin(&current, kept_since, Kind::Rollback, as_delivered(&current, to), by, &seen)?;
+    if active.has_reached() {
+        records.rollout.groups.extend(active.groups.iter().cloned());
+    }
     records.announcements.insert(0, announce(&ended));
     records.replaced = Some(ended);
     Ok(records)
 }
 
-/// Lists what stays prepared besides `from` and `to`: what is protected now, and what the rule keeps once `to` runs.
-fn keep(current: &Current, to: &Release, kind: Kind, by: &Actor, now: Moment) -> Vec<Release> {
-    let moved = current.moved(to, kind, by, now);
+/// Returns what was seen, with the hosts that the rollout has reached among the matching ones: what it did there must be
+/// undone, also where the app's own delivery does not reach.
+fn along(active: &Rollout, seen: &Observation) -> Observation {
+    let mut seen = seen.clone();
+    let reached =
+        seen.hosts.iter_mut().filter(|(host, _)| active.has_reached() && active.hosts.contains(*host));
+    reached.for_each(|(_, host)| host.matches = true);
+    seen
+}
+
+/// Lists what stays prepared besides `from` and `to`: what is protected now, and what the rules keep once `to` runs, the
+/// one that holds and the one that holds then.
+fn keep(current: &Current, what: &Deploy, kind: Kind, by: &Actor, now: Moment) -> Vec<Release> {
+    let moved = current.moved(&what.to, kind, by, now);
     let protected = |id: &ReleaseId| moved.protection(id).or_else(|| current.protection(id));
-    let plan = retention::plan(&current.retention, &moved.candidates(), protected, now);
-    let stays = |release: &Release| plan.stays.iter().any(|(id, _)| *id == release.id);
+    let plan = |rule: &Retention| retention::plan(rule, &moved.candidates(), protected, now).stays;
+    let plans = [plan(&current.delivery.retention), plan(&what.delivery.retention)];
+    let stays = |release: &Release| plans.iter().flatten().any(|(id, _)| *id == release.id);
     let past = current.past.iter().map(|past| &past.release);
     past.filter(|release| stays(release)).cloned().collect()
 }

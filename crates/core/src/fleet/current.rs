@@ -3,17 +3,15 @@
 //! Invariants: `generation` is at least as high as every order given; `orders` never exceeds it; `past` names only
 //! releases that the steady orders keep.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::Selector;
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::name::{Actor, AppPath, GroupName, ReleaseId};
+use crate::name::{Actor, AppPath, ReleaseId};
 use crate::release::Release;
-use crate::retention::{Candidate, Protection, Retention};
-use crate::rollout::{Kind, Outcome, Policy, Rollout};
+use crate::retention::{Candidate, Protection};
+use crate::rollout::{Delivery, Kind, Outcome, Rollout};
+use crate::selector::Selector;
 
 /// One app in one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,14 +36,9 @@ pub struct Current {
     pub rollouts: u64,
     /// The number of the latest rollout whose end is accounted for here.
     pub settled: u64,
-    /// Which hosts run it.
-    pub selector: Selector,
-    /// Its process groups.
-    pub groups: BTreeSet<GroupName>,
-    /// The rules of its rollouts.
-    pub policy: Policy,
-    /// Which releases stay.
-    pub retention: Retention,
+    /// How it is delivered. Only a rollout that arrives changes it.
+    #[serde(flatten)]
+    pub delivery: Delivery,
 }
 
 /// A release that ran.
@@ -61,7 +54,7 @@ pub struct Past {
 
 impl Current {
     /// Returns an app that never ran, whose first order will be newer than anything `seen` in the store.
-    pub fn new(path: AppPath, selector: Selector, groups: BTreeSet<GroupName>, seen: Generation) -> Self {
+    pub fn new(path: AppPath, delivery: Delivery, seen: Generation) -> Self {
         Self {
             path,
             release: None,
@@ -73,11 +66,15 @@ impl Current {
             orders: seen,
             rollouts: 0,
             settled: 0,
-            selector,
-            groups,
-            policy: Policy::default(),
-            retention: Retention::default(),
+            delivery,
         }
+    }
+
+    /// Returns which hosts count now: those of the rollout under way, else those that run the app.
+    pub fn selector<'a>(&'a self, rollout: Option<&'a Rollout>) -> &'a Selector {
+        let active = rollout.filter(|rollout| rollout.is_active());
+        let delivery = active.and_then(|rollout| rollout.delivery.as_ref()).unwrap_or(&self.delivery);
+        &delivery.selector
     }
 
     /// Lists the releases that the steady orders keep, what runs first.
@@ -136,6 +133,7 @@ impl Current {
         if outcome.arrived() {
             let now = rollout.phase.ended_at().unwrap_or(rollout.begun_at);
             *self = self.moved(&rollout.to, rollout.kind, &rollout.actor, now);
+            self.delivery = rollout.delivery.clone().unwrap_or_else(|| self.delivery.clone());
         }
         if *outcome == Outcome::Done {
             self.verified = Some(rollout.to.id.clone());

@@ -102,7 +102,7 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
         }
         for _ in 0..STEPS_MAX {
             let before = rollout.phase.clone();
-            let observation = observe(&current.selector, Some(rollout), &seen.hosts, seen.now);
+            let observation = observe(current.selector(Some(rollout)), Some(rollout), &seen.hosts, seen.now);
             said.extend(take(rollout, &Event::Observed(observation)));
             if rollout.phase == before {
                 break;
@@ -165,8 +165,10 @@ fn obsolete(
         |host: &HostName| rollout.is_some_and(|rollout| rollout.is_active() && rollout.concerns(host));
     let leaves = |target: &&Target| {
         let host = seen.hosts.get(&target.host);
+        // Out of the delivery that a rollout would establish, but not out of the app's own before it arrives.
+        let stays = host.is_some_and(|host| host.is_reached(target, &current.delivery));
         let free = host.is_some_and(|host| host.presence.is_some() && host.state.is_none());
-        free && !idle && !wanted.contains_key(*target) && !concerned(&target.host)
+        free && !stays && !idle && !wanted.contains_key(*target) && !concerned(&target.host)
     };
     seen.orders.keys().filter(leaves).cloned().collect()
 }

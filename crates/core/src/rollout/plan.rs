@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Kind, Observation, Phase, Policy, Rollout};
+use super::{Delivery, Kind, Observation, Phase, Policy, Rollout};
 use crate::generation::Generation;
 use crate::name::{Actor, AppPath, GroupName};
 use crate::refusal::Refusal;
@@ -31,6 +31,8 @@ pub struct Request {
     pub groups: BTreeSet<GroupName>,
     /// The rules.
     pub policy: Policy,
+    /// How the app is delivered once it arrives; as before when absent.
+    pub delivery: Option<Delivery>,
     /// Who asks.
     pub actor: Actor,
     /// Why, when they say so.
@@ -63,6 +65,7 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         excused: BTreeSet::new(),
         phase: Phase::Preparing { until: seen.now + request.policy.prepare_deadline },
         policy: request.policy,
+        delivery: request.delivery,
         actor: request.actor,
         reason: request.reason,
         begun_at: seen.now,

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // The stage of a test: what cannot be parsed is a mistake in the story.
 
+mod deliveries;
 mod deploys;
 mod hosts;
 mod people;

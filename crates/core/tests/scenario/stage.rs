@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use footplate_core::fleet::{
-    self, Current, Host, HostState, Order, Presence, Records, Restriction, Seen, observe, turn,
+    self, Current, Deploy, Host, HostState, Order, Presence, Records, Restriction, Seen, observe, turn,
 };
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, ReleaseId, Target, Version};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Hooks, Release, Workload};
-use footplate_core::rollout::{self, Announcement, Command, OnFailedActivation, OnVanished, Rollout};
+use footplate_core::rollout::{
+    self, Announcement, Command, Delivery, OnFailedActivation, OnVanished, Rollout,
+};
 use footplate_core::target::{Action, Assignment, Failure, Report, Verb, plan};
 
 /// Plays the lines and returns them with what was said to each, indented.
@@ -33,6 +35,8 @@ pub fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 struct Stage {
     now: Moment,
     current: Current,
+    /// What `footplate.toml` says: how the next deployment delivers.
+    delivery: Delivery,
     rollout: Option<Rollout>,
     hosts: BTreeMap<HostName, Host>,
     orders: BTreeMap<Target, Assignment>,
@@ -44,10 +48,11 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let path = AppPath { environment: "production".parse().unwrap(), app: "shop".parse().unwrap() };
-        let groups = BTreeSet::from(["web".parse().unwrap()]);
+        let delivery = Delivery::new("role=web".parse().unwrap(), BTreeSet::from(["web".parse().unwrap()]));
         Self {
             now: Moment::default(),
-            current: Current::new(path, "role=web".parse().unwrap(), groups, Generation::default()),
+            current: Current::new(path, delivery.clone(), Generation::default()),
+            delivery,
             rollout: None,
             hosts: BTreeMap::new(),
             orders: BTreeMap::new(),
@@ -66,11 +71,15 @@ impl Stage {
             "relabelled" => self.each(rest, |host, _| {
                 host.presence.as_mut().expect("it lives").labels.clear();
             }),
+            "labels" => self.labels(rest),
             "cordon" => self.each(rest, |host, now| host.state = Some(cordoned(now))),
             "uncordon" => self.each(rest, |host, _| host.state = None),
             "runs" => self.runs(rest),
-            "policy" => self.policy(rest),
-            "keep" => self.current.retention.keep = rest.parse().unwrap(),
+            "policy" | "keep" => {
+                self.says(&format!("{verb} {rest}"));
+                self.current.delivery = self.delivery.clone();
+            }
+            "says" => self.says(rest),
             "wait" => self.now = self.now + length(rest),
             "prepares" => self.work(rest, Verb::Prepare),
             "activates" => self.work(rest, Verb::Activate),
@@ -103,8 +112,31 @@ impl Stage {
         self.said.clear();
     }
 
+    /// `c role=db`: a host that lives has this label and no other.
+    fn labels(&mut self, words: &str) {
+        let (name, label) = words.split_once(' ').expect("labels HOST LABEL=VALUE");
+        let (label, value) = label.split_once('=').expect("LABEL=VALUE");
+        self.each(name, |host, _| {
+            let presence = host.presence.get_or_insert_with(presence);
+            presence.labels = BTreeMap::from([(label.to_owned(), value.to_owned())]);
+        });
+    }
+
+    /// `footplate.toml` says something else from now on.
+    fn says(&mut self, words: &str) {
+        match words.split_once(' ').unwrap_or((words, "")) {
+            ("policy", rest) => self.policy(rest),
+            ("keep", number) => self.delivery.retention.keep = number.parse().unwrap(),
+            ("hosts", selector) => self.delivery.selector = selector.parse().unwrap(),
+            ("groups", names) => {
+                self.delivery.groups = names.split(' ').map(|name| name.parse().unwrap()).collect()
+            }
+            other => panic!("footplate.toml says no such thing: {other:?}"),
+        }
+    }
+
     fn policy(&mut self, words: &str) {
-        let policy = &mut self.current.policy;
+        let policy = &mut self.delivery.policy;
         for word in words.split(' ') {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("nodes", number) => policy.nodes_min = number.parse().unwrap(),
@@ -190,14 +222,17 @@ impl Stage {
         let release = (!what.is_empty()).then(|| release(what));
         let actor: footplate_core::name::Actor = "ann".parse().unwrap();
         let by = Order { actor: actor.clone(), reason };
-        let seen = observe(&self.current.selector, self.rollout.as_ref(), &self.hosts, self.now);
         let latest = self.rollout.as_ref();
+        let own = &self.current.delivery;
+        let delivery = if verb == "deploy" { &self.delivery } else { own };
+        let seen = observe(&delivery.selector, latest, &self.hosts, self.now);
+        let deploy = |to| Deploy { to, delivery: delivery.clone(), policy: delivery.policy.clone() };
         let command = |command: Command| match latest {
             Some(rollout) => fleet::command(&self.current, rollout, &command, actor, self.now),
             None => panic!("nothing was ever rolled out"),
         };
         let records = match verb {
-            "deploy" => fleet::deploy(&self.current, latest, release.unwrap(), by, &seen),
+            "deploy" => fleet::deploy(&self.current, latest, deploy(release.unwrap()), by, &seen),
             "rollback" => fleet::rollback(&self.current, latest, release, by, &seen),
             "promote" => command(Command::Promote),
             "pause" => command(Command::Pause),
@@ -258,13 +293,14 @@ impl Stage {
 
     fn tell(&mut self, what: &str) {
         let rollout = self.rollout.as_ref();
-        let seen = observe(&self.current.selector, rollout, &self.hosts, self.now);
+        let seen = observe(self.current.selector(rollout), rollout, &self.hosts, self.now);
         let text = match (what, rollout) {
             ("waiting", Some(rollout)) => format!("waiting for {}", rollout::waiting_on(rollout, &seen)),
             ("progress", Some(rollout)) => rollout::progress(rollout, &seen).to_string(),
             ("live", _) => self.live(),
             ("orders", _) => self.standing_orders(),
             ("current", _) => self.record(),
+            ("delivery", _) => self.own_delivery(),
             other => panic!("no such line: {other:?}"),
         };
         self.said.push(text);
@@ -304,6 +340,13 @@ impl Stage {
             id(self.current.proposal()),
             self.current.generation
         )
+    }
+
+    fn own_delivery(&self) -> String {
+        let Delivery { selector, groups, policy, retention } = &self.current.delivery;
+        let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
+        let hold = if policy.hold { ", holds" } else { "" };
+        format!("{} on hosts {selector}, keeps {}{hold}", groups.join(" "), retention.keep)
     }
 
     fn actions(&self, order: &Assignment, report: &Report) -> Vec<Action> {

@@ -347,6 +347,7 @@ fn request(field: &Field) -> Request {
         kept_since: (field.kind == Kind::Rollback).then_some(Generation::new(0, 1)),
         groups: BTreeSet::from(["web".parse().unwrap()]),
         policy: field.policy.clone(),
+        delivery: None,
         actor: "ann".parse().unwrap(),
         reason: None,
     }

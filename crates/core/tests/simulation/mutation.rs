@@ -2,7 +2,7 @@
 //!
 //! They sit at the seams of the simulation, so that no test code is compiled into the core.
 
-use footplate_core::fleet::{Seen, Turn};
+use footplate_core::fleet::{Current, Seen, Turn};
 use footplate_core::generation::Generation;
 use footplate_core::rollout::Phase;
 
@@ -22,10 +22,11 @@ pub enum Mutation {
     ControllerTurnsBackAtTheSameGeneration,
     ControllerKeepsOnlyWhatRuns,
     ControllerMissesThatTheStoreWasRestored,
+    ControllerTakesADeliveryOverTooEarly,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 14] = [
+    pub const ALL: [Mutation; 15] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -40,6 +41,7 @@ impl Mutation {
         Mutation::ControllerTurnsBackAtTheSameGeneration,
         Mutation::ControllerKeepsOnlyWhatRuns,
         Mutation::ControllerMissesThatTheStoreWasRestored,
+        Mutation::ControllerTakesADeliveryOverTooEarly,
     ];
 
     /// Changes what the controller sees before its turn.
@@ -89,6 +91,13 @@ impl Mutation {
                 let turns = rollout.is_some_and(|rollout| matches!(rollout.phase, Phase::TurningBack { .. }));
                 for (target, order) in turn.orders.iter_mut().filter(|_| turns) {
                     order.generation = seen.orders.get(target).map_or(order.generation, |old| old.generation);
+                }
+            }
+            Mutation::ControllerTakesADeliveryOverTooEarly => {
+                let rollout = turn.rollout.as_ref().or(seen.rollout.as_ref());
+                if let Some(delivery) = rollout.and_then(|rollout| rollout.delivery.clone()) {
+                    let current = turn.current.as_ref().unwrap_or(&seen.current);
+                    turn.current = Some(Current { delivery, ..current.clone() });
                 }
             }
             Mutation::ControllerKeepsOnlyWhatRuns => {

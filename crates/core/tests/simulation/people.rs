@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use footplate_core::fleet::{self, Current, HostState, Order, Records, Restriction, Seen, observe};
+use footplate_core::fleet::{self, Current, Deploy, HostState, Order, Records, Restriction, Seen, observe};
 use footplate_core::name::{Actor, ReleaseId, Version};
 use footplate_core::record::Key;
 use footplate_core::release::{Hooks, Release, Workload};
-use footplate_core::rollout::{Command, OnFailedActivation, OnVanished, Policy};
+use footplate_core::rollout::{Command, Delivery, OnFailedActivation, OnVanished, Policy};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -35,10 +35,17 @@ impl World {
     }
 
     fn create(&mut self, session: Session) {
-        let mut current =
-            Current::new(path(), "role=web".parse().unwrap(), self.groups.clone(), Default::default());
+        let current = Current::new(path(), self.delivery(), Default::default());
+        let guards = record_guards(&self.scene.store, session);
+        let write = Write::put(Key::Current(path()), Value::Current(Box::new(current)));
+        self.write(&Author::Controller(session), &guards, &[write]);
+    }
+
+    /// Draws what `footplate.toml` says at one moment.
+    fn delivery(&mut self) -> Delivery {
+        let mut delivery = Delivery::new("role=web".parse().unwrap(), self.groups.clone());
         let seconds = |rng: &mut SmallRng, most: u64| Duration::from_secs(rng.random_range(10..most));
-        current.policy = Policy {
+        delivery.policy = Policy {
             nodes_min: self.rng.random_range(0..3),
             prepare_deadline: seconds(&mut self.rng, 200),
             activate_deadline: seconds(&mut self.rng, 60),
@@ -50,15 +57,14 @@ impl World {
             },
             on_vanished: if self.rng.random_bool(0.5) { OnVanished::Fail } else { OnVanished::GoOn },
         };
-        current.retention.keep = self.rng.random_range(0..4);
-        let guards = record_guards(&self.scene.store, session);
-        let write = Write::put(Key::Current(path()), Value::Current(Box::new(current)));
-        self.write(&Author::Controller(session), &guards, &[write]);
+        delivery.retention.keep = self.rng.random_range(0..4);
+        delivery
     }
 
     fn order(&mut self, session: Session, seen: &Seen) {
         let by = Order { actor: "ann".parse().unwrap(), reason: None };
-        let observation = observe(&seen.current.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
+        let observation =
+            observe(&seen.current.delivery.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
         let (current, latest) = (&seen.current, seen.rollout.as_ref());
         let command = |command: Command| {
             let actor: Actor = "bob".parse().unwrap();
@@ -73,9 +79,12 @@ impl World {
         let records = match act {
             11..17 => {
                 let to = self.new_release();
-                fleet::deploy(current, latest, to, by, &observation).ok()
+                self.deploy(seen, to, by)
             }
-            0 => fleet::deploy(current, latest, self.old_release(), by, &observation).ok(),
+            0 => {
+                let to = self.old_release();
+                self.deploy(seen, to, by)
+            }
             1 => fleet::rollback(current, latest, None, by, &observation).ok(),
             2 => {
                 let to = self.old_release();
@@ -98,6 +107,15 @@ impl World {
         if let Some(records) = records {
             self.record(session, records);
         }
+    }
+
+    /// Deploys as `footplate.toml` says, which half of the time is something new.
+    fn deploy(&mut self, seen: &Seen, to: Release, by: Order) -> Option<Records> {
+        let new = self.rng.random_bool(0.5).then(|| self.delivery());
+        let delivery = new.unwrap_or_else(|| seen.current.delivery.clone());
+        let observation = observe(&delivery.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
+        let what = Deploy { to, policy: delivery.policy.clone(), delivery };
+        fleet::deploy(&seen.current, seen.rollout.as_ref(), what, by, &observation).ok()
     }
 
     fn record(&mut self, session: Session, records: Records) {

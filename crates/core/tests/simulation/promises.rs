@@ -13,6 +13,7 @@ use crate::store::{Author, Store, Value, Write};
 mod barrier;
 mod converged;
 mod deadlines;
+mod delivered;
 mod generations;
 mod kept;
 mod observed;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Box<dyn Promise>> {
         Box::new(one_controller::OneController),
         Box::new(kept::Kept),
         Box::new(deadlines::Deadlines),
+        Box::new(delivered::Delivered),
         Box::new(converged::Converged),
         Box::new(repaired::Repaired),
         Box::new(observed::Observed::default()),

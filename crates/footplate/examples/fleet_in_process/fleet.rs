@@ -9,10 +9,9 @@ use footplate::agent::{self, AgentConfig};
 use footplate::api::{Deploy, Push, Wanted};
 use footplate::client::Client;
 use footplate::controller::{self, Config};
-use footplate_core::fleet::Delivery;
 use footplate_core::name::AppPath;
 use footplate_core::release::{Scripts, Workload};
-use footplate_core::rollout::Policy;
+use footplate_core::rollout::{Delivery, Policy};
 use footplate_drivers::store::{Revision, Scope, Store};
 use tokio_util::sync::CancellationToken;
 

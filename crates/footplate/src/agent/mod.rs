@@ -24,9 +24,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use footplate_core::fleet as core_fleet;
-use footplate_core::fleet::Labels;
 use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
+use footplate_core::selector::Labels;
 use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::store::Store;
 use footplate_drivers::workload::Settings;

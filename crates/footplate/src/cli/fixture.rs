@@ -79,6 +79,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
             hosts: targets.iter().map(|target| target.target.host.clone()).collect(),
             excused: BTreeSet::new(),
             policy: Policy::default(),
+            delivery: None,
             actor: "ada".parse().expect("an actor"),
             reason: None,
             begun_at: Moment::from_millis(NOW.as_millis() - 12_000),

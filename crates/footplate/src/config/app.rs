@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::artifact::ArtifactRef;
-use footplate_core::fleet::{Delivery, Selector};
 use footplate_core::name::{AppName, EnvironmentName, InvalidName, Version};
 use footplate_core::release::{Hook, Hooks, Scripts, Workload};
 use footplate_core::retention::Retention;
-use footplate_core::rollout::{OnFailedActivation, OnVanished, Policy};
+use footplate_core::rollout::{Delivery, OnFailedActivation, OnVanished, Policy};
+use footplate_core::selector::Selector;
 
 use super::mistake::Mistakes;
 use super::table::{self, Findings, Table, TextOrTable};

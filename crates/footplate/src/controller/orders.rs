@@ -130,20 +130,14 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     })?;
     let app = site.apps.get(path);
     let before = app.and_then(|app| app.current.clone());
-    let mut current = before.clone().unwrap_or_else(|| {
-        let (selector, groups) = (delivery.selector.clone(), delivery.groups.clone());
-        Current::new(path.clone(), selector, groups, site.highest(path))
-    });
-    current.selector = delivery.selector.clone();
-    current.groups = delivery.groups.clone();
-    current.retention = delivery.retention.clone();
-    current.policy = deploy.overrides.over(&delivery.policy);
+    let new = || Current::new(path.clone(), delivery.clone(), site.highest(path));
+    let current = before.clone().unwrap_or_else(new);
     let (actor, by) = who(deploy.actor.as_ref(), deploy.reason.as_ref());
-    let seen = site.observation(path, &current.selector, clock::now());
+    let seen = site.observation(path, &delivery.selector, clock::now());
     let latest = app.and_then(|app| app.rollout.as_ref());
-    let decided = fleet::deploy(&current, latest, pushed.release.clone(), by, &seen).map_err(refused)?;
-    let mut records = decided;
-    records.current.policy = delivery.policy.clone();
+    let policy = deploy.overrides.over(&delivery.policy);
+    let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy };
+    let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
     Ok(Decided { before, records, actor })
 }
 
@@ -160,7 +154,7 @@ fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Dec
         }
     };
     let (actor, by) = who(order.actor.as_ref(), order.reason.as_ref());
-    let seen = site.observation(path, &current.selector, clock::now());
+    let seen = site.observation(path, &current.delivery.selector, clock::now());
     let records = fleet::rollback(current, latest, to, by, &seen).map_err(refused)?;
     Ok(Decided { before: Some(current.clone()), records, actor })
 }

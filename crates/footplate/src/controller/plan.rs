@@ -54,13 +54,14 @@ fn removes(before: Option<&Current>, rollout: &Rollout) -> Vec<ReleaseId> {
 }
 
 fn left_out(site: &Site, current: &Current, rollout: &Rollout) -> BTreeMap<HostName, String> {
+    let selector = current.selector(Some(rollout));
     let mut left_out = BTreeMap::new();
     for host in site.known_hosts().into_iter().filter(|host| !rollout.hosts.contains(host)) {
         let reason = match (site.presences.get(&host), site.states.get(&host)) {
             (_, Some(state)) => format!("{} set it aside", state.actor),
             (None, None) => "its agent is not alive; it follows when it comes back".to_owned(),
-            (Some(presence), None) if current.selector.matches(&host, &presence.labels) => continue,
-            (Some(_), None) => format!("its labels do not match `{}`", current.selector),
+            (Some(presence), None) if selector.matches(&host, &presence.labels) => continue,
+            (Some(_), None) => format!("its labels do not match `{selector}`"),
         };
         left_out.insert(host, reason);
     }

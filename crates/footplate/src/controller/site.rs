@@ -10,6 +10,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{AppName, AppPath, HostName, ReleaseId, Target, TargetName};
 use footplate_core::record::{self, Barrier, Key, Lease, NewerFormat, Record, Stored, Written};
 use footplate_core::rollout::{Observation, Rollout};
+use footplate_core::selector::Selector;
 use footplate_core::target::{Assignment, Report};
 use footplate_drivers::store::{Revision, Snapshot};
 
@@ -135,8 +136,8 @@ impl Site {
         self.unreadable.iter().find(|(key, _)| key.parse::<Key>().is_ok_and(|key| is_its(&key)))
     }
 
-    /// Returns what a rollout of this app gets to see.
-    pub fn observation(&self, path: &AppPath, selector: &fleet::Selector, now: Moment) -> Observation {
+    /// Returns what a rollout of this app to these hosts gets to see.
+    pub fn observation(&self, path: &AppPath, selector: &Selector, now: Moment) -> Observation {
         let nothing = App::default();
         let app = self.apps.get(path).unwrap_or(&nothing);
         fleet::observe(selector, app.rollout.as_ref(), &self.hosts(app), now)

@@ -64,8 +64,8 @@ pub(super) fn rollout(site: &Site, rollout: &Rollout, attended: bool, now: Momen
     let sentence = match outcome {
         Some(outcome) => rollout::describe(rollout, outcome),
         None => {
-            let selector = site.apps.get(&rollout.path).and_then(|app| app.current.as_ref());
-            let selector = selector.map(|current| current.selector.clone()).unwrap_or_default();
+            let current = site.apps.get(&rollout.path).and_then(|app| app.current.as_ref());
+            let selector = current.map(|current| current.selector(Some(rollout)).clone()).unwrap_or_default();
             let seen = site.observation(&rollout.path, &selector, now);
             format!("waiting for {}", rollout::waiting_on(rollout, &seen))
         }
@@ -96,7 +96,8 @@ fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -
 fn targets(site: &Site, app: &App, current: &Current, now: Moment) -> Vec<TargetStatus> {
     let active = app.rollout.as_ref().filter(|rollout| rollout.is_active());
     let progress = active.map(|active| {
-        rollout::progress(active, &site.observation(&active.path, &current.selector, now)).targets
+        let selector = current.selector(Some(active));
+        rollout::progress(active, &site.observation(&active.path, selector, now)).targets
     });
     let reported = app.reports.values().flat_map(|of_host| of_host.keys());
     let all: BTreeSet<&Target> = app.orders.keys().chain(reported).collect();

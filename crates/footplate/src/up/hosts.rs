@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use footplate_core::fleet::Labels;
 use footplate_core::name::HostName;
+use footplate_core::selector::Labels;
 use footplate_drivers::store::Store;
 use footplate_drivers::workload::Settings;
 use tokio::task::JoinSet;

@@ -13,11 +13,11 @@ use footplate::api::{
 };
 use footplate::client::{Client, ClientError};
 use footplate::controller;
-use footplate_core::fleet::Labels;
 use footplate_core::name::AppPath;
 use footplate_core::release::{Hook, Hooks, Workload};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::Policy;
+use footplate_core::selector::Labels;
 use footplate_drivers::archive;
 use footplate_drivers::store::Store;
 use footplate_drivers::store::memory::Memory;

@@ -26,7 +26,8 @@ impl Promise for Deadlines {
                     let deadline = rollout.deadline().ok_or("a rollout waits without a deadline")?;
                     hold(deadline.since(scene.now) <= longest, || format!("it waits until {deadline:?}"))?;
                     let Some(seen) = look(&scene.store, scene.now) else { return Ok(()) };
-                    let seen = observe(&seen.current.selector, Some(rollout), &seen.hosts, scene.now);
+                    let seen =
+                        observe(seen.current.selector(Some(rollout)), Some(rollout), &seen.hosts, scene.now);
                     let waiting = waiting_on(rollout, &seen).to_string();
                     hold(waiting.contains("for another"), || format!("it does not say how long: {waiting}"))
                 }
