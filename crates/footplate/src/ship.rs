@@ -3,6 +3,7 @@
 //! Invariants: what is built is the commit, never the folder as it lies; the bytes are at the controller before the
 //! release is named; the workplace is gone afterwards.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use footplate_core::artifact::ArtifactRef;
@@ -57,11 +58,13 @@ pub async fn build(
     let version = version.cloned().unwrap_or_else(of_commit);
     let artifact = match &app.workload {
         Workload::Command(_) => None,
-        Workload::ReleaseDir(_) => {
+        Workload::ReleaseDir(hooks) => {
             let order = order(&app, commit, &version);
             let file = workplace.path().join("artifact.tar.zst");
             let packed = Command.build(&app_folder, &order, &file, each_line, stop).await;
             let packed = packed.map_err(|error| build_failure(&what, &error))?;
+            let shipped = order.output.as_ref().map_or(app_folder.clone(), |output| app_folder.join(output));
+            hooks.prepare.iter().try_for_each(|hook| check_hook(&what, &shipped, &hook.command))?;
             Some((packed.artifact, file))
         }
     };
@@ -84,6 +87,30 @@ pub async fn push(client: &Client, built: &Built) -> Result<Pushed, ClientError>
 /// Returns the digits of a commit's id that name its version.
 pub fn short(id: &str) -> &str {
     id.get(..VERSION_DIGITS).unwrap_or(id)
+}
+
+/// Checks that a script of the release's own that the prepare hook begins with is shipped: better said here, once, than
+/// by every host. The activated hook may be made by the prepare hook, so nothing is said about it.
+fn check_hook(what: &str, shipped: &Path, command: &str) -> Result<(), Failure> {
+    let word = command.split_whitespace().next().unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if !word.starts_with("./") || !word.chars().all(is_plain) {
+        return Ok(());
+    }
+    let failed = |because: String, next: &str| {
+        Err(Failure::new(Exit::Failed, what).because_of(because).next(next.to_owned()))
+    };
+    match std::fs::metadata(shipped.join(word)) {
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => failed(
+            format!("the prepare hook begins with `{word}`, which is not executable"),
+            "run `git update-index --chmod=+x` on that file, and commit",
+        ),
+        Ok(_) => Ok(()),
+        Err(_) => failed(
+            format!("the prepare hook begins with `{word}`, which is not among the files that are shipped"),
+            "put it below `[build] output` of footplate.toml, or let the hook name what lies there",
+        ),
+    }
 }
 
 fn read_config(app_folder: &Path, folder: &Path) -> Result<AppConfig, Failure> {

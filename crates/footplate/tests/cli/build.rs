@@ -70,3 +70,28 @@ fn a_commit_or_a_repository_that_is_not_there_is_named() {
     assert_eq!(outside.code, 2);
     assert!(outside.stderr.contains("is not a git repository"), "{}", outside.stderr);
 }
+
+#[test]
+fn a_prepare_hook_that_is_not_shipped_fails_the_build_and_no_host() {
+    let here = repository("mkdir dist && cp page dist/ && cp run.sh dist/ || true");
+    let app = here.path().join("apps/shop");
+    let config = std::fs::read_to_string(app.join("footplate.toml")).expect("there");
+    let config = format!("{config}[hooks]\nprepare = \"./run.sh --check\"\n");
+    std::fs::write(app.join("footplate.toml"), config).expect("written");
+    let build = || {
+        git(here.path(), &["add", "--all"]);
+        git(here.path(), &["commit", "--quiet", "--allow-empty", "-m", "next"]);
+        run(&app, &["build", "--version", "1", "--output", "out.tar.zst"])
+    };
+    let missing = build();
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("`./run.sh`, which is not among the files"), "{}", missing.stderr);
+    std::fs::write(app.join("run.sh"), "#!/bin/sh\n").expect("written");
+    let plain = build();
+    assert_eq!(plain.code, 1);
+    assert!(plain.stderr.contains("not executable"), "{}", plain.stderr);
+    git(here.path(), &["update-index", "--chmod=+x", "apps/shop/run.sh"]);
+    git(here.path(), &["commit", "--quiet", "-m", "executable"]);
+    let ready = run(&app, &["build", "--version", "1", "--output", "out.tar.zst"]);
+    assert_eq!(ready.code, 0, "{}", ready.stderr);
+}
