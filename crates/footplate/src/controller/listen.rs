@@ -9,6 +9,8 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 
+use crate::failure::Exit;
+
 /// A certificate chain and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -42,6 +44,17 @@ pub enum ListenError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl ListenError {
+    /// Returns the exit code that stands for it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unprotected(_) => Exit::Refused,
+            Self::Bind { .. } => Exit::Failed,
+            Self::Tls { .. } => Exit::Usage,
+        }
+    }
 }
 
 /// A bound address that does not answer yet.

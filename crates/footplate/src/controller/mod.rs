@@ -128,7 +128,7 @@ pub async fn start(
     let artifacts = Directory::open(&config.data.join("artifacts")).map_err(|error| failed(&error))?;
     let journal = Journal::open(&config.data).await.map_err(|error| failed(&error))?;
     let listener = Listener::bind(config.listen, config.tls.as_ref()).await.map_err(|error| {
-        failed(&error).next("give a free loopback address with `--listen`, or a certificate with `--tls-certificate` and `--tls-key`")
+        Failure::new(error.exit(), what).because(&error).next("give a free loopback address with `--listen`, or a certificate with `--tls-certificate` and `--tls-key`")
     })?;
     if config.listen.ip().is_unspecified() && config.advertise.is_none() {
         return Err(Failure::new(Exit::Usage, what)
