@@ -2,12 +2,14 @@
 //!
 //! Invariant: nothing that is there is overwritten; what it writes is valid.
 
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use footplate_core::name::AppName;
+use serde::Serialize;
 
 use super::Operator;
 use crate::config::app::FILE_NAME;
@@ -47,6 +49,21 @@ struct Recipe {
     prepare: Option<String>,
 }
 
+/// A `footplate.toml` for a folder.
+#[derive(Serialize)]
+struct Drafted {
+    app: AppName,
+    looks_like: &'static str,
+    file: String,
+    text: String,
+}
+
+impl fmt::Display for Drafted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Writes a `footplate.toml`.
 pub fn init(operator: &Operator, args: &InitArgs) -> Result<(), Failure> {
     let what = || format!("cannot write a footplate.toml for `{}`", args.folder.display());
@@ -55,21 +72,29 @@ pub fn init(operator: &Operator, args: &InitArgs) -> Result<(), Failure> {
     let app = args.app.clone().unwrap_or_else(|| name_of(&folder));
     let recipe = look(&folder);
     let text = render(&app, &recipe);
-    if args.print {
-        return operator.ui.print(&text);
-    }
     let file = folder.join(FILE_NAME);
+    let drafted = Drafted { app, looks_like: recipe.looks_like, file: file.display().to_string(), text };
+    if args.print {
+        return operator.ui.show(&drafted);
+    }
     let opened = fs::OpenOptions::new().write(true).create_new(true).open(&file);
-    match opened.and_then(|mut open| open.write_all(text.as_bytes())) {
+    match opened.and_then(|mut open| open.write_all(drafted.text.as_bytes())) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Failure::new(Exit::Refused, what())
                 .because_of("there is one already, and it stays as it is")
                 .next("see what would be written with `footplate init --print`"))
         }
         Err(error) => Err(failed(error)),
+        Ok(()) if operator.ui.is_json() => operator.ui.show(&drafted),
         Ok(()) => {
-            operator.ui.say(format!("Wrote {} for `{app}`: {}.", file.display(), recipe.looks_like));
-            operator.ui.say("Next: look at it, commit it, then `footplate push` and `footplate deploy`.");
+            let Drafted { app, looks_like, file, .. } = drafted;
+            operator.ui.say(format!("Wrote {file} for `{app}`: {looks_like}."));
+            operator
+                .ui
+                .say("Next: look at it, commit it, then `footplate up --repository .` on this machine,");
+            operator
+                .ui
+                .say("or `footplate build --push` and `footplate deploy` with a controller of your own.");
             Ok(())
         }
     }
@@ -165,6 +190,7 @@ app = "{app}"
 output = {output}
 
 # Run in the release's folder on every host: prepare before the switch, activated right after it.
+# A script that a hook names must be among the files that are shipped, so below `output`.
 [hooks]
 {prepare}
 # activated = "./deploy/activated"
