@@ -2,6 +2,7 @@
 //!
 //! Invariants: every call but an upload has a deadline; the token never reaches a log, an argument or an error text.
 
+use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,12 +269,23 @@ impl Client {
     }
 
     fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { address: self.base.clone(), source: source.without_url().into() }
+        ClientError::Unreachable { address: self.base.clone(), source: root(source.without_url()) }
     }
 
     fn foreign(&self, answer: &str) -> ClientError {
         ClientError::Foreign { address: self.base.clone(), answer: answer.chars().take(200).collect() }
     }
+}
+
+/// Returns what went wrong at the bottom, which says it all: "Connection refused (os error 111)".
+fn root(error: reqwest::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text.into()
 }
 
 fn trusting_nobody() -> ClientConfig {
