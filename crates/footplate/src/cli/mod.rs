@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use operator::Operator;
-pub use ui::{Ui, table};
+pub use ui::{Ui, listen_in, table};
 
 use crate::failure::{Exit, Failure};
 
@@ -131,6 +131,13 @@ enum Command {
     GenerateDocs(generate_docs::GenerateDocsArgs),
 }
 
+impl Cli {
+    /// Tells whether the log goes to a file: `up` shows people what matters, in the words of the commands.
+    fn keeps_its_log(&self) -> bool {
+        matches!(self.command, Command::Up(_)) && self.globals.verbose == 0
+    }
+}
+
 impl Command {
     /// Tells whether it runs until it is told to end, so that its log is worth reading.
     fn is_role(&self) -> bool {
@@ -156,7 +163,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return depro::main([vec!["depro".into()], arguments].concat());
     }
     let json = cli.globals.json;
-    ui::listen(cli.globals.verbose + u8::from(cli.command.is_role()), json);
+    if !cli.keeps_its_log() {
+        ui::listen(cli.globals.verbose + u8::from(cli.command.is_role()), json);
+    }
     // An agent shares its machine with what it deploys: one thread of its own is enough.
     let mut runtime = match cli.command {
         Command::Agent(_) => tokio::runtime::Builder::new_current_thread(),

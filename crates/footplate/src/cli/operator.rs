@@ -26,6 +26,11 @@ impl Operator {
         Self { globals, ui }
     }
 
+    /// Tells whether the person asked for the program's own log.
+    pub fn wants_the_log(&self) -> bool {
+        self.globals.verbose > 0
+    }
+
     /// Returns the data directory: the flag, else the nearest one, else `.footplate` here.
     pub fn data(&self) -> PathBuf {
         let nearest = || std::env::current_dir().ok().and_then(|here| context::nearest(&here));

@@ -49,7 +49,7 @@ impl View {
             title: super::watch::title(rollout),
             sentence: rollout.sentence.clone(),
             ended: rollout.ended,
-            targets: taking_part().map(|target| (target.target.clone(), word(target))).collect(),
+            targets: taking_part().map(|target| (target.target.clone(), word(target, rollout))).collect(),
             prepared: taking_part().filter(|target| has_goal(target)).count(),
             live: taking_part().filter(|target| runs_goal(target)).count(),
         }
@@ -92,12 +92,12 @@ fn subject(sentence: &str) -> &str {
     sentence.rsplit_once(", for another ").map_or(sentence, |(subject, _)| subject)
 }
 
-/// Where a target is, in one word, and why when it failed.
-fn word(target: &TargetStatus) -> String {
-    let word = stage_word(target.stage);
-    match target.failed.values().next_back().filter(|_| target.stage == Stage::Failed) {
-        Some(failure) => format!("{word}: {}", failure.reason),
-        None => word.to_owned(),
+/// Where a target is, in one word, and why when it failed: also when that is over and the old release runs steadily.
+fn word(target: &TargetStatus, rollout: &RolloutStatus) -> String {
+    let failure = target.failed.get(&rollout.record.to.id);
+    match failure.filter(|_| rollout.ended || target.stage == Stage::Failed) {
+        Some(failure) => format!("{}: {}", stage_word(Stage::Failed), failure.reason),
+        None => stage_word(target.stage).to_owned(),
     }
 }
 

@@ -3,13 +3,22 @@
 //! Invariant: meaning never depends on colour, and `anstream` takes colours away where they do not belong.
 
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Mutex;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failure::{Exit, Failure, printable};
+
+/// A log above so many bytes is set aside at the next start.
+const LOG_BYTES_MAX: u64 = 10 << 20;
 
 /// The two streams of a command.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +75,8 @@ impl Ui {
         if !(self.terminal && std::io::stdin().is_terminal()) {
             return false;
         }
-        self.say(format!("{question} [y/N]"));
+        // Nothing can be asked of somebody whose stderr is closed; no answer is a no.
+        drop(write!(anstream::stderr(), "{question} [y/N] "));
         let mut answer = String::new();
         let heard = std::io::stdin().read_line(&mut answer).is_ok();
         heard && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -87,6 +97,21 @@ pub fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> S
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// Sends the program's own log to a file, and errors to stderr too: for roles that share a terminal with what people read.
+pub fn listen_in(file: &Path) -> std::io::Result<()> {
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
+        std::fs::rename(file, file.with_extension("old"))?;
+    }
+    let log = OpenOptions::new().create(true).append(true).open(file)?;
+    let kept = fmt::layer().with_target(false).with_ansi(false).with_writer(Mutex::new(log));
+    let shown = fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(kept.with_filter(LevelFilter::INFO))
+        .with(shown.with_filter(LevelFilter::ERROR))
+        .init();
+    Ok(())
+}
+
 /// Sends the program's own log to stderr, as lines of JSON when `json` is set: warnings, or more with `-v`.
 pub fn listen(verbose: u8, json: bool) {
     let level = match verbose {
@@ -94,7 +119,7 @@ pub fn listen(verbose: u8, json: bool) {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let log = fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
     if json {
         log.json().init();
     } else {

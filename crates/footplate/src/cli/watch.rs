@@ -82,7 +82,7 @@ pub async fn order(
     operator.client()?.order(&order).await.map_err(|error| operator.failed(&what, error))
 }
 
-/// Shows a rollout until it is over, and fails as it failed.
+/// Shows a rollout until it is over, and fails as it failed; Ctrl-C ends only the watching.
 pub async fn until_the_end(
     operator: &Operator,
     client: &Client,
@@ -90,9 +90,19 @@ pub async fn until_the_end(
     number: u64,
 ) -> Result<(), Failure> {
     tokio::select! {
-        ended = follow(operator, client, path, number) => conclude(operator, ended?),
+        ended = to_the_end(operator, client, path, number) => ended,
         heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, heard)),
     }
+}
+
+/// Shows a rollout until it is over, and fails as it failed; for callers who hear Ctrl-C themselves.
+pub async fn to_the_end(
+    operator: &Operator,
+    client: &Client,
+    path: &AppPath,
+    number: u64,
+) -> Result<(), Failure> {
+    conclude(operator, follow(operator, client, path, number).await?)
 }
 
 /// What is left of a rollout when it is over.

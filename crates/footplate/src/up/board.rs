@@ -2,47 +2,70 @@
 
 use std::path::Path;
 
-use crate::api::Status;
+use crate::api::{AppStatus, Status, TargetStatus};
 use crate::cli::table;
+
+/// So many targets are shown; `footplate status --all` has the rest.
+const ROWS_MAX: usize = 20;
 
 /// Returns what is live where, a line a target.
 pub fn live(status: &Status, hosts: &Path) -> String {
-    let rows = status.apps.iter().flat_map(|app| {
-        app.targets.iter().map(move |target| {
-            let live = target.live.as_ref().map_or("nothing".to_owned(), ToString::to_string);
-            let folder = hosts.join(target.target.host.as_str()).join("apps");
-            let folder = folder.join(app.path.environment.as_str()).join(app.path.app.as_str()).join("live");
-            vec![
-                target.target.host.to_string(),
-                format!("{}.{}", app.path, target.target.group),
-                live,
-                target.drift.clone().unwrap_or_default(),
-                folder.display().to_string(),
-            ]
-        })
-    });
-    format!("\n{}\n", table(&["HOST", "TARGET", "LIVE", "DRIFT", "FOLDER"], rows))
+    let all = || status.apps.iter().flat_map(|app| app.targets.iter().map(move |target| (app, target)));
+    let drifts = all().any(|(_, target)| target.drift.is_some());
+    let rows = all().take(ROWS_MAX).map(|(app, target)| row(app, target, hosts, drifts));
+    let mut heading = vec!["HOST", "TARGET", "LIVE", "FOLDER"];
+    if drifts {
+        heading.push("DRIFT");
+    }
+    let table = table(&heading, rows);
+    match all().count().saturating_sub(ROWS_MAX) {
+        0 => format!("\n{table}\n"),
+        more => format!("\n{table}and {more} more: `footplate status --all`\n\n"),
+    }
 }
 
-/// Returns a step to try next, after a commit that shipped or one that failed.
-pub fn next_step(repository: &Path, data: &Path, shipped: bool, commit: &str, is_example: bool) -> String {
-    let folder = repository.display();
-    if !shipped {
-        return format!(
-            "\n{commit} did not ship; what was live stays live.\n\
-             next: mend it in {folder} and commit again; it ships by itself.\n"
-        );
-    }
-    let program = std::env::current_exe().map_or("footplate".to_owned(), |path| path.display().to_string());
-    let example = "
-  echo '<p>Hello again</p></html>' > site/about.html && git commit -am 'Change a page'
-    and watch it ship here; a page without </html> is stopped by the prepare hook";
+fn row(app: &AppStatus, target: &TargetStatus, hosts: &Path, drifts: bool) -> Vec<String> {
+    let host = &target.target.host;
+    let folder = hosts.join(host.as_str()).join("apps").join(app.path.environment.as_str());
+    let mut row = vec![
+        host.to_string(),
+        format!("{}.{}", app.path, target.target.group),
+        target.live.as_ref().map_or("nothing".to_owned(), ToString::to_string),
+        folder.join(app.path.app.as_str()).join("live").display().to_string(),
+    ];
+    row.extend(drifts.then(|| target.drift.clone().unwrap_or_default()));
+    row
+}
+
+/// Returns what is said after a commit that did not ship.
+pub fn not_shipped(repository: &Path, commit: &str) -> String {
     format!(
-        "\nTry next, in another terminal:\n  \
-           cd {folder}{}\n  \
+        "{commit} did not ship; what was live stays live.\n  \
+           next: mend it in {} and commit again; it ships by itself.\n",
+        repository.display()
+    )
+}
+
+/// Returns what is said after a commit that shipped, when all is known already.
+pub fn shipped(commit: &str) -> String {
+    format!("{commit} is live. The next commit ships by itself; Ctrl-C stops everything.\n")
+}
+
+/// Returns the steps to try after the first commit that shipped.
+pub fn next_steps(repository: &Path, data: &Path, is_example: bool) -> String {
+    let program = std::env::current_exe().map_or("footplate".to_owned(), |path| path.display().to_string());
+    let example = r#"
+  echo "<p>Hello at $(date +%T)</p></html>" > site/about.html && git commit -am 'Change a page'
+    and watch it ship here
+  sed -i '/<.html>/d' site/index.html && git commit -am 'Break a page'
+    its prepare hook stops it: nothing changes, and you read why"#;
+    format!(
+        "Try next, in another terminal:\n  \
+           cd {}{}\n  \
            {program} --data {} status\n    \
              what runs where; `rollback`, `history` and `logs` work too\n\
          Ctrl-C stops everything.\n",
+        repository.display(),
         if is_example { example } else { "" },
         data.display()
     )

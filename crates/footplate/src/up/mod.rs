@@ -9,6 +9,7 @@ mod hosts;
 mod store;
 mod watch;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,15 +46,27 @@ pub struct Plan {
     /// How many agents, each with a folder of its own.
     pub agents: u32,
     /// Where the controller's API listens.
-    pub listen: std::net::SocketAddr,
+    pub listen: SocketAddr,
     /// Deploy once and stop, with the rollout's exit code.
     pub once: bool,
+}
+
+impl Plan {
+    /// Returns the file of the roles' log, unless the person wants to see it.
+    fn log(&self) -> PathBuf {
+        self.data.join("footplate.log")
+    }
 }
 
 /// Starts everything, follows the repository until `stop` is cancelled, and stops everything.
 pub async fn run(operator: &Operator, mut plan: Plan, stop: CancellationToken) -> Result<(), Failure> {
     // Builds and hooks run in folders of their own, so every path must hold from anywhere.
     plan.data = make_folder(&plan.data)?;
+    plan.repository = plan.repository.map(|folder| folder.canonicalize().unwrap_or(folder));
+    let file = plan.log();
+    if !operator.wants_the_log() {
+        crate::cli::listen_in(&file).map_err(|error| unwritable(&file, &error))?;
+    }
     let own = OwnStore::open(&plan.data.join("store")).await?;
     let result = with_store(operator, &plan, own.store(), &stop).await;
     own.close().await;
@@ -70,7 +83,7 @@ async fn with_store(
     let config = controller::Config {
         lane: "main".parse().expect("a valid lane"),
         data: plan.data.join("controller"),
-        listen: plan.listen,
+        listen: address(plan),
         advertise: None,
         tls: None,
     };
@@ -96,12 +109,9 @@ async fn with_roles(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let ui = &operator.ui;
-    ui.say(format!(
-        "Store, controller ({}) and {} agents run in this process.",
-        client.address(),
-        plan.agents
-    ));
-    ui.say(format!("Everything is kept in {}.", plan.data.display()));
+    let agents = if plan.agents == 1 { "one agent".to_owned() } else { format!("{} agents", plan.agents) };
+    ui.say(format!("Store, controller ({}) and {agents} run in this process.", client.address()));
+    ui.say(format!("Everything is kept in {}, the log too.", plan.data.display()));
     let (source, root) = repository(plan).await?;
     ui.say(format!("Watching {}: commit there, and it ships.\n", root.display()));
     let watch = watch::Watch::open(operator, plan, client, source, root).await?;
@@ -136,13 +146,29 @@ async fn repository(plan: &Plan) -> Result<(Git, PathBuf), Failure> {
     Ok((source, folder))
 }
 
+/// Returns where the controller listens: where it did the last time, if nobody else does now, so that terminals and hosts
+/// that know the address find it again.
+fn address(plan: &Plan) -> SocketAddr {
+    let before =
+        || Context::read(&plan.data).ok().flatten()?.controller.strip_prefix("http://")?.parse().ok();
+    let is_free = |address: &SocketAddr| std::net::TcpListener::bind(address).is_ok();
+    match plan.listen.port() {
+        0 => before().filter(is_free).unwrap_or(plan.listen),
+        _ => plan.listen,
+    }
+}
+
 fn names(count: u32) -> Vec<HostName> {
     (1..=count).map(|number| format!("host-{number}").parse().expect("a valid host name")).collect()
 }
 
 fn make_folder(folder: &Path) -> Result<PathBuf, Failure> {
     let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
-    made.map_err(|error| unwritable(folder, &error))
+    let made = made.map_err(|error| unwritable(folder, &error))?;
+    // The folder often lies in somebody's repository, and belongs in none.
+    let ignore = made.join(".gitignore");
+    std::fs::write(&ignore, "*\n").map_err(|error| unwritable(&ignore, &error))?;
+    Ok(made)
 }
 
 fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {

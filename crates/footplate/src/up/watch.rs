@@ -2,6 +2,7 @@
 //!
 //! Invariants: one commit at a time, the newest; a commit that failed is not tried again until there is another.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Watch<'a> {
     root: PathBuf,
     workshop: Workshop,
     actor: Actor,
+    /// Whether the steps to try were shown.
+    is_introduced: Cell<bool>,
 }
 
 impl<'a> Watch<'a> {
@@ -47,7 +50,7 @@ impl<'a> Watch<'a> {
             Failure::new(Exit::Failed, "cannot make a folder to build in").because(&error).next(error.next())
         })?;
         let actor = operator.actor()?.unwrap_or_else(|| "up".parse().expect("a valid actor"));
-        Ok(Self { operator, plan, client, source, root, workshop, actor })
+        Ok(Self { operator, plan, client, source, root, workshop, actor, is_introduced: Cell::new(false) })
     }
 
     /// Follows the branch until `stop` is cancelled; with `once`, until the newest commit has shipped or failed.
@@ -105,10 +108,10 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         let planned = self.client.deploy(&order).await.map_err(failed)?;
-        watch::until_the_end(self.operator, self.client, &path, planned.number).await
+        watch::to_the_end(self.operator, self.client, &path, planned.number).await
     }
 
-    /// Says how a commit ended, what is live where, and what can be tried next.
+    /// Says how a commit ended, what is live where, and what can be tried next; all of it the first time only.
     async fn show(&self, commit: &Commit, shipped: Result<(), Failure>) -> Result<(), Failure> {
         let ui = &self.operator.ui;
         if let Err(failure) = &shipped {
@@ -116,13 +119,15 @@ impl<'a> Watch<'a> {
         }
         let status = self.status().await?;
         ui.print(&board::live(&status, &self.plan.data.join("hosts")))?;
-        ui.say(board::next_step(
-            &self.root,
-            &self.plan.data,
-            shipped.is_ok(),
-            ship::short(&commit.id),
-            self.plan.repository.is_none(),
-        ));
+        let short = ship::short(&commit.id);
+        ui.say(match (shipped.is_ok(), self.is_introduced.get()) {
+            (false, _) => board::not_shipped(&self.root, short),
+            (true, true) => board::shipped(short),
+            (true, false) => {
+                self.is_introduced.set(true);
+                board::next_steps(&self.root, &self.plan.data, self.plan.repository.is_none())
+            }
+        });
         Ok(())
     }
 
@@ -172,7 +177,7 @@ impl<'a> Watch<'a> {
                     let because = format!("{alive} of {wanted} agents have joined");
                     return Err(Failure::new(Exit::Deadline, "cannot begin")
                         .because_of(because)
-                        .next("see why with `footplate up --verbose`"));
+                        .next(format!("see why in {}", self.plan.log().display())));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -186,7 +191,7 @@ impl<'a> Watch<'a> {
             return Ok(());
         };
         let number = rollout.record.number;
-        if let Err(failure) = watch::until_the_end(self.operator, self.client, path, number).await {
+        if let Err(failure) = watch::to_the_end(self.operator, self.client, path, number).await {
             self.operator.ui.say(failure.render());
         }
         Ok(())

@@ -22,8 +22,13 @@ struct Up {
 
 impl Up {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = program(folder)
             .arg("up")
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -54,12 +59,24 @@ impl Up {
         }
     }
 
+    /// Sends Ctrl-C, waits for the end, and returns the exit code and all that was said.
+    fn stop(mut self) -> (Option<i32>, String) {
+        self.signal();
+        let code = self.child.wait().expect("it ends").code();
+        self.told.extend(self.lines.iter());
+        (code, std::mem::take(&mut self.told).join("\n"))
+    }
+
     /// Sends Ctrl-C and returns the exit code.
     fn interrupt(mut self) -> Option<i32> {
+        self.signal();
+        self.child.wait().expect("it ends").code()
+    }
+
+    fn signal(&self) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
         assert!(sent.success());
-        self.child.wait().expect("it ends").code()
     }
 }
 
@@ -68,6 +85,21 @@ impl Drop for Up {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Makes a repository `shop` whose prepare hook is this one; returns what runs git in it.
+fn shop(folder: &Path, prepare: &str) -> impl Fn(&[&str]) + use<> {
+    let repository = folder.join("shop");
+    fs::create_dir(&repository).expect("made");
+    let config = format!("app = \"shop\"\n[hooks]\nprepare = \"{prepare}\"\n");
+    fs::write(repository.join("footplate.toml"), config).expect("written");
+    let git = move |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(&repository).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]);
+        assert!(git.args(arguments).status().expect("git runs").success());
+    };
+    git(&["init", "--quiet"]);
+    git
 }
 
 fn commit(repository: &Path, page: &str, message: &str) {
@@ -91,13 +123,17 @@ fn a_newcomers_commit_ships_and_a_bad_one_changes_nothing() {
     let first = live_pages(folder.path());
     commit(&repository, "<p>Hello again</p></html>\n", "Change a page");
     up.wait_for(": Change a page");
-    up.wait_for("Try next");
+    up.wait_for(" is live.");
     assert_eq!(live_pages(folder.path()), vec!["<p>Hello again</p></html>\n"; 3]);
     assert_ne!(first[0], "<p>Hello again</p></html>\n");
     commit(&repository, "<p>cut", "A bad page");
     up.wait_for("could not prepare");
     up.wait_for("about.html is cut off");
     up.wait_for("did not ship");
+    let stamp = |line: &&String| line.contains(" WARN ") || line.contains(" INFO ");
+    assert_eq!(up.told.iter().find(stamp), None, "the log is no reading for a newcomer");
+    let log = fs::read_to_string(folder.path().join(".footplate/footplate.log")).expect("a log");
+    assert!(log.contains("cannot prepare"), "{log}");
     assert_eq!(live_pages(folder.path()), vec!["<p>Hello again</p></html>\n"; 3]);
     let status = run(folder.path(), &["status", "--json"]);
     assert_eq!(status.code, 0, "{}", status.stderr);
@@ -151,24 +187,40 @@ fn other_users_of_the_machine_cannot_use_the_store() {
 #[test]
 fn once_tells_again_that_a_commit_does_not_run_and_ends_when_there_is_none() {
     let folder = folder();
-    let repository = folder.path().join("shop");
-    let git = |arguments: &[&str]| {
-        let mut git = Command::new("git");
-        git.current_dir(&repository).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]);
-        assert!(git.args(arguments).status().expect("git runs").success());
-    };
-    fs::create_dir(&repository).expect("made");
-    git(&["init", "--quiet"]);
+    let git = shop(folder.path(), "false");
     let up = || run(folder.path(), &["up", "--once", "--agents", "1", "--repository", "shop"]);
     let none = up();
     assert_eq!(none.code, 2, "{}", none.stderr);
     assert!(none.stderr.contains("cannot find the newest commit"), "{}", none.stderr);
-    fs::write(repository.join("footplate.toml"), "app = \"shop\"\n[hooks]\nprepare = \"false\"\n")
-        .expect("written");
     git(&["add", "."]);
     git(&["commit", "--quiet", "-m", "It cannot be prepared"]);
     let first = up();
     assert_eq!(first.code, 1, "{}", first.stderr);
     let second = up();
     assert_eq!(second.code, 1, "{}", second.stderr);
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_rollout_stops_it_well_and_the_next_start_goes_on_at_the_same_address() {
+    let folder = folder();
+    let let_go = folder.path().join("let-go");
+    let git = shop(folder.path(), &format!("test -e {} || exec sleep 600", let_go.display()));
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "It takes long"]);
+    let start = || Up::start_with(folder.path(), &["--agents", "1", "--repository", "shop"]);
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        let mut up = start();
+        up.wait_for("Store, controller");
+        addresses.extend(up.told.pop());
+        up.wait_for("waiting for host-1");
+        let (code, said) = up.stop();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("Stopping") && !said.contains("error:"), "{said}");
+    }
+    assert_eq!(addresses[0], addresses[1]);
+    fs::write(&let_go, "").expect("written");
+    let mut up = start();
+    up.wait_for("`production.shop` runs");
+    assert_eq!(up.interrupt(), Some(0));
 }
