@@ -2,19 +2,19 @@
 //!
 //! Invariants: every call but an upload has a deadline; the token never reaches a log, an argument or an error text.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::artifact::Digest;
 use footplate_core::name::{AppName, AppPath, HostName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::{self, Problem, ProblemKind, path};
+use crate::trust;
 
 /// How long a call may take that does not wait for anything.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -30,6 +30,15 @@ pub enum ClientError {
         /// What went wrong on the way.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Somebody answers whose certificate is not trusted.
+    #[error("cannot trust who answers at {address}")]
+    Untrusted {
+        /// The controller's address.
+        address: String,
+        /// What is wrong with its certificate.
+        #[source]
+        source: rustls::Error,
     },
     /// The controller answered with a problem.
     #[error("{}", .0.what)]
@@ -67,19 +76,20 @@ impl Client {
     /// Over plain HTTP the system's certificate authorities are not read: a machine may have none. No proxy is used: the
     /// token is for the controller alone.
     pub fn new(base: &str, token: &str) -> Self {
-        let builder = || {
-            reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(5))
-        };
-        let trusting_nobody = || builder().tls_backend_preconfigured(trusting_nobody()).build();
         let http = match base.starts_with("https:") {
             // Without authorities the handshake fails, which is an answer that a person can read.
-            true => builder().build().or_else(|_| trusting_nobody()),
-            false => trusting_nobody(),
+            true => builder().build().unwrap_or_else(|_| trusting(RootCertStore::empty())),
+            false => trusting(RootCertStore::empty()),
         };
-        let http = http.expect("a client without files of its own can always be built");
+        Self::over(http, base, token)
+    }
+
+    /// Returns a client that trusts these authorities instead of the system's.
+    pub fn trusting(base: &str, token: &str, roots: RootCertStore) -> Self {
+        Self::over(trusting(roots), base, token)
+    }
+
+    fn over(http: reqwest::Client, base: &str, token: &str) -> Self {
         Self { http, base: base.trim_end_matches('/').to_owned(), token: token.to_owned() }
     }
 
@@ -269,7 +279,12 @@ impl Client {
     }
 
     fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { address: self.base.clone(), source: root(source.without_url()) }
+        let address = self.base.clone();
+        let (source, certificate) = root(&source.without_url());
+        match certificate {
+            Some(source) => ClientError::Untrusted { address, source },
+            None => ClientError::Unreachable { address, source },
+        }
     }
 
     fn foreign(&self, answer: &str) -> ClientError {
@@ -277,20 +292,35 @@ impl Client {
     }
 }
 
-/// Returns what went wrong at the bottom, which says it all: "Connection refused (os error 111)".
-fn root(error: reqwest::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
+/// Returns what went wrong at the bottom, which says it all ("Connection refused (os error 111)"), and what was wrong
+/// with the other's certificate, if that was it.
+fn root(error: &reqwest::Error) -> (Box<dyn Error + Send + Sync>, Option<rustls::Error>) {
+    let mut bottom: &(dyn Error + 'static) = error;
+    while let Some(cause) = bottom.source() {
+        bottom = cause;
     }
-    text.into()
+    let tls = within(bottom).and_then(|error| error.downcast_ref::<rustls::Error>());
+    let certificate = tls.filter(|error| matches!(error, rustls::Error::InvalidCertificate(_)));
+    (bottom.to_string().into(), certificate.cloned())
 }
 
-fn trusting_nobody() -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.expect("ring speaks the default versions");
-    builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+/// Returns the error that was wrapped for a stream, which is no source of its wrapper.
+fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let mut found = error;
+    while let Some(wrapper) = found.downcast_ref::<std::io::Error>() {
+        found = wrapper.get_ref()?;
+    }
+    Some(found)
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+}
+
+fn trusting(roots: RootCertStore) -> reqwest::Client {
+    let built = builder().tls_backend_preconfigured(trust::only(roots)).build();
+    built.expect("a client without files of its own can always be built")
 }

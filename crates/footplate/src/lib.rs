@@ -15,6 +15,7 @@ pub mod failure;
 pub mod secret;
 pub mod ship;
 pub mod stores;
+pub mod trust;
 pub mod up;
 
 /// This build's version of Footplate.

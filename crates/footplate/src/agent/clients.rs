@@ -3,14 +3,15 @@
 //! Invariant: an agent that only talks to its store and fetches over plain HTTP never reads the system's certificate
 //! authorities: they would be most of its memory.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::redirect;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
+
+use super::trouble::causes;
+use crate::trust;
 
 /// How long connecting may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,20 +43,12 @@ impl Clients {
     /// An authority that cannot be read is said, and nobody is trusted: the fetch fails with the reason of TLS.
     fn over_tls(&self) -> reqwest::Client {
         let Some(file) = &self.ca_file else { return finished(builder()) };
-        let roots = read_roots(file).unwrap_or_else(|error| {
-            tracing::error!("cannot read the authority in {}: {error}", file.display());
+        let roots = trust::read(file).unwrap_or_else(|error| {
+            tracing::error!("{}", causes(&error));
             RootCertStore::empty()
         });
         trusting(roots)
     }
-}
-
-fn read_roots(file: &Path) -> Result<RootCertStore, Box<dyn std::error::Error>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file)? {
-        roots.add(certificate?)?;
-    }
-    Ok(roots)
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -68,8 +61,5 @@ fn finished(builder: reqwest::ClientBuilder) -> reqwest::Client {
 }
 
 fn trusting(roots: RootCertStore) -> reqwest::Client {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = tls.expect("ring speaks the default versions").with_root_certificates(roots);
-    finished(builder().tls_backend_preconfigured(tls.with_no_client_auth()))
+    finished(builder().tls_backend_preconfigured(trust::only(roots)))
 }

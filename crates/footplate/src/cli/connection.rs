@@ -42,6 +42,15 @@ struct Own {
     stop: CancellationToken,
 }
 
+impl Own {
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(error) = self.running.ended.await {
+            tracing::warn!("the hosted controller ended badly: {error}");
+        }
+    }
+}
+
 impl Connection {
     /// Finds the controller that runs, or hosts one; `what` says what for.
     pub async fn open(operator: &Operator, args: &ConnectionArgs, what: &str) -> Result<Self, Failure> {
@@ -61,9 +70,18 @@ impl Connection {
         let (config, store) = ControllerArgs::of_file(args.controller_config.clone()).settle()?;
         let stop = CancellationToken::new();
         let running = controller::start(config, store.open()?, stop.clone()).await?;
-        let client = Client::new(&running.base, &running.token);
-        let connection = Self { client, own: Some(Own { running, stop }) };
-        match connection.acts().await {
+        // Agents trust a controller by the authority of the store, and so do we.
+        let client = operator.client_of(&running.base, &running.token, store.ca_file.as_deref());
+        let own = Own { running, stop };
+        let client = match client {
+            Ok(client) => client,
+            Err(failure) => {
+                own.end().await;
+                return Err(failure.during(what));
+            }
+        };
+        let connection = Self { client, own: Some(own) };
+        match connection.acts(operator).await {
             Ok(()) => Ok(connection),
             Err(failure) => {
                 connection.close().await;
@@ -73,11 +91,15 @@ impl Connection {
     }
 
     /// Waits until the own controller holds the lease.
-    async fn acts(&self) -> Result<(), Failure> {
+    async fn acts(&self, operator: &Operator) -> Result<(), Failure> {
         let begun = Instant::now();
         loop {
-            if self.client.health().await.is_ok_and(|health| health.acting) {
-                return Ok(());
+            match self.client.health().await {
+                Ok(health) if health.acting => return Ok(()),
+                Err(error @ ClientError::Untrusted { .. }) => {
+                    return Err(operator.failed("cannot use the hosted controller", error));
+                }
+                Ok(_) | Err(_) => {}
             }
             if begun.elapsed() > LEASE_DEADLINE {
                 return Err(Failure::new(Exit::Unreachable, "the hosted controller did not get the lease")
@@ -95,10 +117,8 @@ impl Connection {
 
     /// Ends an own controller in good order, so that the next one need not wait for its lease.
     pub async fn close(self) {
-        let Some(own) = self.own else { return };
-        own.stop.cancel();
-        if let Err(error) = own.running.ended.await {
-            tracing::warn!("the hosted controller ended badly: {error}");
+        if let Some(own) = self.own {
+            own.end().await;
         }
     }
 }

@@ -84,6 +84,9 @@ pub struct Globals {
     /// File that holds the token for the controller
     #[arg(long, global = true, env = "FOOTPLATE_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Authority to trust for a controller over https, as a PEM file [default: the system's]
+    #[arg(long, global = true, env = "FOOTPLATE_CA_FILE", hide_env_values = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Name that the history records [default: the user's name]
     #[arg(long = "as", global = true, env = "FOOTPLATE_ACTOR", hide_env_values = true, value_name = "NAME")]
     actor: Option<String>,

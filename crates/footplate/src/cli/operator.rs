@@ -1,6 +1,6 @@
 //! The person at the command line: which controller they mean, with which token, and under which name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use footplate_core::name::Actor;
 
@@ -10,6 +10,7 @@ use crate::client::{Client, ClientError};
 use crate::config::context::{self, Context};
 use crate::failure::{Exit, Failure};
 use crate::secret::Secret;
+use crate::trust;
 
 /// What a command needs to know about who runs it.
 #[derive(Clone, Debug)]
@@ -53,11 +54,15 @@ impl Operator {
         self.token_file_beside(Context::read(&self.data()).ok().flatten().as_ref())
     }
 
-    /// The data directory's token is for the controller that it names, and shown to no other.
     fn token_file_beside(&self, file: Option<&Context>) -> Option<PathBuf> {
+        let meant = self.meant(file).map(|file| file.token_file.clone());
+        self.globals.token_file.clone().or(meant)
+    }
+
+    /// The data directory's token and authority are for the controller that it names, and for no other.
+    fn meant<'a>(&self, file: Option<&'a Context>) -> Option<&'a Context> {
         let named = self.globals.controller.as_deref().map(|address| address.trim_end_matches('/'));
-        let meant = file.filter(|file| named.is_none_or(|named| named == file.controller));
-        self.globals.token_file.clone().or_else(|| meant.map(|file| file.token_file.clone()))
+        file.filter(|file| named.is_none_or(|named| named == file.controller))
     }
 
     /// Returns a client for the controller; does not connect yet.
@@ -68,7 +73,23 @@ impl Operator {
                 .because_of("it begins with neither http:// nor https://")
                 .next("give `--controller http://HOST:PORT`"));
         }
-        Ok(Client::new(&address, token.as_ref().map_or("", Secret::expose)))
+        self.client_of(&address, token.as_ref().map_or("", Secret::expose), None)
+    }
+
+    /// Returns a client for the controller at `address`; `ca_file` is trusted when the person names no authority.
+    pub fn client_of(&self, address: &str, token: &str, ca_file: Option<&Path>) -> Result<Client, Failure> {
+        let file = Context::read(&self.data())?;
+        let beside = self.meant(file.as_ref()).and_then(|file| file.ca_file.clone());
+        let named = self.globals.ca_file.clone().or(beside);
+        let Some(file) = named.as_deref().or(ca_file).filter(|_| address.starts_with("https:")) else {
+            return Ok(Client::new(address, token));
+        };
+        let roots = trust::read(file).map_err(|error| {
+            Failure::new(Exit::Usage, format!("cannot prepare to talk to {address}"))
+                .because(&error)
+                .next("name a PEM file with the authority's certificate, with `--ca-file`")
+        })?;
+        Ok(Client::trusting(address, token, roots))
     }
 
     /// Returns the name that the history records; none leaves it to the token.
@@ -87,12 +108,29 @@ impl Operator {
         match error {
             ClientError::Problem(problem) => Failure::from(*problem),
             ClientError::File { .. } => Failure::new(Exit::Failed, what).because(&error),
+            ClientError::Untrusted { ref source, .. } => {
+                Failure::new(Exit::Unreachable, what).because(&error).next(advice(source))
+            }
             ClientError::Unreachable { .. } | ClientError::Foreign { .. } => {
                 Failure::new(Exit::Unreachable, what).because(&error).next(
                     "start a controller with `footplate up` or `footplate controller`, or name another with `--controller`",
                 )
             }
         }
+    }
+}
+
+/// Says what to do about a certificate.
+fn advice(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidForName, NotValidForNameContext};
+    match error {
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "call it with `--controller` by a name that its certificate holds"
+        }
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            "give the controller a certificate that is still good, and start it again"
+        }
+        _ => "name the authority that signed its certificate with `--ca-file`",
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Context {
     pub controller: String,
     /// The file that holds the token; a relative path begins at the data directory.
     pub token_file: PathBuf,
+    /// The authority to trust for https, as a PEM file; the system's when absent.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Context {
@@ -33,6 +35,7 @@ impl Context {
             Ok(text) => {
                 let mut context = Self::parse(&shown, &text)?;
                 context.token_file = data.join(context.token_file);
+                context.ca_file = context.ca_file.map(|file| data.join(file));
                 Ok(Some(context))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -45,12 +48,16 @@ impl Context {
     /// Writes the context file of a data directory, whole or not at all.
     pub fn write(&self, data: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(data)?;
-        let text = format!(
+        let quoted = |path: &Path| toml::Value::from(path.to_string_lossy().as_ref());
+        let mut text = format!(
             "# Written by footplate: which controller the commands in this folder talk to.\n\
              controller = {}\ntoken_file = {}\n",
             toml::Value::from(self.controller.as_str()),
-            toml::Value::from(self.token_file.to_string_lossy().as_ref()),
+            quoted(&self.token_file),
         );
+        if let Some(file) = &self.ca_file {
+            text.push_str(&format!("ca_file = {}\n", quoted(file)));
+        }
         let draft = data.join(format!("{FILE_NAME}.new"));
         std::fs::write(&draft, text)?;
         std::fs::rename(&draft, data.join(FILE_NAME))
@@ -61,12 +68,14 @@ impl Context {
         table::parse(path, text, &Findings::default(), |root: &mut Table| {
             let controller = root.text("controller").map(|found| found.value);
             let token_file = root.text("token_file").map(|found| PathBuf::from(found.value));
+            let ca_file = root.text("ca_file").map(|found| PathBuf::from(found.value));
             if !root.has("controller") {
                 root.mistake(0..0, "`controller` is missing", "expected controller = \"http://HOST:PORT\"");
             }
             Some(Context {
                 controller: controller?,
                 token_file: token_file.unwrap_or("operator.token".into()),
+                ca_file,
             })
         })
     }
@@ -90,12 +99,14 @@ mod tests {
         let context = Context {
             controller: "http://127.0.0.1:9".to_owned(),
             token_file: PathBuf::from("tokens/a \"quoted\" name"),
+            ca_file: Some("ca.pem".into()),
         };
         context.write(&data).expect("written");
         assert_eq!(nearest(&below), Some(data.clone()));
         let read = Context::read(&data).expect("valid").expect("there");
         assert_eq!(read.controller, context.controller);
         assert_eq!(read.token_file, data.join(context.token_file));
+        assert_eq!(read.ca_file, Some(data.join("ca.pem")));
     }
 
     #[test]

@@ -89,7 +89,8 @@ async fn with_store(
     };
     let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;
     controller.wait_until_acting(LEASE_PATIENCE).await?;
-    let context = Context { controller: controller.base.clone(), token_file: "controller/token".into() };
+    let context =
+        Context { controller: controller.base.clone(), token_file: "controller/token".into(), ca_file: None };
     context.write(&plan.data).map_err(|error| unwritable(&plan.data, &error))?;
     let hosts = Hosts::start(&plan.data.join("hosts"), names(plan.agents), &store);
     let client = Client::new(&controller.base, &controller.token);

@@ -5,6 +5,7 @@ mod configuration;
 mod doctor;
 mod errors;
 mod init;
+mod over_tls;
 mod program;
 mod reference;
 mod site;
