@@ -12,10 +12,9 @@ mod http;
 mod join;
 mod limits;
 pub mod memory;
-mod patient;
 pub mod policy;
-mod presence;
 mod transaction;
+mod trouble;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -25,15 +24,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use crate::secret::Secret;
-pub use backoff::Backoff;
 pub use config::{Address, Config, Credentials, Kind, open};
 pub use copy::{Copied, CopyError, copy};
 pub use http::Handler;
 pub use join::join;
 pub use limits::{check_key, check_prefix};
-pub use patient::{Patient, Trouble};
-pub use presence::{Hold, Keys, Presence};
 pub use transaction::{Transaction, transactions};
+pub use trouble::{Trouble, Troubles};
 pub use watch::{WATCH_PATIENCE, Watch};
 
 /// The largest value any driver takes, in bytes.

@@ -3,25 +3,26 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use footplate_drivers::store::memory::{Memory, Weather};
 use footplate_drivers::store::{
-    Config, Credentials, Patient, Scope, Secret, StoreError, Transaction, WATCH_PATIENCE, Watch, Write, open,
+    Config, Credentials, Scope, Secret, Store, StoreError, Transaction, Troubles, WATCH_PATIENCE, Write, open,
 };
 use footplate_testkit::{Consul, ConsulSetup, Etcd, eventually};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::site::{Real, SOON, Site, poll_rate, put, see};
+use crate::site::{Follower, Real, SOON, Site, poll_rate, put, see};
 
 /// What a subscriber wrote, to count the lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Collects the warnings of this thread until the guard is dropped.
+    /// Collects what this thread says until the guard is dropped.
     fn collect(&self) -> tracing::subscriber::DefaultGuard {
         let lines = self.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
+            .with_max_level(tracing::Level::INFO)
             .with_ansi(false)
             .with_writer(move || lines.clone())
             .finish();
@@ -45,11 +46,11 @@ impl std::io::Write for Lines {
 }
 
 async fn trouble(site: &Site, words: &str) {
-    eventually(words, SOON, async || site.patient.trouble().is_some_and(|t| t.because.contains(words))).await;
+    eventually(words, SOON, async || site.troubles.first().is_some_and(|said| said.contains(words))).await;
 }
 
 async fn no_trouble(site: &Site) {
-    eventually("all is well again", SOON, async || site.patient.trouble().is_none()).await;
+    eventually("all is well again", SOON, async || site.troubles.first().is_none()).await;
 }
 
 async fn survives_refused_connections(site: Site) {
@@ -57,7 +58,7 @@ async fn survives_refused_connections(site: Site) {
     let _guard = lines.collect();
     site.proxy.refuse().await;
     site.put("a/k", "1").await;
-    let mut watches: Vec<Watch> = (0..5).map(|_| site.watch(WATCH_PATIENCE)).collect();
+    let mut watches: Vec<Follower> = (0..5).map(|_| site.watch(WATCH_PATIENCE)).collect();
     trouble(&site, "refused").await;
     site.proxy.accept().await.unwrap();
     for watch in &mut watches {
@@ -72,12 +73,8 @@ async fn survives_refused_connections(site: Site) {
         see(watch, "a/k", Some("2")).await;
     }
     no_trouble(&site).await;
-    assert_eq!(
-        lines.holding("trying again until it works"),
-        2,
-        "once for each outage, not for each watch or try"
-    );
-    assert_eq!(lines.holding("the store works again"), 2);
+    assert_eq!(lines.holding("we keep trying"), 2, "once for each outage, not for each watch or try");
+    assert_eq!(lines.holding("the store answers again"), 2);
 }
 
 #[tokio::test]
@@ -147,7 +144,7 @@ async fn a_server_that_answers_at_once_without_news_does_not_make_a_watch_spin()
 #[tokio::test]
 async fn writes_elsewhere_cost_a_waiter_for_an_absent_key_little() {
     let site = Site::consul().await;
-    let (scope, store) = (Scope::Prefix("a/".to_owned()), site.patient.store());
+    let (scope, store) = (Scope::Prefix("a/".to_owned()), &site.store);
     let seen = store.read(&scope).await.unwrap().revision;
     let (before, started) = (site.proxy.requests(), Instant::now());
     let writes = async {
@@ -226,7 +223,7 @@ async fn survives_slow_answers(site: Site) {
     see(&mut watch, "a/k", Some("2")).await;
     site.proxy.silence(true);
     site.put("a/k", "3").await;
-    let read = site.patient.store().read(&Scope::Key("a/k".to_owned())).await;
+    let read = site.store.read(&Scope::Key("a/k".to_owned())).await;
     assert!(matches!(read, Err(StoreError::Unreachable { .. })), "a read has a deadline: {read:?}");
     site.proxy.clear();
     see(&mut watch, "a/k", Some("3")).await;
@@ -251,7 +248,7 @@ async fn survives_a_crash_and_a_pause(site: Site) {
     site.put("a/k", "2").await;
     see(&mut watch, "a/k", Some("2")).await;
     site.real.server().pause().unwrap();
-    let read = site.patient.store().read(&Scope::Key("a/k".to_owned())).await;
+    let read = site.store.read(&Scope::Key("a/k".to_owned())).await;
     assert!(
         matches!(read, Err(StoreError::Unreachable { .. })),
         "a paused server does not hold us: {read:?}"
@@ -278,10 +275,10 @@ async fn who_is_denied_waits_until_somebody_grants_it() {
     let mut config = Config::new(&consul.url()).unwrap();
     config.credentials = Credentials::Token(Secret::new(TOKEN));
     let store = open(&config).unwrap();
-    let patient = Patient::new(Arc::clone(&store), 7);
-    let mut watch = Watch::start(Arc::clone(&patient), Scope::Prefix("a/".to_owned()), WATCH_PATIENCE);
+    let troubles = Troubles::default();
+    let mut watch = Follower::start(&store, &troubles, WATCH_PATIENCE);
     eventually("we are denied", SOON, async || {
-        patient.trouble().is_some_and(|trouble| trouble.because.contains("refuses our credentials"))
+        troubles.first().is_some_and(|said| said.contains("refuses our credentials"))
     })
     .await;
     let rules = r#"key_prefix "footplate/" { policy = "write" }"#;
@@ -301,9 +298,7 @@ async fn a_login_to_etcd_that_ends_is_made_again() {
     config.ca_file = etcd.ca_file().map(std::path::Path::to_owned);
     config.credentials = Credentials::Password { user: user.to_owned(), password: Secret::new(password) };
     let store = open(&config).unwrap();
-    let patient = Patient::new(Arc::clone(&store), 7);
-    let mut watch =
-        Watch::start(Arc::clone(&patient), Scope::Prefix("a/".to_owned()), Duration::from_secs(2));
+    let mut watch = Follower::start(&store, &Troubles::default(), Duration::from_secs(2));
     put(&store, "a/k", "1").await;
     see(&mut watch, "a/k", Some("1")).await;
     // A restarted etcd knows none of the tokens it gave out; this client hears of it by nothing but the refusal.
@@ -320,4 +315,24 @@ async fn a_login_to_etcd_that_ends_is_made_again() {
     config.ca_file = None;
     let untrusted = open(&config).unwrap().read(&Scope::Key("a/k".to_owned())).await;
     assert!(matches!(untrusted, Err(StoreError::Unreachable { .. })), "an unknown authority: {untrusted:?}");
+}
+
+#[tokio::test]
+async fn an_outage_is_waited_out_quietly_and_waiting_costs_little() {
+    let memory = Arc::new(Memory::default());
+    let (store, troubles): (Arc<dyn Store>, _) = (Arc::clone(&memory) as _, Troubles::default());
+    let mut watch = Follower::start(&store, &troubles, WATCH_PATIENCE);
+    watch.next().await;
+    for weather in [Weather::Unreachable, Weather::Unavailable, Weather::Denied] {
+        memory.set_weather(weather);
+        let asked = poll_rate(Duration::from_secs(3), || memory.requests()).await;
+        assert!((1..=12).contains(&asked), "{asked} calls in 3 s without a store");
+        assert!(troubles.first().is_some());
+        memory.set_weather(Weather::Fair);
+        put(&store, "a/k", &format!("{weather:?}")).await;
+        see(&mut watch, "a/k", Some(&format!("{weather:?}"))).await;
+        eventually("all is well again", SOON, async || troubles.first().is_none()).await;
+    }
+    let asked = poll_rate(Duration::from_secs(2), || memory.requests()).await;
+    assert_eq!(asked, 0, "calls in 2 idle seconds");
 }

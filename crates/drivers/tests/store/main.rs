@@ -7,5 +7,4 @@ mod copies;
 mod drivers;
 mod faults;
 mod policies;
-mod presence;
 mod site;

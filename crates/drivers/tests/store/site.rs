@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_drivers::store::{
-    Applied, Config, Patient, Scope, Snapshot, Store, Transaction, Watch, Write, open,
+    Applied, Config, Scope, Snapshot, Store, Transaction, Troubles, Watch, Write, open,
 };
 use footplate_testkit::{Certificates, Consul, ConsulSetup, Etcd, Proxy, Server};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// Long enough that only a lost wake-up reaches it.
 pub const SOON: Duration = Duration::from_secs(40);
@@ -54,7 +56,40 @@ pub struct Site {
     /// Speaks to the server past the proxy.
     pub direct: Arc<dyn Store>,
     /// Speaks through the proxy.
-    pub patient: Arc<Patient>,
+    pub store: Arc<dyn Store>,
+    /// What those who follow it bear.
+    pub troubles: Troubles,
+}
+
+/// Follows `a/` in a task of its own, as the roles do.
+pub struct Follower {
+    latest: watch::Receiver<Option<Arc<Snapshot>>>,
+    task: AbortHandle,
+}
+
+impl Follower {
+    pub fn start(store: &Arc<dyn Store>, troubles: &Troubles, patience: Duration) -> Follower {
+        let scope = Scope::Prefix("a/".to_owned());
+        let mut watch = Watch::new(Arc::clone(store), scope, patience, troubles, "follow a/");
+        let (tell, latest) = watch::channel(None);
+        let follow = async move { while tell.send(Some(watch.next().await)).is_ok() {} };
+        Follower { latest, task: tokio::spawn(follow).abort_handle() }
+    }
+
+    pub async fn next(&mut self) -> Arc<Snapshot> {
+        self.latest.changed().await.unwrap();
+        self.latest().unwrap()
+    }
+
+    pub fn latest(&mut self) -> Option<Arc<Snapshot>> {
+        self.latest.borrow_and_update().clone()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Site {
@@ -73,13 +108,13 @@ impl Site {
         let proxy = Proxy::start(real.address()).await.unwrap();
         let store = |address: String| open(&Config::new(&address).unwrap()).unwrap();
         let direct = store(format!("{}://{}", real.scheme(), real.address()));
-        let patient = Patient::new(store(format!("{}://{}", real.scheme(), proxy.address())), 7);
-        Site { real, proxy, direct, patient }
+        let store = store(format!("{}://{}", real.scheme(), proxy.address()));
+        Site { real, proxy, direct, store, troubles: Troubles::default() }
     }
 
     /// Follows `a/` through the proxy.
-    pub fn watch(&self, patience: Duration) -> Watch {
-        Watch::start(Arc::clone(&self.patient), Scope::Prefix("a/".to_owned()), patience)
+    pub fn watch(&self, patience: Duration) -> Follower {
+        Follower::start(&self.store, &self.troubles, patience)
     }
 
     /// Writes past the proxy.
@@ -102,7 +137,7 @@ pub async fn poll_rate(length: Duration, counter: impl Fn() -> u64) -> u64 {
 }
 
 /// Waits until the watch shows this value at this key, or no such key.
-pub async fn see(watch: &mut Watch, key: &str, value: Option<&str>) -> Arc<Snapshot> {
+pub async fn see(watch: &mut Follower, key: &str, value: Option<&str>) -> Arc<Snapshot> {
     let shows = |snapshot: &Snapshot| {
         snapshot.entries.get(key).map(|e| e.value.as_slice()) == value.map(str::as_bytes)
     };

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use footplate_core::name::HostName;
-use footplate_drivers::store::{self, Config, Credentials, Secret, Store, StoreError};
+use footplate_drivers::store::{self, Config, Credentials, Secret, Store, StoreError, Troubles};
 
 use super::state::{StateDirectory, StateError};
-use super::trouble::Trouble;
 
 /// How an agent comes to its store.
 pub enum Access {
@@ -93,7 +92,7 @@ async fn join(
     token: &Secret,
     state: &StateDirectory,
 ) -> Result<Secret, AgentError> {
-    let mut trouble = Trouble::new("join");
+    let mut trouble = Troubles::default().of("join");
     loop {
         match store::join(config, host.as_str(), token).await {
             Ok(credential) => {

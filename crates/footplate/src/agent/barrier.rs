@@ -8,11 +8,9 @@ use std::time::Duration;
 use footplate_core::generation::Generation;
 use footplate_core::name::AppPath;
 use footplate_core::record::{Barrier, Key, Stored};
-use footplate_drivers::store::{Revision, Scope, Snapshot, Store};
+use footplate_drivers::store::{self, Scope, Snapshot, Store, Troubles};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-
-use super::trouble::Trouble;
 
 /// A barrier being watched until it reaches a generation; the watching ends when this is dropped.
 pub struct Watch {
@@ -29,22 +27,20 @@ impl Drop for Watch {
 
 impl Watch {
     /// Begins to watch the barrier of `path` until it reaches `awaited`.
-    pub fn begin(store: Arc<dyn Store>, path: &AppPath, awaited: Generation, patience: Duration) -> Self {
+    pub fn begin(
+        store: Arc<dyn Store>,
+        troubles: &Troubles,
+        path: &AppPath,
+        awaited: Generation,
+        patience: Duration,
+    ) -> Self {
         let (tell, reached) = watch::channel(None);
         let scope = Scope::Key(Key::Barrier(path.clone()).to_string());
+        let mut barrier = store::Watch::new(store, scope, patience, troubles, "watch the barrier");
         let task = tokio::spawn(async move {
-            let mut revision = Revision(0);
-            let mut trouble = Trouble::new("watch the barrier");
             while tell.borrow().is_none_or(|reached| reached < awaited) {
-                match store.wait(&scope, revision, patience).await {
-                    Ok(Some(snapshot)) => {
-                        trouble.is_over();
-                        revision = snapshot.revision;
-                        tell.send_replace(generation(&snapshot));
-                    }
-                    Ok(None) => trouble.is_over(),
-                    Err(error) => tokio::time::sleep(trouble.failed(&error)).await,
-                }
+                let snapshot = barrier.next().await;
+                tell.send_replace(generation(&snapshot));
             }
         });
         Self { awaited, reached, task }
@@ -68,9 +64,9 @@ impl Watch {
 }
 
 /// Reads the barrier of `path` once, trying until the store answers.
-pub async fn read(store: &dyn Store, path: &AppPath) -> Option<Generation> {
+pub async fn read(store: &dyn Store, troubles: &Troubles, path: &AppPath) -> Option<Generation> {
     let scope = Scope::Key(Key::Barrier(path.clone()).to_string());
-    let mut trouble = Trouble::new("read the barrier");
+    let mut trouble = troubles.of("read the barrier");
     loop {
         match store.read(&scope).await {
             Ok(snapshot) => {

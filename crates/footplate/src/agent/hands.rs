@@ -12,7 +12,6 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
-use super::trouble::causes;
 
 /// How an action ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,5 +103,5 @@ fn not_in_order(id: &ReleaseId) -> Done {
 
 /// Returns why it failed. What to do next is said where the rollout ends, once, and not on every host.
 fn in_words(error: &WorkloadError) -> String {
-    causes(error)
+    footplate_drivers::chain(error)
 }

@@ -16,7 +16,6 @@ mod outputs;
 mod presence;
 mod reporter;
 mod state;
-mod trouble;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -28,7 +27,7 @@ use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
 use footplate_core::selector::Labels;
 use footplate_drivers::disk::HeldFolder;
-use footplate_drivers::store::Store;
+use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Settings;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -127,23 +126,30 @@ async fn act(
     let remembered = state.read_targets(clock::now())?;
     tracing::info!(host = %config.host, targets = remembered.len(), "the agent starts with {}", store.describe());
     let awaited = remembered.values().filter(|memory| Crew::is_worked_on(memory)).count();
-    let reporter = Arc::new(Reporter::new(awaited));
-    let (presence, membership, doubt) =
-        Presence::new(Arc::clone(&store), announcement(&config, &state), Arc::clone(&reporter));
+    let (troubles, reporter) = (Troubles::default(), Arc::new(Reporter::new(awaited)));
+    let (presence, membership, doubt) = Presence::new(
+        Arc::clone(&store),
+        troubles.clone(),
+        announcement(&config, &state),
+        Arc::clone(&reporter),
+    );
     let (tell_orders, orders) = watch::channel(None);
     let (work, work_noted) = watch::channel(());
     let clients = Arc::new(Clients::new(config.store.ca_file()));
     let (outputs, poster) = Outputs::new(config.host.clone(), Arc::clone(&clients));
     let writer = Writer {
         store: Arc::clone(&store),
+        troubles: troubles.clone(),
         reporter: Arc::clone(&reporter),
         membership: membership.clone(),
         doubt,
         alive: Key::Presence(config.host.clone()).to_string(),
     };
+    let watch = orders::of(&config.host, Arc::clone(&store), &troubles, config.limits.poll_patience);
     let shared = Arc::new(Shared {
         host: config.host.clone(),
         store: Arc::clone(&store),
+        troubles,
         state,
         reporter,
         outputs,
@@ -154,13 +160,12 @@ async fn act(
     });
     let crew = Crew::new(shared, apps, config.settings.clone(), clients, remembered);
     let loops = async {
-        let follow =
-            orders::follow(Arc::clone(&store), config.host.clone(), config.limits.poll_patience, tell_orders);
         let keep_small = async {
             if config.is_alone {
                 footprint::keep_small(work_noted).await;
             }
         };
+        let follow = orders::follow(watch, tell_orders);
         tokio::join!(presence.run(), writer.run(), poster.run(), follow, keep_small);
     };
     tokio::select! {

@@ -10,10 +10,8 @@ use std::time::Duration;
 use footplate_core::name::{HostName, TargetName};
 use footplate_core::record::{Key, Stored};
 use footplate_core::target::Assignment;
-use footplate_drivers::store::{Revision, Scope, Snapshot, Store};
+use footplate_drivers::store::{Revision, Scope, Snapshot, Store, Troubles, Watch};
 use tokio::sync::watch;
-
-use super::trouble::Trouble;
 
 /// What the store says of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,28 +30,24 @@ pub enum Offer {
 /// All orders of a host; `None` until the store answered first.
 pub type Orders = Option<BTreeMap<TargetName, Offer>>;
 
-/// Follows `hosts/<host>/` for ever and tells of each state it sees.
-pub async fn follow(store: Arc<dyn Store>, host: HostName, patience: Duration, tell: watch::Sender<Orders>) {
-    let scope = Scope::Prefix(Key::assignments_of(&host));
-    let mut revision = Revision(0);
-    let mut trouble = Trouble::new("read this host's orders");
+/// Follows a host's orders for ever and tells of each state it sees.
+pub async fn follow(mut orders: Watch, tell: watch::Sender<Orders>) {
     let mut said = BTreeMap::new();
     loop {
-        match store.wait(&scope, revision, patience).await {
-            Ok(Some(snapshot)) => {
-                trouble.is_over();
-                revision = snapshot.revision;
-                let orders = parse(&snapshot, &mut said);
-                tell.send_if_modified(|before| {
-                    let changed = before.as_ref() != Some(&orders);
-                    *before = Some(orders);
-                    changed
-                });
-            }
-            Ok(None) => trouble.is_over(),
-            Err(error) => tokio::time::sleep(trouble.failed(&error)).await,
-        }
+        let snapshot = orders.next().await;
+        let orders = parse(&snapshot, &mut said);
+        tell.send_if_modified(|before| {
+            let changed = before.as_ref() != Some(&orders);
+            *before = Some(orders);
+            changed
+        });
     }
+}
+
+/// Prepares to follow `hosts/<host>/`; each question stays open for `patience`.
+pub fn of(host: &HostName, store: Arc<dyn Store>, troubles: &Troubles, patience: Duration) -> Watch {
+    let scope = Scope::Prefix(Key::assignments_of(host));
+    Watch::new(store, scope, patience, troubles, "read this host's orders")
 }
 
 /// Reads the orders of one snapshot. `said` holds the keys that people were told of, by revision.

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{
-    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Write, transactions,
+    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Troubles, Write, transactions,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::reporter::{Reporter, Reports};
-use super::trouble::Trouble;
 
 /// How long a session lives without being renewed.
 pub const SESSION_TTL: Duration = Duration::from_secs(30);
@@ -60,6 +59,7 @@ pub struct Announcement {
 /// Holds a host's name; made once for the life of an agent.
 pub struct Presence {
     store: Arc<dyn Store>,
+    troubles: Troubles,
     announcement: Announcement,
     reporter: Arc<Reporter>,
     membership: watch::Sender<Membership>,
@@ -73,18 +73,19 @@ impl Presence {
     /// Makes the loop and the place where others read whether the name is held, and where they raise doubts.
     pub fn new(
         store: Arc<dyn Store>,
+        troubles: Troubles,
         announcement: Announcement,
         reporter: Arc<Reporter>,
     ) -> (Self, watch::Receiver<Membership>, Arc<Notify>) {
         let (membership, read) = watch::channel(Membership::Seeking);
         let doubted = Arc::new(Notify::new());
         let doubt = Arc::clone(&doubted);
-        (Self { store, announcement, reporter, membership, doubted, fresh: true }, read, doubt)
+        (Self { store, troubles, announcement, reporter, membership, doubted, fresh: true }, read, doubt)
     }
 
     /// Seeks the name, holds it, and seeks it again when it is lost. Ends only by being dropped.
     pub async fn run(mut self) {
-        let mut trouble = Trouble::new("announce this host");
+        let mut trouble = self.troubles.of("announce this host");
         loop {
             match self.seek().await {
                 Ok(Some(session)) => {
@@ -197,7 +198,7 @@ impl Presence {
 
     /// Renews the session until it is gone or the key is.
     async fn hold(&self, session: &SessionId) {
-        let mut trouble = Trouble::new("renew this host's session");
+        let mut trouble = self.troubles.of("renew this host's session");
         let mut pause = RENEW_EVERY;
         let mut renewals = 0u32;
         loop {

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use footplate_drivers::failpoint;
-use footplate_drivers::store::{Applied, Guard, SessionId, Store, StoreError, Write, transactions};
+use footplate_drivers::store::{Applied, Guard, SessionId, Store, StoreError, Troubles, Write, transactions};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::presence::Membership;
-use super::trouble::Trouble;
 
 /// How long a refused transaction waits for news of the membership before it is tried again.
 const DOUBT_PATIENCE: Duration = Duration::from_secs(5);
@@ -124,6 +123,8 @@ fn missing<'a>(wanted: &'a Reports, held: &'a Reports) -> impl Iterator<Item = W
 pub struct Writer {
     /// Where to.
     pub store: Arc<dyn Store>,
+    /// What is said when it does not answer.
+    pub troubles: Troubles,
     /// From where.
     pub reporter: Arc<Reporter>,
     /// Whether it may.
@@ -151,7 +152,7 @@ impl Writer {
     }
 
     async fn write_for(&mut self, session: &SessionId) {
-        let mut trouble = Trouble::new("write this host's reports");
+        let mut trouble = self.troubles.of("write this host's reports");
         while self.still_held(session) {
             match self.write_once(session).await {
                 Ok(Applied::Yes) => trouble.is_over(),

@@ -13,7 +13,7 @@ use footplate_core::generation::Generation;
 use footplate_core::name::{HostName, TargetName};
 use footplate_core::target::{self, Assignment, Failure, Plan, Report};
 use footplate_drivers::failpoint;
-use footplate_drivers::store::Store;
+use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Observed;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ pub struct Shared {
     pub host: HostName,
     /// Where barriers are watched.
     pub store: Arc<dyn Store>,
+    /// What is said when it does not answer.
+    pub troubles: Troubles,
     /// Where memories are kept.
     pub state: StateDirectory,
     /// Where reports go.
@@ -224,7 +226,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let stop = self.stop.clone();
         tokio::select! {
-            reached = barrier::read(shared.store.as_ref(), &self.target.path) => {
+            reached = barrier::read(shared.store.as_ref(), &shared.troubles, &self.target.path) => {
                 self.barrier_read_for = Some(want.generation);
                 self.note_barrier(reached);
             }
@@ -304,7 +306,8 @@ impl Worker {
         if self.watch.as_ref().is_some_and(|watch| watch.awaits(awaited)) {
             return;
         }
-        let store = Arc::clone(&self.shared.store);
-        self.watch = Some(barrier::Watch::begin(store, &self.target.path, awaited, self.shared.patience));
+        let Shared { store, troubles, patience, .. } = &*self.shared;
+        let path = &self.target.path;
+        self.watch = Some(barrier::Watch::begin(Arc::clone(store), troubles, path, awaited, *patience));
     }
 }

@@ -14,7 +14,7 @@ use footplate_core::name::{AppPath, HostName, TargetName};
 use footplate_core::record::{self, Barrier, Key};
 use footplate_core::target::Source;
 use footplate_drivers::failpoint;
-use footplate_drivers::store::{Revision, Scope, Snapshot, Store, StoreError, Write};
+use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Troubles, WATCH_PATIENCE, Watch, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -24,7 +24,6 @@ use super::commit::{Trip, put};
 use super::lease::{self, Lease};
 use super::orders::{self, Answer, Ask};
 use super::site::encode;
-use super::trouble::Trouble;
 use super::{Shared, problem};
 use crate::api::{Problem, ProblemKind};
 use crate::clock;
@@ -33,8 +32,6 @@ use crate::clock;
 const READ_ALL_EVERY: Duration = Duration::from_secs(30);
 /// How long after one look at the agents' reports the next one is taken, at the earliest: many reports, one look.
 const LOOK_GAP: Duration = Duration::from_millis(50);
-/// How long one blocking read of the reports may take.
-const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a controller without the lease tries to take it.
 const TAKE_EVERY: Duration = Duration::from_secs(2);
 
@@ -82,7 +79,7 @@ async fn take_lease(
     inbox: &mut Inbox,
     stop: &CancellationToken,
 ) -> Option<Lease> {
-    let (mut trouble, mut former_is_closed) = (Trouble::default(), false);
+    let (mut said, mut former_is_closed) = (None, false);
     loop {
         if !former_is_closed {
             former_is_closed = memory.close_former(&shared.store).await.is_ok();
@@ -101,7 +98,10 @@ async fn take_lease(
             Ok(Err(None)) => "the lease is just changing hands".to_owned(),
             Err(error) => problem::causes(&error).join(": "),
         };
-        trouble.say("waiting for the lease", &because);
+        if said.as_ref() != Some(&because) {
+            tracing::warn!(because, "waiting for the lease");
+            said = Some(because.clone());
+        }
         refresh(shared).await;
         let next_try = Instant::now() + TAKE_EVERY;
         loop {
@@ -146,11 +146,13 @@ pub(super) struct Worker<'a> {
 impl Worker<'_> {
     async fn act(&self, inbox: &mut Inbox, stop: &CancellationToken) -> End {
         let (reports, mut news) = watch::channel(None);
-        let _watcher = Aborted(tokio::spawn(watch_agents(self.shared.store.clone(), reports)).abort_handle());
+        let troubles = Troubles::default();
+        let watch = watch_agents(self.shared.store.clone(), &troubles, reports);
+        let _watcher = Aborted(tokio::spawn(watch).abort_handle());
         let (keeper, mut lost) = oneshot::channel();
         let kept = keep_lease(self.shared.store.clone(), self.lease.clone(), keeper);
         let _keeper = Aborted(tokio::spawn(kept).abort_handle());
-        let (mut reading, mut writing) = (Trouble::default(), Trouble::default());
+        let (mut reading, mut writing) = (troubles.of("read the store"), troubles.of("write to the store"));
         let mut read_all_at = Instant::now();
         let mut said_again = false;
         loop {
@@ -162,7 +164,7 @@ impl Worker<'_> {
                         read_all_at = Instant::now() + READ_ALL_EVERY;
                     }
                     Err(error) => {
-                        read_all_at = Instant::now() + reading.wait("cannot read the store", &error);
+                        read_all_at = Instant::now() + reading.failed(&error);
                     }
                 }
             }
@@ -179,7 +181,7 @@ impl Worker<'_> {
                 }
                 Err(Trip::Fenced) => return End::Lost("a write was refused by its guard".to_owned()),
                 Err(Trip::Store(error)) => {
-                    read_all_at = Instant::now() + writing.wait("cannot write to the store", &error);
+                    read_all_at = Instant::now() + writing.failed(&error);
                     read_all_at
                 }
             };
@@ -195,10 +197,9 @@ impl Worker<'_> {
                     answer(reply, result);
                 }
                 Ok(()) = news.changed() => {
-                    let snapshot: Option<Snapshot> = news.borrow_and_update().clone();
-                    if let Some(snapshot) = snapshot {
-                        self.shared.change(|site| site.absorb(Key::AGENTS, &snapshot));
-                    }
+                    let snapshot: Option<Arc<Snapshot>> = news.borrow_and_update().clone();
+                    let Some(snapshot) = snapshot else { continue };
+                    self.shared.change(|site| site.absorb(Key::AGENTS, &snapshot));
                 }
                 () = tokio::time::sleep_until(look_again_at.min(read_all_at)) => {}
             }
@@ -292,25 +293,20 @@ impl Worker<'_> {
 }
 
 /// Follows what agents report; of many changes in a short time only the last state is passed on.
-async fn watch_agents(store: Arc<dyn Store>, reports: watch::Sender<Option<Snapshot>>) {
+fn watch_agents(
+    store: Arc<dyn Store>,
+    troubles: &Troubles,
+    reports: watch::Sender<Option<Arc<Snapshot>>>,
+) -> impl Future<Output = ()> + Send + 'static {
     let scope = Scope::Prefix(Key::AGENTS.to_owned());
-    let (mut seen, mut trouble) = (Revision(0), Trouble::default());
-    loop {
-        let looked_at = Instant::now();
-        match store.wait(&scope, seen, WATCH_PATIENCE).await {
-            Ok(Some(snapshot)) => {
-                trouble.is_over();
-                seen = snapshot.revision;
-                if reports.send(Some(snapshot)).is_err() {
-                    return;
-                }
-                tokio::time::sleep_until(looked_at + LOOK_GAP).await;
+    let mut agents = Watch::new(store, scope, WATCH_PATIENCE, troubles, "follow the agents' reports");
+    async move {
+        loop {
+            let asked_at = Instant::now();
+            if reports.send(Some(agents.next().await)).is_err() {
+                return;
             }
-            Ok(None) => trouble.is_over(),
-            Err(error) => {
-                seen = Revision(0);
-                tokio::time::sleep(trouble.wait("cannot follow the agents' reports", &error)).await;
-            }
+            tokio::time::sleep_until(asked_at + LOOK_GAP).await;
         }
     }
 }

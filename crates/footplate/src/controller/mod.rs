@@ -21,7 +21,6 @@ pub mod problem;
 mod site;
 mod status;
 pub mod token;
-mod trouble;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

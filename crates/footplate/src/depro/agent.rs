@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use footplate_drivers::chain;
 use footplate_drivers::shell::end_leftovers;
-use footplate_drivers::store::SessionId;
+use footplate_drivers::store::{SessionId, Troubles};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,7 +21,6 @@ use super::job::Job;
 use super::publisher::{Desired, Publisher};
 use super::session::Keeper;
 use super::stop::Stop;
-use super::trouble::Trouble;
 use super::watcher::Watcher;
 use super::wire::Wire;
 use super::worker::{Inbox, Worker};
@@ -34,7 +33,7 @@ struct Agent {
     config: AgentConfig,
     adopt_all: bool,
     wire: Arc<Wire>,
-    trouble: Arc<Trouble>,
+    troubles: Troubles,
     dead: Arc<Notify>,
     stop: CancellationToken,
 }
@@ -48,7 +47,7 @@ pub async fn run(config: AgentConfig, adopt_all: bool) -> Result<(), Stop> {
         config,
         adopt_all,
         wire: Arc::new(wire),
-        trouble: Arc::default(),
+        troubles: Troubles::default(),
         dead: Arc::default(),
         stop: CancellationToken::new(),
     };
@@ -78,7 +77,7 @@ impl Agent {
             wire: Arc::clone(&self.wire),
             node: self.config.name.clone(),
             folders: folders.to_vec(),
-            trouble: Arc::clone(&self.trouble),
+            troubles: self.troubles.clone(),
             dead: Arc::clone(&self.dead),
         };
         let keeper_stop = CancellationToken::new();
@@ -117,7 +116,7 @@ impl Agent {
             wire: Arc::clone(&self.wire),
             prefix: deployment.prefix.clone(),
             wait: self.config.wait,
-            trouble: Arc::clone(&self.trouble),
+            troubles: self.troubles.clone(),
             switched: Arc::new(AtomicBool::new(false)),
             news: news_sender,
         };
@@ -127,7 +126,7 @@ impl Agent {
             wire: Arc::clone(&self.wire),
             prefix: deployment.prefix.clone(),
             node: self.config.name.clone(),
-            trouble: Arc::clone(&self.trouble),
+            troubles: self.troubles.clone(),
             dead: Arc::clone(&self.dead),
             lost: lost_sender,
         };

@@ -20,7 +20,6 @@ mod script;
 mod session;
 pub mod stop;
 pub mod tree;
-mod trouble;
 mod watcher;
 mod wire;
 mod worker;

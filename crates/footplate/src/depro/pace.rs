@@ -1,4 +1,4 @@
-//! How soon to ask again: after trouble with the store, and after a wake-up that others' writes may have caused.
+//! How soon to ask again: after a wake-up that others' writes may have caused, and after a failed deploy.
 //!
 //! In Depro's tree every state that any node writes wakes every agent's version list, so N agents cost N times N
 //! requests. An agent that pauses after a wake-up sees many writes with one question. Pure: time comes in from outside.
@@ -47,27 +47,6 @@ impl Pace {
     }
 }
 
-/// Growing pauses after failures of the store.
-#[derive(Clone, Debug, Default)]
-pub struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    /// Returns how long to wait after one more failure: from 0.1 s to 5 s, cut by up to half so that a fleet spreads.
-    /// `chance` is between 0 and 1.
-    pub fn next(&mut self, chance: f64) -> Duration {
-        let whole = Duration::from_millis(100 << self.failures.min(6)).min(Duration::from_secs(5));
-        self.failures += 1;
-        whole.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
-    }
-
-    /// Notes a success.
-    pub fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
 /// Returns how long to wait before a failed deploy of the wished version is tried again, after so many failures.
 pub fn retry_after(failures: u32) -> Duration {
     Duration::from_secs(10 << failures.saturating_sub(1).min(5)).min(Duration::from_secs(300))
@@ -87,16 +66,6 @@ mod tests {
         assert_eq!(pace.after(Brought::Nothing, soon), PAUSE_MAX);
         assert_eq!(pace.after(Brought::Nothing, QUIET), ADDED);
         assert_eq!(pace.after(Brought::Removed, soon), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_store_in_trouble_is_asked_less_and_less_often() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<u128> = (0..8).map(|_| backoff.next(0.0).as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(backoff.next(1.0).as_millis(), 2500);
-        backoff.reset();
-        assert_eq!(backoff.next(0.0).as_millis(), 100);
     }
 
     #[test]

@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use footplate_drivers::store::{SessionId, StoreError};
+use footplate_drivers::store::{SessionId, StoreError, Troubles};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::pace::Backoff;
 use super::tree::{Node, Prefix, State, Version};
-use super::trouble::{Trouble, chance};
 use super::wire::{Registered, Seat, Wire};
 
 /// How long `deploying` and `starting` must last to be worth a write.
 const LASTING: Duration = Duration::from_millis(250);
+/// How long another session is waited for before a dead one is tried again.
+const DEAD: Duration = Duration::from_secs(1);
 /// How soon a refused registration is tried again.
 const REFUSED: Duration = Duration::from_secs(2);
 /// How long a retried version may need to begin again.
@@ -51,7 +51,7 @@ pub struct Publisher {
     /// The agent.
     pub node: Node,
     /// Where it says that the store has trouble.
-    pub trouble: Arc<Trouble>,
+    pub troubles: Troubles,
     /// Told when the session is found dead.
     pub dead: Arc<Notify>,
     /// Told which keys somebody removed while their version stayed: an order to try again.
@@ -81,9 +81,8 @@ impl Publisher {
         mut session: watch::Receiver<Option<SessionId>>,
     ) {
         let mut said = Said::default();
-        let mut backoff = Backoff::default();
+        let mut trouble = self.troubles.of(format!("write below {}", self.prefix.folder()));
         let mut holder = None;
-        let what = format!("write below {}", self.prefix.folder());
         loop {
             let living = session.borrow_and_update().clone();
             if living != holder {
@@ -97,18 +96,14 @@ impl Publisher {
             };
             let pause = match pause {
                 Ok(pause) => {
-                    backoff.reset();
-                    self.trouble.passes(&what);
+                    trouble.is_over();
                     pause
                 }
                 Err(StoreError::SessionGone(_)) => {
                     self.dead.notify_one();
-                    Some(backoff.next(chance()))
+                    Some(DEAD)
                 }
-                Err(error) => {
-                    self.trouble.strikes(&what, &error);
-                    Some(backoff.next(chance()))
-                }
+                Err(error) => Some(trouble.failed(&error)),
             };
             let pause = async {
                 match pause {

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use footplate_drivers::store::{SessionId, StoreError};
+use footplate_drivers::store::{SessionId, StoreError, Troubles};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
-use super::pace::Backoff;
 use super::tree::Node;
-use super::trouble::{Trouble, chance};
 use super::wire::{SESSION_TTL, Wire};
 
 /// Half of the session's life.
@@ -25,7 +23,7 @@ pub struct Keeper {
     /// Where the session is remembered for the next start.
     pub folders: Vec<Arc<Folder>>,
     /// Where it says that the store has trouble.
-    pub trouble: Arc<Trouble>,
+    pub troubles: Troubles,
     /// Set by whoever learns that the session is dead.
     pub dead: Arc<Notify>,
 }
@@ -50,14 +48,13 @@ impl Keeper {
     }
 
     async fn keep(&self, session: &watch::Sender<Option<SessionId>>) {
-        let mut backoff = Backoff::default();
-        self.end_former_lives(&mut backoff).await;
+        self.end_former_lives().await;
+        let mut trouble = self.troubles.of("keep the session");
         loop {
             let living = session.borrow().clone();
             match self.open_or_renew(living.as_ref()).await {
                 Ok(fresh) => {
-                    backoff.reset();
-                    self.trouble.passes("keep the session");
+                    trouble.is_over();
                     if living.as_ref() != Some(&fresh) {
                         self.note(|folder| folder.remember_session(&fresh.0));
                         session.send_replace(Some(fresh));
@@ -68,10 +65,7 @@ impl Keeper {
                     }
                 }
                 Err(StoreError::SessionGone(_)) => drop(session.send_replace(None)),
-                Err(error) => {
-                    self.trouble.strikes("keep the session", &error);
-                    tokio::time::sleep(backoff.next(chance())).await;
-                }
+                Err(error) => tokio::time::sleep(trouble.failed(&error)).await,
             }
         }
     }
@@ -84,7 +78,7 @@ impl Keeper {
     }
 
     /// After a crash the old session would hold our keys for up to twenty seconds.
-    async fn end_former_lives(&self, backoff: &mut Backoff) {
+    async fn end_former_lives(&self) {
         let mut former: Vec<String> = Vec::new();
         for folder in &self.folders {
             match folder.last_session() {
@@ -95,14 +89,15 @@ impl Keeper {
         former.sort();
         former.dedup();
         for session in former.into_iter().map(SessionId) {
+            let mut trouble = self.troubles.of("end the session of the last start");
             while let Err(error) = self.wire.close_session(&session).await {
-                self.trouble.strikes("end the session of the last start", &error);
+                let pause = trouble.failed(&error);
                 if !error.is_worth_a_retry() {
                     break;
                 }
-                tokio::time::sleep(backoff.next(chance())).await;
+                tokio::time::sleep(pause).await;
             }
-            self.trouble.passes("end the session of the last start");
+            trouble.is_over();
         }
     }
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use footplate_drivers::store::Troubles;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::pace::{Backoff, Brought, Pace};
+use super::pace::{Brought, Pace};
 use super::tree::{Prefix, Version};
-use super::trouble::{Trouble, chance};
 use super::wire::{Wire, Wish};
 
 /// How long to pause after a wake-up while `current` does not exist: until then it wakes for every write of the tree.
@@ -40,7 +40,7 @@ pub struct Watcher {
     /// How long a question may stay open.
     pub wait: Duration,
     /// Where it says that the store has trouble.
-    pub trouble: Arc<Trouble>,
+    pub troubles: Troubles,
     /// Set when `current` has changed: the burst is nearly done.
     pub switched: Arc<AtomicBool>,
     /// Who is told.
@@ -50,22 +50,20 @@ pub struct Watcher {
 impl Watcher {
     /// Watches the list of versions until nobody listens any more.
     pub async fn versions(self) {
-        let what = format!("list {}", self.prefix.folder());
+        let mut trouble = self.troubles.of(format!("list {}", self.prefix.folder()));
         let mut known: Option<BTreeSet<Version>> = None;
-        let (mut seen, mut pace, mut backoff) = (0, Pace::default(), Backoff::default());
+        let (mut seen, mut pace) = (0, Pace::default());
         loop {
             let asked = Instant::now();
             let answer = match self.wire.versions(&self.prefix, seen, self.wait).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    self.trouble.strikes(&what, &error);
                     seen = 0;
-                    tokio::time::sleep(backoff.next(chance())).await;
+                    tokio::time::sleep(trouble.failed(&error)).await;
                     continue;
                 }
             };
-            backoff.reset();
-            self.trouble.passes(&what);
+            trouble.is_over();
             let stirred = answer.index != seen;
             seen = if answer.index < seen { 0 } else { answer.index };
             let brought = compare(known.as_ref(), &answer.value);
@@ -88,22 +86,20 @@ impl Watcher {
 
     /// Watches `current` until nobody listens any more.
     pub async fn current(self) {
-        let what = format!("read {}", self.prefix.current());
+        let mut trouble = self.troubles.of(format!("read {}", self.prefix.current()));
         let mut known: Option<Wish> = None;
-        let (mut seen, mut backoff) = (0, Backoff::default());
+        let mut seen = 0;
         loop {
             let asked = Instant::now();
             let answer = match self.wire.current(&self.prefix, seen, self.wait).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    self.trouble.strikes(&what, &error);
                     seen = 0;
-                    tokio::time::sleep(backoff.next(chance())).await;
+                    tokio::time::sleep(trouble.failed(&error)).await;
                     continue;
                 }
             };
-            backoff.reset();
-            self.trouble.passes(&what);
+            trouble.is_over();
             let woken = answer.index != seen;
             seen = if answer.index < seen { 0 } else { answer.index };
             let absent = answer.value.index == 0;

@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep};
 use super::client::{Blocking, Client, Indexed};
 use super::quiet::Empties;
 use super::wire::{Behavior, Operation, Pair, SessionRequest, TransactionOutcome};
+use crate::store::backoff::Backoff;
 use crate::store::limits::{check_scope, check_transaction, check_ttl};
 use crate::store::{
-    Applied, Backoff, Config, Entry, Guard, Handler, Revision, Scope, SessionId, Snapshot, Store, StoreError,
+    Applied, Config, Entry, Guard, Handler, Revision, Scope, SessionId, Snapshot, Store, StoreError,
     Transaction, Write,
 };
 

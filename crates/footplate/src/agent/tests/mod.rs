@@ -3,5 +3,6 @@
 mod bytes;
 mod deploying;
 mod joining;
+mod presence;
 mod repairing;
 mod site;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use footplate_core::record::{Key, Written};
 use footplate_core::target::{Assignment, Failure, Report, Verb};
 
-use footplate_drivers::failpoint;
+use footplate_drivers::{chain, failpoint};
 
 use super::Worker;
 use crate::agent::memory::{Heard, Memory};
 use crate::agent::orders::Offer;
-use crate::agent::trouble::causes;
 use crate::clock;
 
 impl Worker {
@@ -110,7 +109,7 @@ impl Worker {
         let written = tokio::task::spawn_blocking(move || state.write_target(&target, &memory)).await;
         match written.expect("writing a memory does not panic") {
             Ok(()) => Ok(()),
-            Err(error) => Err(causes(&error)),
+            Err(error) => Err(chain(&error)),
         }
     }
 
