@@ -86,7 +86,7 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
                 Some(binary) => binary.clone(),
                 None => build(workspace)?,
             };
-            fleet::measure(workspace, &binary, &options)?
+            fleet::measure(workspace, &fleet::Subject::new(binary)?, &options)?
         }
     };
     let report = Report { bench: arguments.name.word().into(), machine: Machine::read(), rows };

@@ -13,18 +13,36 @@ use footplate_drivers::store::{
 pub struct Counted {
     inner: Arc<dyn Store>,
     requests: AtomicU64,
+    renewals: AtomicU64,
     barrier_writes: AtomicU64,
+}
+
+/// What was asked of a store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Everything but renewals of sessions, which come every 15 s whether somebody deploys or not.
+    pub requests: u64,
+    /// Renewals of sessions.
+    pub renewals: u64,
+    /// Writes of a barrier among the requests.
+    pub barrier_writes: u64,
 }
 
 impl Counted {
     /// Wraps a store.
     pub fn new(inner: Arc<dyn Store>) -> Arc<Counted> {
-        Arc::new(Counted { inner, requests: AtomicU64::new(0), barrier_writes: AtomicU64::new(0) })
+        let [requests, renewals, barrier_writes] = Default::default();
+        Arc::new(Counted { inner, requests, renewals, barrier_writes })
     }
 
-    /// Returns how many requests and how many writes of a barrier there were, and begins anew.
-    pub fn take(&self) -> (u64, u64) {
-        (self.requests.swap(0, Ordering::Relaxed), self.barrier_writes.swap(0, Ordering::Relaxed))
+    /// Returns what was asked, and begins anew.
+    pub fn take(&self) -> Asked {
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        Asked {
+            requests: take(&self.requests),
+            renewals: take(&self.renewals),
+            barrier_writes: take(&self.barrier_writes),
+        }
     }
 
     fn count(&self) -> &dyn Store {
@@ -66,7 +84,8 @@ impl Store for Counted {
     }
 
     async fn renew_session(&self, session: &SessionId) -> Result<(), StoreError> {
-        self.count().renew_session(session).await
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+        self.inner.renew_session(session).await
     }
 
     async fn close_session(&self, session: &SessionId) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use footplate_drivers::store::{Revision, Scope, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use super::counted::Counted;
+use super::counted::{Asked, Counted};
 use super::server;
 
 /// A running fleet.
@@ -37,6 +37,7 @@ pub struct Deployment {
     pub unfinished: usize,
     pub early: usize,
     pub requests: f64,
+    pub renewals: f64,
     pub barrier_writes: u64,
 }
 
@@ -163,14 +164,16 @@ impl Fleet {
             (last, all_prepared) = (last.max(activated), all_prepared.max(prepared));
             hosts.push((prepared, activated));
         }
-        let requests: u64 = self.stores.iter().map(|store| store.take().0).sum();
+        let asked: Vec<Asked> = self.stores.iter().map(|store| store.take()).collect();
+        let mean = |of: fn(&Asked) -> u64| asked.iter().map(of).sum::<u64>() as f64 / self.agents as f64;
         Ok(Deployment {
             to_last: last.duration_since(start)?,
             switch: last.duration_since(opened)?,
             unfinished: hosts.iter().filter(|(prepared, _)| *prepared > opened + GRAIN).count(),
             early: hosts.iter().filter(|(_, activated)| *activated + GRAIN < all_prepared).count(),
-            requests: requests as f64 / self.agents as f64,
-            barrier_writes: self.controllers.take().1,
+            requests: mean(|asked| asked.requests),
+            renewals: mean(|asked| asked.renewals),
+            barrier_writes: self.controllers.take().barrier_writes,
         })
     }
 

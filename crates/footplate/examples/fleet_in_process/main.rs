@@ -60,6 +60,7 @@ async fn main() -> Result<(), Failure> {
     print("unfinished at the switch", "hosts", &|run| run.unfinished as f64);
     print("early", "hosts", &|run| run.early as f64);
     print("requests per agent", "requests", &|run| run.requests);
+    print("renewals per agent", "requests", &|run| run.renewals);
     print("writes of the barrier", "writes", &|run| run.barrier_writes as f64);
     fleet.close().await;
     Ok(())

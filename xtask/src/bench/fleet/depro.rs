@@ -4,7 +4,7 @@ use super::barrier::Watch;
 use super::observation::{Deployment, Host};
 use super::rows::{self, Place};
 use super::work::{PREPARE, SHELL};
-use super::{Options, SETTLE, Work, write_delays};
+use super::{Options, SETTLE, Subject, Work, write_delays};
 use crate::bench::process::{Process, poll};
 use crate::bench::proxy::Proxy;
 use crate::bench::report::Row;
@@ -23,18 +23,18 @@ struct Site {
     server: Server,
     proxy: Option<Proxy>,
     agents: Vec<Process>,
-    place: tempfile::TempDir,
+    place: PathBuf,
     binary: PathBuf,
 }
 
 const PREFIX: &str = "bench/versions";
 
 /// Measures no-op and slow scripts, each on a site of its own, and the requests through a counting proxy.
-pub fn measure(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
+pub fn measure(subject: &Subject, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for work in [Work::Scripts, Work::SlowScripts] {
         let place = Place { kind, agents, work, is_depro: true };
-        let site = Site::open(binary, kind, agents, work, false)?;
+        let site = Site::open(subject, kind, agents, work, false)?;
         site.deploy(work, 0, options.seed)?;
         let runs = if work.is_slow() { options.runs.div_ceil(2) } else { options.runs };
         let deployments: Result<Vec<Deployment>, Failure> =
@@ -42,13 +42,13 @@ pub fn measure(binary: &Path, kind: Kind, agents: usize, options: &Options) -> R
         rows.extend(rows::of_deployments(&place, &deployments?));
         rows.extend(rows::of_cleanup(&place, Some(site.clean()?)));
         drop(site);
-        rows.extend(requests(binary, &place, options)?);
+        rows.extend(requests(subject, &place, options)?);
     }
     Ok(rows)
 }
 
-fn requests(binary: &Path, place: &Place, options: &Options) -> Result<Option<Row>, Failure> {
-    let site = Site::open(binary, place.kind, place.agents, place.work, true)?;
+fn requests(subject: &Subject, place: &Place, options: &Options) -> Result<Option<Row>, Failure> {
+    let site = Site::open(subject, place.kind, place.agents, place.work, true)?;
     let proxy = site.proxy.as_ref().expect("the site was asked to count");
     site.deploy(place.work, 0, options.seed)?;
     let mut counts = Vec::new();
@@ -63,12 +63,18 @@ fn requests(binary: &Path, place: &Place, options: &Options) -> Result<Option<Ro
 }
 
 impl Site {
-    fn open(binary: &Path, kind: Kind, agents: usize, work: Work, counted: bool) -> Result<Site, Failure> {
+    fn open(
+        subject: &Subject,
+        kind: Kind,
+        agents: usize,
+        work: Work,
+        counted: bool,
+    ) -> Result<Site, Failure> {
         let failure = |error: std::io::Error| {
             Failure::new("cannot set up the site", error, "check TMPDIR and the disk")
         };
-        let place = tempfile::Builder::new().prefix("footplate-bench-").tempdir().map_err(failure)?;
-        let server = Server::start(kind, binary, &place.path().join("store"))?;
+        let (binary, place) = (&subject.binary, subject.place()?);
+        let server = Server::start(kind, binary, &place.join("store"))?;
         let proxy = if counted { Some(Proxy::open(server.address).map_err(failure)?) } else { None };
         let address = proxy.as_ref().map_or(server.address, Proxy::address);
         let mut site = Site { kind, server, proxy, agents: Vec::new(), place, binary: binary.into() };
@@ -81,12 +87,12 @@ impl Site {
             command.args(["depro", "agent", "-config-file"]).arg(&file);
             site.agents.push(Process::start(command, &folder.join("log"))?);
         }
-        fs::write(site.place.path().join("deploy.json"), "{\"wait\": \"120s\"}").map_err(failure)?;
+        fs::write(site.place.join("deploy.json"), "{\"wait\": \"120s\"}").map_err(failure)?;
         Ok(site)
     }
 
     fn host(&self, number: usize) -> PathBuf {
-        self.place.path().join("hosts").join(number.to_string())
+        self.place.join("hosts").join(number.to_string())
     }
 
     /// Deploys a version and reads what happened from the hosts' folders.
@@ -101,7 +107,7 @@ impl Site {
         command.args(["depro", "deploy", "-server", &self.server.address.to_string(), "-prefix", PREFIX]);
         command
             .args(["-nodes", &self.agents.len().to_string(), "-config"])
-            .arg(self.place.path().join("deploy.json"));
+            .arg(self.place.join("deploy.json"));
         program::read(command.arg(&version), "see the agents' logs")?;
         let read = |number| {
             let folder = self.host(number).join("app");

@@ -52,8 +52,7 @@ fn row(line: Line, way: &str) -> Option<Row> {
     let agents = line.agents;
     let row = Row::new(format!("embedded × {agents} {way}: {}", line.quantity), line.unit, &line.runs)?;
     Some(match line.quantity.as_str() {
-        // A machine that allows 20,000 open files takes a few hundred agents less.
-        "switch" if agents > 9_000 => row.at_most(2.0),
+        "switch" if agents >= 10_000 => row.at_most(2.0),
         "unfinished at the switch" | "early" => row.never_above(0.0),
         "requests per agent" => row.never_above(6.0),
         "writes of the barrier" => row.never_above(1.0),

@@ -34,6 +34,33 @@ pub enum Layout {
     Depro,
 }
 
+/// The program that is measured, and the ground on which its sites stand.
+///
+/// The ground is removed at the end and not site by site: ext4 gives no file the place of one that was deleted within the
+/// last minutes, and looks at each of them before it makes a file. Thousands of them would slow the next site down.
+pub struct Subject {
+    binary: PathBuf,
+    ground: tempfile::TempDir,
+}
+
+impl Subject {
+    /// Returns a program on a ground of its own, in the folder for temporary files.
+    pub fn new(binary: PathBuf) -> Result<Subject, Failure> {
+        let ground = tempfile::Builder::new().prefix("footplate-bench-").tempdir();
+        let ground = ground
+            .map_err(|error| Failure::new("cannot make a folder for the sites", error, "check TMPDIR"))?;
+        Ok(Subject { binary, ground })
+    }
+
+    /// Makes a folder for one more site.
+    fn place(&self) -> Result<PathBuf, Failure> {
+        let place = tempfile::tempdir_in(self.ground.path());
+        let place = place
+            .map_err(|error| Failure::new("cannot make a folder for a site", error, "check the disk"))?;
+        Ok(place.keep())
+    }
+}
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -52,18 +79,18 @@ pub struct Options {
 }
 
 /// Runs the matrix and returns its rows.
-pub fn measure(workspace: &Workspace, binary: &Path, options: &Options) -> Result<Vec<Row>, Failure> {
+pub fn measure(workspace: &Workspace, subject: &Subject, options: &Options) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for kind in &options.kinds {
         for agents in &options.agents {
             eprintln!("{} × {agents}: {} runs of each kind of work", kind.name(), options.runs);
             if options.layouts.contains(&Layout::Footplate) {
-                rows.extend(times(binary, *kind, *agents, options)?);
-                rows.extend(requests(binary, *kind, *agents, options)?);
+                rows.extend(times(subject, *kind, *agents, options)?);
+                rows.extend(requests(subject, *kind, *agents, options)?);
             }
             // The original's tree lives in Consul's API only.
             if options.layouts.contains(&Layout::Depro) && *kind != Kind::Etcd {
-                rows.extend(depro::measure(binary, *kind, *agents, options)?);
+                rows.extend(depro::measure(subject, *kind, *agents, options)?);
             }
         }
     }
@@ -76,8 +103,8 @@ pub fn measure(workspace: &Workspace, binary: &Path, options: &Options) -> Resul
 }
 
 /// Measures the times of one site whose agents talk to the store directly.
-fn times(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
-    let site = Site::open(binary, kind, agents, false)?;
+fn times(subject: &Subject, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
+    let site = Site::open(subject, kind, agents, false)?;
     let mut rows = Vec::new();
     for work in &options.works {
         let runs = if work.is_slow() { options.runs.div_ceil(2) } else { options.runs };
@@ -98,8 +125,8 @@ fn times(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<
 }
 
 /// Measures requests of a deployment and at rest on a site whose agents talk to the store through a counting proxy.
-fn requests(binary: &Path, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
-    let site = Site::open(binary, kind, agents, true)?;
+fn requests(subject: &Subject, kind: Kind, agents: usize, options: &Options) -> Result<Vec<Row>, Failure> {
+    let site = Site::open(subject, kind, agents, true)?;
     let proxy = site.proxy.as_ref().expect("the site was asked to count");
     let mut rows = Vec::new();
     for work in &options.counted {

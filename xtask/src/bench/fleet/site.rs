@@ -1,5 +1,6 @@
-//! A whole site of real processes on this machine: a store, a controller, agents. It ends when it is dropped.
+//! A whole site of real processes on this machine: a store, a controller, agents. It ends when it is dropped; its files stay until the benchmark ends.
 
+use super::Subject;
 use super::work::Work;
 use crate::bench::process::{Process, poll};
 use crate::bench::proxy::Proxy;
@@ -20,7 +21,7 @@ pub struct Site {
     pub server: Server,
     controller: Process,
     api: SocketAddr,
-    place: tempfile::TempDir,
+    place: PathBuf,
     binary: PathBuf,
 }
 
@@ -28,16 +29,14 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 
 impl Site {
     /// Starts everything and waits until every agent is known. `counted` puts a counting proxy before the agents.
-    pub fn open(binary: &Path, kind: Kind, agents: usize, counted: bool) -> Result<Site, Failure> {
-        let place = tempfile::Builder::new().prefix("footplate-bench-").tempdir();
-        let place = place
-            .map_err(|error| Failure::new("cannot make a folder for the site", error, "check TMPDIR"))?;
-        let server = Server::start(kind, binary, &place.path().join("store"))?;
+    pub fn open(subject: &Subject, kind: Kind, agents: usize, counted: bool) -> Result<Site, Failure> {
+        let (binary, place) = (&subject.binary, subject.place()?);
+        let server = Server::start(kind, binary, &place.join("store"))?;
         let api = free_address()?;
-        let settings = format!("listen = \"{api}\"\nfolder = {:?}\n", place.path().join("controller"));
+        let settings = format!("listen = \"{api}\"\nfolder = {:?}\n", place.join("controller"));
         let store = kind.url(server.address);
-        let command = role(binary, "controller", &place.path().join("controller.toml"), &settings, &store)?;
-        let controller = Process::start(command, &place.path().join("controller.log"))?;
+        let command = role(binary, "controller", &place.join("controller.toml"), &settings, &store)?;
+        let controller = Process::start(command, &place.join("controller.log"))?;
         let mut site = Site {
             kind,
             agents: Vec::new(),
@@ -84,7 +83,7 @@ impl Site {
 
     /// Returns the folder that stands for one host.
     pub fn host(&self, number: usize) -> PathBuf {
-        self.place.path().join("hosts").join(host_name(number))
+        self.place.join("hosts").join(host_name(number))
     }
 
     /// Returns the folder of an app's target on one host.
@@ -94,14 +93,14 @@ impl Site {
 
     /// Returns a folder for files of the benchmark itself.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.place.join(name)
     }
 
     /// Returns a command of the program, set up to talk to this site's controller.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("FOOTPLATE_CONTROLLER", format!("http://{}", self.api));
-        command.env("FOOTPLATE_TOKEN_FILE", self.place.path().join("controller/token"));
+        command.env("FOOTPLATE_TOKEN_FILE", self.place.join("controller/token"));
         command
     }
 
