@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use footplate_drivers::chain;
 use reqwest::redirect;
 use rustls::RootCertStore;
 
-use super::trouble::causes;
 use crate::trust;
 
 /// How long connecting may take.
@@ -44,7 +44,7 @@ impl Clients {
     fn over_tls(&self) -> reqwest::Client {
         let Some(file) = &self.ca_file else { return finished(builder()) };
         let roots = trust::read(file).unwrap_or_else(|error| {
-            tracing::error!("{}", causes(&error));
+            tracing::error!("{}", chain(&error));
             RootCertStore::empty()
         });
         trusting(roots)
