@@ -132,7 +132,7 @@ impl Server {
         self.shared.address.get().cloned().unwrap_or_else(|| self.config.listen.to_string())
     }
 
-    /// Wakes every blocked read, finishes what is queued, and closes the database.
+    /// Wakes every blocked read, takes no more writes, finishes those that are queued, and closes the database.
     pub async fn close(self) {
         self.shared.stop.cancel();
         self.halt.cancel();
@@ -173,4 +173,48 @@ fn unreadable(file: &Path, error: &DiskError) -> Failure {
         _ => "check the disk; restore the file from a backup if it is damaged",
     };
     Failure::new(format!("cannot read the database {}", file.display()), error, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
+    use super::Server;
+    use crate::command::{Command, Content};
+    use crate::config::Config;
+
+    fn put(number: usize) -> Command {
+        let key = format!("queued/{number}");
+        Command::Restore(vec![Content { key: key.into(), value: b"1".as_slice().into(), flags: 0 }])
+    }
+
+    async fn close_with_a_full_queue() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Server::open(Config::loopback(folder.path())).await.expect("it opens");
+        let shared = Arc::clone(&server.shared);
+        let mut queued: Vec<_> = (0..50).map(|number| Box::pin(shared.submit(put(number)))).collect();
+        // One thread: the writer sees none of them before this task waits.
+        for ask in &mut queued {
+            assert!(ask.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        server.close().await;
+        for ask in queued {
+            ask.await.expect("it was queued before the end");
+        }
+        let late = shared.submit(put(0)).await.expect_err("it came after the end");
+        assert!(late.0.contains("shutting down"), "{late}");
+        let server = Server::open(Config::loopback(folder.path())).await.expect("it opens again");
+        assert_eq!(server.export("queued/").len(), 50, "and it is on the disk");
+        server.close().await;
+    }
+
+    #[tokio::test]
+    async fn closing_finishes_what_is_queued_and_takes_no_more() {
+        // The writer hears of the end and of the queue in any order.
+        for _ in 0..8 {
+            close_with_a_full_queue().await;
+        }
+    }
 }

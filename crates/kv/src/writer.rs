@@ -50,14 +50,15 @@ impl Writer {
         Writer { file, disk: Some(disk), machine, shared, start }
     }
 
-    /// Works until `stop`, or until nobody can ask any more; then closes the file.
+    /// Works until `stop`, or until nobody can ask any more; then takes no more, finishes what is queued, and closes
+    /// the file.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, stop: CancellationToken) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         loop {
             tokio::select! {
                 taken = requests.recv_many(&mut group, GROUP_MAX) => if taken == 0 { break },
                 () = sleep_until(self.start, self.machine.next_expiry()) => {}
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if !requests.is_closed() => requests.close(),
             }
             self.carry_out(std::mem::take(&mut group)).await;
         }
