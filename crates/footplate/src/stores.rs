@@ -2,6 +2,7 @@
 //!
 //! Invariant: only these few things; whoever wants a key of a site asks the controller.
 
+use std::fmt;
 use std::time::Duration;
 
 pub use footplate_drivers::store::policy::{Dialect, Role, policy};
@@ -19,8 +20,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// A host's name that stands for whichever host joins.
 const ANY_HOST: &str = "name-of-the-host-that-joins";
 
-/// A token as the store lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A token as the store lists it. `Debug` hides the token itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// What `revoke` takes; not secret.
     pub id: String,
@@ -33,6 +34,12 @@ pub struct Token {
     /// The token itself; only in the answer that makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What a new token is for.
@@ -164,4 +171,21 @@ fn refused(what: &str, status: StatusCode, text: &str) -> Failure {
     };
     let said = text.chars().take(200).collect::<String>();
     Failure::new(Exit::Refused, what).because_of(format!("the store says {status}: {said}")).next(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_token_does_not_print_its_text() {
+        let token = Token {
+            id: "0123".to_owned(),
+            name: "controller".to_owned(),
+            kind: Value::Null,
+            created: 0,
+            token: Some("hunter2".to_owned()),
+        };
+        assert_eq!(format!("{token:?}"), r#"Token { id: "0123", name: "controller", .. }"#);
+    }
 }

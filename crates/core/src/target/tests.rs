@@ -94,6 +94,12 @@ fn check(order_text: &str, barrier: Option<u64>, report_text: &str, expected: &s
 }
 
 #[test]
+fn a_source_does_not_print_its_token() {
+    let source = Source { base: "http://controller".to_owned(), token: Some("hunter2".to_owned()) };
+    assert_eq!(format!("{source:?}"), r#"Source { base: "http://controller", token: Some("hidden") }"#);
+}
+
+#[test]
 fn a_target_switches_then_prepares_then_cleans() {
     for (order, barrier, report, expected) in [
         ("run 1, keep 1", None, "", "prepare 1"),
