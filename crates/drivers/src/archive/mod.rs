@@ -7,6 +7,7 @@ mod digest;
 mod limits;
 mod pack;
 mod path;
+mod sketch;
 mod tree;
 mod unpack;
 
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use digest::{Hasher, digest_file};
 pub use limits::{Limits, Owner};
 pub use pack::{PackError, Packed, pack};
-pub use unpack::{UnpackError, Unpacked, create_empty, unpack};
+pub use unpack::{UnpackError, Unpacked, check, create_empty, unpack};
 
 /// Brings artifacts to this machine. A workload asks for one without knowing where it comes from.
 #[async_trait]

@@ -36,7 +36,7 @@ pub enum PackError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// Something in the folder has no place in an artifact.
-    #[error("cannot pack `{}`: {because}", .path.display())]
+    #[error("cannot pack `{}`: {because}", .path.to_string_lossy().escape_debug())]
     Unfit {
         /// Where it is, below the packed folder.
         path: PathBuf,
@@ -56,7 +56,7 @@ impl PackError {
             PackError::Unfit { path, .. } => {
                 format!(
                     "remove `{}` from what is packed, or build into a folder of its own (`[build] output`)",
-                    path.display()
+                    path.to_string_lossy().escape_debug()
                 )
             }
             PackError::Empty(_) => {

@@ -23,6 +23,10 @@ pub(super) fn inside(name: &[u8]) -> Result<PathBuf, String> {
     if name.contains(&0) {
         return Err("its name holds a NUL byte".to_owned());
     }
+    // They would repaint the terminal of whoever lists the folder.
+    if holds_control(name) {
+        return Err("its name holds a control character".to_owned());
+    }
     if name[0] == b'/' {
         return Err("its name is absolute".to_owned());
     }
@@ -51,6 +55,9 @@ pub(super) fn link_stays_inside(link: &Path, target: &[u8]) -> Result<(), String
     if target.is_empty() || target.contains(&0) || target.len() > BYTES_MAX {
         return Err("its target is not a path".to_owned());
     }
+    if holds_control(target) {
+        return Err(format!("it points to `{}`, which holds a control character", shown.escape_debug()));
+    }
     if target[0] == b'/' {
         return Err(format!("it points to `{}`, an absolute path", shown.escape_debug()));
     }
@@ -66,6 +73,10 @@ pub(super) fn link_stays_inside(link: &Path, target: &[u8]) -> Result<(), String
     Ok(())
 }
 
+fn holds_control(name: &[u8]) -> bool {
+    String::from_utf8_lossy(name).chars().any(char::is_control)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +85,19 @@ mod tests {
     fn a_name_stays_inside_or_is_refused() {
         assert_eq!(inside(b"./a//b/./c"), Ok(PathBuf::from("a/b/c")));
         assert_eq!(inside(b"./"), Ok(PathBuf::new()));
-        for bad in [&b"/etc/passwd"[..], b"..", b"a/../b", b"a/..", b"", b"a\0b"] {
+        assert_eq!(inside("mañana/✓".as_bytes()), Ok(PathBuf::from("mañana/✓")));
+        for bad in [
+            &b"/etc/passwd"[..],
+            b"..",
+            b"a/../b",
+            b"a/..",
+            b"",
+            b"a\0b",
+            b"a\x1b[2J",
+            b"a\nb/c",
+            b"\x7f",
+            b"a\xc2\x9b",
+        ] {
             assert!(inside(bad).is_err(), "{bad:?}");
         }
         assert!(inside("a/".repeat(200).as_bytes()).is_err());
@@ -87,7 +110,9 @@ mod tests {
         {
             assert_eq!(link_stays_inside(Path::new(link), target.as_bytes()), Ok(()), "{link} -> {target}");
         }
-        for (link, target) in [("a", ".."), ("a", "/etc"), ("d/a", "../../b"), ("a", "b/../c"), ("a", "")] {
+        for (link, target) in
+            [("a", ".."), ("a", "/etc"), ("d/a", "../../b"), ("a", "b/../c"), ("a", ""), ("a", "b\x1b")]
+        {
             assert!(link_stays_inside(Path::new(link), target.as_bytes()).is_err(), "{link} -> {target}");
         }
     }

@@ -52,18 +52,32 @@ impl From<io::Error> for Trouble {
     }
 }
 
-impl Tree {
-    /// Opens a folder that is ours and empty.
-    pub(super) fn open(top: &Path, owner: Option<Owner>) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let top = rustix::fs::open(top, flags, Mode::empty())?;
-        let tree = Self { top, owner, here: None, implied: HashSet::new() };
-        tree.settle(tree.top.as_fd(), 0o755)?;
-        Ok(tree)
-    }
+/// What an archive's entries are put on: a folder of the disk, or a sketch of one.
+pub(super) trait Ground {
+    /// A file that is being filled.
+    type File: io::Write;
 
     /// Makes a folder; one that was made because something lies in it is fine, once.
-    pub(super) fn folder(&mut self, path: &Path) -> Result<(), Trouble> {
+    fn folder(&mut self, path: &Path) -> Result<(), Trouble>;
+
+    /// Makes a file and returns it, open for writing and empty.
+    fn file(&mut self, path: &Path, executable: bool) -> Result<Self::File, Trouble>;
+
+    /// Makes a symlink; its target was checked before.
+    fn symlink(&mut self, path: &Path, target: &OsStr) -> Result<(), Trouble>;
+
+    /// Makes a further name for a file that the archive brought before.
+    fn hard_link(&mut self, path: &Path, existing: &Path) -> Result<(), Trouble>;
+
+    /// Sets a file's modification time, in seconds since 1970. 0 leaves the time of unpacking: web servers build
+    /// their validators from it, and two releases must not look the same to them.
+    fn set_modified(&self, file: &Self::File, seconds: u64) -> io::Result<()>;
+}
+
+impl Ground for Tree {
+    type File = File;
+
+    fn folder(&mut self, path: &Path) -> Result<(), Trouble> {
         if self.implied.remove(path) {
             return Ok(());
         }
@@ -72,8 +86,7 @@ impl Tree {
         self.settle_folder(path)
     }
 
-    /// Makes a file and returns it, open for writing and empty.
-    pub(super) fn file(&mut self, path: &Path, executable: bool) -> Result<File, Trouble> {
+    fn file(&mut self, path: &Path, executable: bool) -> Result<File, Trouble> {
         let (parent, name) = self.parent(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -81,8 +94,7 @@ impl Tree {
         Ok(File::from(file))
     }
 
-    /// Makes a symlink; its target was checked before.
-    pub(super) fn symlink(&mut self, path: &Path, target: &OsStr) -> Result<(), Trouble> {
+    fn symlink(&mut self, path: &Path, target: &OsStr) -> Result<(), Trouble> {
         let owner = self.owner;
         let (parent, name) = self.parent(path)?;
         rustix::fs::symlinkat(target, parent.as_fd(), name)?;
@@ -98,8 +110,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes a further name for a file that the archive brought before.
-    pub(super) fn hard_link(&mut self, path: &Path, existing: &Path) -> Result<(), Trouble> {
+    fn hard_link(&mut self, path: &Path, existing: &Path) -> Result<(), Trouble> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = self.open_below(existing, flags);
         let source =
@@ -112,6 +123,24 @@ impl Tree {
         let source_name = source_name.to_owned();
         let (parent, name) = self.parent(path)?;
         Ok(rustix::fs::linkat(folder, source_name, parent, name, AtFlags::empty())?)
+    }
+
+    fn set_modified(&self, file: &File, seconds: u64) -> io::Result<()> {
+        match seconds {
+            0 => Ok(()),
+            seconds => file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)),
+        }
+    }
+}
+
+impl Tree {
+    /// Opens a folder that is ours and empty.
+    pub(super) fn open(top: &Path, owner: Option<Owner>) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let top = rustix::fs::open(top, flags, Mode::empty())?;
+        let tree = Self { top, owner, here: None, implied: HashSet::new() };
+        tree.settle(tree.top.as_fd(), 0o755)?;
+        Ok(tree)
     }
 
     /// Returns the descriptor of the folder that `path` lies in, made if need be, and the last part of `path`.
@@ -166,15 +195,6 @@ impl Tree {
             rustix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
         }
         Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(Permissions::from_mode(mode).mode()))?)
-    }
-}
-
-/// Sets a file's modification time, in seconds since 1970. 0 leaves the time of unpacking: web servers build
-/// their validators from it, and two releases must not look the same to them.
-pub(super) fn set_modified(file: &File, seconds: u64) -> io::Result<()> {
-    match seconds {
-        0 => Ok(()),
-        seconds => file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)),
     }
 }
 

@@ -1,6 +1,6 @@
-//! A `tar.zst` into a folder, as if a stranger had made it.
+//! A `tar.zst` into a folder, or past one to see whether it could be, as if a stranger had made it.
 //!
-//! Refused: names that leave the tree, links (symbolic or hard) that do, entries behind a link, devices, fifos, sparse
+//! Refused: names that leave the tree or hold control characters, links (symbolic or hard) that do, entries behind a link, devices, fifos, sparse
 //! files, set-user-id and set-group-id bits, entries that come twice, too many entries or bytes, bytes out of all
 //! proportion to the archive, anything cut off or corrupt, anything after the end.
 //! Invariant: after a failure the destination does not exist.
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, Owner};
 use super::path;
-use super::tree::{self, Tree, Trouble};
+use super::sketch::Sketch;
+use super::tree::{Ground, Tree, Trouble};
 use crate::disk::{self, DiskError};
 
 /// The most bytes of an extension header (a long name, a pax record) that we read into memory.
@@ -87,14 +88,24 @@ pub fn unpack(
     limits: &Limits,
     stop: &CancellationToken,
 ) -> Result<Unpacked, UnpackError> {
-    let archive = File::open(file).map_err(disk::failed("open", file))?;
-    let packed_bytes = archive.metadata().map_err(disk::failed("look at", file))?.len();
+    let archive = Packed::open(file)?;
     std::fs::create_dir(destination).map_err(disk::failed("create the folder", destination))?;
-    let unpacked = fill(archive, packed_bytes, destination, limits, stop);
+    let tree = Tree::open(destination, limits.owner).map_err(disk::failed("open the folder", destination));
+    let unpacked =
+        tree.map_err(UnpackError::Disk).and_then(|tree| walk(archive, tree, destination, limits, stop));
     if unpacked.is_err() {
         disk::remove_tree(destination)?;
     }
-    unpacked.map_err(|error| if stop.is_cancelled() { UnpackError::Stopped } else { error })
+    unpacked
+}
+
+/// Reads the archive `file` as [`unpack`] would and writes nothing: whoever stores it for others refuses early what they
+/// would refuse. Blocking.
+///
+/// # Errors
+/// [`UnpackError`], as of [`unpack`]; [`UnpackError::Disk`] only when `file` cannot be opened.
+pub fn check(file: &Path, limits: &Limits, stop: &CancellationToken) -> Result<Unpacked, UnpackError> {
+    walk(Packed::open(file)?, Sketch::default(), file, limits, stop)
 }
 
 /// Makes the folder of a release that has no artifact, with the same mode and owner as one that has. Blocking.
@@ -103,21 +114,46 @@ pub fn create_empty(destination: &Path, owner: Option<Owner>) -> Result<(), Disk
     Tree::open(destination, owner).map(drop).map_err(disk::failed("prepare the folder", destination))
 }
 
-fn fill(
-    archive: File,
-    packed_bytes: u64,
+struct Packed {
+    file: File,
+    bytes: u64,
+}
+
+impl Packed {
+    fn open(file: &Path) -> Result<Self, DiskError> {
+        let opened = File::open(file).map_err(disk::failed("open", file))?;
+        let bytes = opened.metadata().map_err(disk::failed("look at", file))?.len();
+        Ok(Self { file: opened, bytes })
+    }
+}
+
+/// Puts the archive's entries on `ground`, which stands for the folder `destination`.
+fn walk(
+    archive: Packed,
+    ground: impl Ground,
     destination: &Path,
     limits: &Limits,
     stop: &CancellationToken,
 ) -> Result<Unpacked, UnpackError> {
-    let tree = Tree::open(destination, limits.owner).map_err(disk::failed("open the folder", destination))?;
-    let mut decoder = zstd::Decoder::new(archive).map_err(UnpackError::Corrupt)?;
+    let walked = read(archive, ground, destination, limits, stop);
+    walked.map_err(|error| if stop.is_cancelled() { UnpackError::Stopped } else { error })
+}
+
+fn read(
+    archive: Packed,
+    ground: impl Ground,
+    destination: &Path,
+    limits: &Limits,
+    stop: &CancellationToken,
+) -> Result<Unpacked, UnpackError> {
+    let packed_bytes = archive.bytes;
+    let mut decoder = zstd::Decoder::new(archive.file).map_err(UnpackError::Corrupt)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(UnpackError::Corrupt)?;
     let in_proportion = packed_bytes.saturating_mul(limits.ratio_max).max(limits.ratio_floor_bytes);
     let budget = Budget { limits, packed_bytes, bytes_max: limits.bytes_max.min(in_proportion) };
     let mut tar = tar::Archive::new(Passing { inner: decoder, stop, bytes: 0, zeros: 0 });
     let mut unpacker = Unpacker {
-        tree,
+        ground,
         destination,
         budget,
         next: Extension::default(),
@@ -188,8 +224,8 @@ struct Extension {
     target: Option<Vec<u8>>,
 }
 
-struct Unpacker<'a> {
-    tree: Tree,
+struct Unpacker<'a, G> {
+    ground: G,
     destination: &'a Path,
     budget: Budget<'a>,
     next: Extension,
@@ -198,7 +234,7 @@ struct Unpacker<'a> {
     done: Unpacked,
 }
 
-impl Unpacker<'_> {
+impl<G: Ground> Unpacker<'_, G> {
     fn entry<R: Read>(&mut self, mut entry: tar::Entry<'_, R>) -> Result<(), UnpackError> {
         self.seen += 1;
         // Each entry may bring an extension or two; more of them are an attack.
@@ -240,20 +276,20 @@ impl Unpacker<'_> {
         let made = match kind {
             EntryType::Directory if top => Ok(()),
             _ if top => Err(Trouble::Refused("it stands for the whole tree and is no folder")),
-            EntryType::Directory => self.tree.folder(&at),
+            EntryType::Directory => self.ground.folder(&at),
             EntryType::Regular | EntryType::Continuous => {
                 return self.file(&at, name, mode & 0o100 != 0, entry);
             }
             EntryType::Symlink => {
                 path::link_stays_inside(&at, target).map_err(refused)?;
-                self.tree.symlink(&at, OsStr::from_bytes(target))
+                self.ground.symlink(&at, OsStr::from_bytes(target))
             }
             EntryType::Link => {
                 let existing =
                     path::inside(target).map_err(|why| refuse(name, format!("its hard link: {why}")))?;
                 match existing.file_name() {
                     None => Err(Trouble::Refused("it is a hard link to the whole tree")),
-                    Some(_) => self.tree.hard_link(&at, &existing),
+                    Some(_) => self.ground.hard_link(&at, &existing),
                 }
             }
             EntryType::Char | EntryType::Block => Err(Trouble::Refused("it is a device")),
@@ -271,7 +307,7 @@ impl Unpacker<'_> {
         entry: &mut tar::Entry<'_, R>,
     ) -> Result<(), UnpackError> {
         let modified = entry.header().mtime().map_err(UnpackError::Corrupt)?;
-        let mut file = self.tree.file(at, executable).map_err(|trouble| self.trouble(trouble, name, at))?;
+        let mut file = self.ground.file(at, executable).map_err(|trouble| self.trouble(trouble, name, at))?;
         let full = self.destination.join(at);
         let copied = copy(entry, &mut file, &full)?;
         if copied != entry.size() {
@@ -279,7 +315,7 @@ impl Unpacker<'_> {
             return Err(UnpackError::Corrupt(cut));
         }
         self.done.content_bytes += copied;
-        Ok(tree::set_modified(&file, modified).map_err(disk::failed("set the time of", &full))?)
+        Ok(self.ground.set_modified(&file, modified).map_err(disk::failed("set the time of", &full))?)
     }
 
     fn trouble(&self, trouble: Trouble, name: &[u8], at: &Path) -> UnpackError {
@@ -319,14 +355,14 @@ fn refuse(name: &[u8], because: String) -> UnpackError {
 }
 
 /// Copies an entry's bytes, telling the archive's faults from the disk's.
-fn copy(entry: &mut impl Read, file: &mut File, full: &Path) -> Result<u64, UnpackError> {
+fn copy(entry: &mut impl Read, file: &mut impl io::Write, full: &Path) -> Result<u64, UnpackError> {
     let mut buffer = [0; 32 * 1024];
     let mut copied = 0;
     loop {
         match entry.read(&mut buffer).map_err(UnpackError::Corrupt)? {
             0 => return Ok(copied),
             bytes => {
-                let written = io::Write::write_all(file, &buffer[..bytes]);
+                let written = file.write_all(&buffer[..bytes]);
                 written.map_err(disk::failed("write", full))?;
                 copied += bytes as u64;
             }

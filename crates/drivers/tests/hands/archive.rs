@@ -40,10 +40,13 @@ fn a_tree_comes_out_as_it_went_in_and_always_as_the_same_bytes() {
     }
     assert_eq!(packed[0], packed[1]);
     assert_eq!(archive::digest_file(&trees[1].with_extension("zst")).unwrap(), packed[0].artifact);
+    let checked =
+        archive::check(&trees[0].with_extension("zst"), &Limits::default(), &CancellationToken::new());
     let out = folder.path().join("out");
     let unpacked =
         archive::unpack(&trees[0].with_extension("zst"), &out, &Limits::default(), &CancellationToken::new())
             .unwrap();
+    assert_eq!(checked.unwrap(), unpacked);
     assert_eq!((unpacked.entries, unpacked.content_bytes), (packed[0].entries, packed[0].content_bytes));
     assert_eq!(fs::metadata(out.join("z")).unwrap().mtime(), 1_000_000_000);
     fs::remove_dir_all(trees[0].join(".git")).unwrap();
@@ -69,6 +72,10 @@ fn what_could_not_be_unpacked_is_not_packed() {
     let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
     let error = archive::pack(&tree, &to, 0).unwrap_err();
     assert_eq!(error.to_string(), "cannot pack `socket`: it is neither a file nor a folder nor a link");
+    fs::remove_file(tree.join("socket")).unwrap();
+    fs::write(tree.join("red\x1b[31m"), "").unwrap();
+    let error = archive::pack(&tree, &to, 0).unwrap_err();
+    assert_eq!(error.to_string(), r"cannot pack `red\u{1b}[31m`: its name holds a control character");
     assert!(!to.exists());
 }
 
@@ -144,9 +151,12 @@ impl Den {
         self.unpack_packed(&zstd::encode_all(tar, 1).unwrap(), &Limits::default())
     }
 
-    /// Expects a refusal that says this, and that nothing is left or changed.
+    /// Expects a refusal that says this, by the dry walk too, and that nothing is left or changed.
     fn refuses(&self, tar: &[u8], because: &str) {
         let error = self.unpack(tar).expect_err(because);
+        let file = self.folder.path().join("archive");
+        let checked = archive::check(&file, &Limits::default(), &CancellationToken::new());
+        assert_eq!(checked.expect_err(because).to_string(), error.to_string());
         let said = footplate_drivers::chain(&error);
         assert!(said.contains(because), "expected `{because}`, got: {said}");
         assert!(!error.next().is_empty());
@@ -190,6 +200,9 @@ fn an_archive_never_reaches_outside() {
     den.refuses(&whole(&[folder("d"), hard("hard", "d")]), "not a file");
     den.refuses(&whole(&[file("a"), symlink("s", "a"), hard("hard", "s")]), "not a file");
     den.refuses(&whole(&[symlink(".", "a")]), "stands for the whole tree");
+    den.refuses(&whole(&[file("red\x1b[31m")]), "its name holds a control character");
+    den.refuses(&whole(&[file("a\nb/c")]), "its name holds a control character");
+    den.refuses(&whole(&[symlink("link", "to\x1b[2J")]), "which holds a control character");
 }
 
 #[test]

@@ -9,10 +9,12 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use footplate_core::artifact::{ArtifactRef, Digest};
+use footplate_drivers::archive::{self, UnpackError};
 use footplate_drivers::artifact::{ArtifactError, ArtifactStore};
 use futures_util::TryStreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::{ReaderStream, StreamReader};
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::http::right;
@@ -68,6 +70,7 @@ pub(super) async fn put(
     let stored = match received {
         Ok(bytes) => {
             let artifact = ArtifactRef { digest, bytes };
+            check(&artifact, &incoming, &what).await?;
             shared.artifacts.put(&artifact, &incoming).await.map_err(|error| problem(&what, &error))
         }
         Err(error) => Err(Problem::new(
@@ -106,6 +109,24 @@ async fn receive(file: &std::path::Path, body: Body) -> std::io::Result<u64> {
         )));
     }
     Ok(bytes)
+}
+
+/// Refuses early what every agent would refuse to unpack. Other bytes than were promised are left to be refused as such.
+async fn check(artifact: &ArtifactRef, file: &std::path::Path, what: &str) -> Result<(), Problem> {
+    let (artifact, file) = (artifact.clone(), file.to_owned());
+    let checked = tokio::task::spawn_blocking(move || {
+        if archive::digest_file(&file).is_ok_and(|found| found != artifact) {
+            return Ok(());
+        }
+        archive::check(&file, &archive::Limits::default(), &CancellationToken::new()).map(drop)
+    });
+    let refused = |error: UnpackError| Problem {
+        kind: ProblemKind::Refused,
+        because: footplate_drivers::causes(&error),
+        what: what.to_owned(),
+        next: Some(error.next()),
+    };
+    checked.await.map_err(|error| Problem::internal(what, &error))?.map_err(refused)
 }
 
 fn problem(what: &str, error: &ArtifactError) -> Problem {

@@ -4,6 +4,7 @@ use footplate::api::{HostOrder, HostVerb, Overrides, path};
 use footplate::client::Client;
 use footplate_core::artifact::Digest;
 use footplate_core::release::Hooks;
+use footplate_drivers::archive;
 use footplate_drivers::store::{Scope, Store};
 
 use crate::site::{Site, refusal, rollout, runs};
@@ -45,6 +46,17 @@ async fn bytes_that_do_not_match_their_digest_are_refused_and_leave_nothing() {
     let incoming = site.folder.path().join("controller-1/incoming");
     let left: Vec<_> = std::fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_no_agent_would_unpack_is_refused_when_it_is_pushed() {
+    let site = Site::with_hosts(&["a"]).await;
+    let file = site.folder.path().join("file");
+    std::fs::write(&file, "no archive").unwrap();
+    let digest = archive::digest_file(&file).unwrap().digest;
+    let refused = refusal(site.client.put_artifact(&digest, &file).await.unwrap_err());
+    assert!(refused.contains("cannot read an archive") && refused.contains("build and push"), "{refused}");
+    assert!(!site.client.has_artifact(&digest).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
