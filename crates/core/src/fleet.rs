@@ -39,6 +39,19 @@ pub struct Presence {
     pub labels: Labels,
     /// Footplate's version on it.
     pub version: String,
+    /// How its machine was when this was written, if it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<Vitals>,
+}
+
+/// What an agent says of its machine: for people, and never decided on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// When it looked, by its own clock.
+    pub at: Moment,
+    /// What is free in the agent's folder, in bytes; absent when it could not be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
 }
 
 /// Whether a person took a host out, and who.

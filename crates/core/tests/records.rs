@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
-use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction};
+use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction, Vitals};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, ReleaseId, Target, Version};
@@ -231,15 +231,15 @@ fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
         },
     );
     let labels = BTreeMap::from([("role".to_owned(), "web".to_owned())]);
-    check(
-        "presence-v1",
-        Presence {
-            instance: "9b0c".to_owned(),
-            address: "10.0.0.1".to_owned(),
-            labels,
-            version: "0.1.0".to_owned(),
-        },
-    );
+    let presence = |vitals| Presence {
+        instance: "9b0c".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        labels: labels.clone(),
+        version: "0.1.0".to_owned(),
+        vitals,
+    };
+    check("presence-v1", presence(None));
+    check("presence-vitals-v1", presence(Some(Vitals { at: at(6), free_bytes: Some(5 << 30) })));
     check(
         "host-state-v1",
         HostState {

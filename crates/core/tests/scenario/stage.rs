@@ -378,6 +378,7 @@ fn presence() -> Presence {
         address: "127.0.0.1".to_owned(),
         labels: BTreeMap::from([("role".to_owned(), "web".to_owned())]),
         version: "0.1.0".to_owned(),
+        vitals: None,
     }
 }
 

@@ -189,11 +189,17 @@ async fn say_goodbye(host: &HostName, store: &dyn Store, membership: &watch::Rec
 
 fn announcement(config: &AgentConfig, state: &StateDirectory) -> Announcement {
     let instance = state.instance().to_owned();
-    let record = core_fleet::Presence {
+    let lasting = core_fleet::Presence {
         instance: instance.clone(),
         address: config.address.clone(),
         labels: config.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        vitals: None,
+    };
+    let folder = config.folder.clone();
+    let value = move || {
+        let record = core_fleet::Presence { vitals: Some(vitals(&folder)), ..lasting.clone() };
+        serde_json::to_vec(&Written(&record)).expect("a presence is names and text")
     };
     let is_ours = move |value: &[u8]| match serde_json::from_slice(value) {
         Ok(Stored::Known(core_fleet::Presence { instance: theirs, .. })) => theirs == instance,
@@ -203,9 +209,15 @@ fn announcement(config: &AgentConfig, state: &StateDirectory) -> Announcement {
         host: config.host.to_string(),
         key: Key::Presence(config.host.clone()).to_string(),
         prefix: Key::agent_of(&config.host),
-        value: serde_json::to_vec(&Written(&record)).expect("a presence is names and text"),
+        value: Box::new(value),
         is_ours: Box::new(is_ours),
     }
+}
+
+/// Looks at the machine; what cannot be measured is not said.
+fn vitals(folder: &Path) -> core_fleet::Vitals {
+    let free = rustix::fs::statvfs(folder).map(|stats| stats.f_bavail * stats.f_frsize);
+    core_fleet::Vitals { at: clock::now(), free_bytes: free.ok() }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{
-    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Troubles, Write, transactions,
+    Applied, Entry, Guard, Scope, SessionId, Store, StoreError, Transaction, Troubles, Write, transactions,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
@@ -22,6 +22,8 @@ pub const SESSION_TTL: Duration = Duration::from_secs(30);
 const RENEW_EVERY: Duration = Duration::from_secs(15);
 /// Every so many renewals the key itself is read, in case somebody deleted it by hand.
 const RENEWALS_PER_LOOK: u32 = 8;
+/// Every so many renewals it is written instead, with what the machine is like now: every ten minutes.
+const RENEWALS_PER_WORD: u32 = 40;
 /// How long one wait for the name to become free lasts before it is asked for anew.
 const FREE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -42,6 +44,9 @@ pub enum Membership {
 /// A test of a stored value.
 pub type IsOurs = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
+/// Makes a value to store.
+pub type MakeValue = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+
 /// What is announced under the name, and by whom.
 pub struct Announcement {
     /// The host, for people.
@@ -50,8 +55,8 @@ pub struct Announcement {
     pub key: String,
     /// `agents/<host>/`: the presence and the reports.
     pub prefix: String,
-    /// The presence record.
-    pub value: Vec<u8>,
+    /// Makes the presence record of this moment.
+    pub value: MakeValue,
     /// Tells whether a stored presence record was written by this instance.
     pub is_ours: IsOurs,
 }
@@ -128,7 +133,7 @@ impl Presence {
     /// Writes this agent's reports instead of a former life's, and its presence with the last of them.
     async fn claim(&self, session: &SessionId, held: Reports) -> Result<Applied, StoreError> {
         let key = &self.announcement.key;
-        let presence = Write::PutEphemeral(key.clone(), self.announcement.value.clone(), session.clone());
+        let presence = self.say(session);
         let reports = self.reporter.settle_accounts(&held);
         let mut writes = reports.clone();
         writes.push(presence);
@@ -140,6 +145,11 @@ impl Presence {
         failpoint!("agent.announced");
         self.reporter.note_settled(held, reports);
         Ok(Applied::Yes)
+    }
+
+    fn say(&self, session: &SessionId) -> Write {
+        let Announcement { key, value, .. } = &self.announcement;
+        Write::PutEphemeral(key.clone(), value(), session.clone())
     }
 
     fn scope(&self) -> Scope {
@@ -204,8 +214,12 @@ impl Presence {
         loop {
             let doubted = timeout(pause, self.doubted.notified()).await.is_ok();
             renewals = renewals.wrapping_add(1);
-            let look = doubted || renewals.is_multiple_of(RENEWALS_PER_LOOK);
-            match self.renew(session, look).await {
+            let renewal = match doubted {
+                false if renewals.is_multiple_of(RENEWALS_PER_WORD) => Renewal::Speaking,
+                false if !renewals.is_multiple_of(RENEWALS_PER_LOOK) => Renewal::Plain,
+                _ => Renewal::Looking,
+            };
+            match self.renew(session, renewal).await {
                 Ok(true) => {
                     trouble.is_over();
                     pause = RENEW_EVERY;
@@ -223,17 +237,74 @@ impl Presence {
     }
 
     /// Renews the session, and tells whether the name is still held by it.
-    async fn renew(&self, session: &SessionId, look: bool) -> Result<bool, StoreError> {
+    async fn renew(&self, session: &SessionId, renewal: Renewal) -> Result<bool, StoreError> {
         self.store.renew_session(session).await?;
-        if !look {
-            return Ok(true);
+        let is_held = match renewal {
+            Renewal::Plain => true,
+            Renewal::Looking => {
+                let seen = self.store.read(&self.scope()).await?;
+                let entry = seen.entries.get(&self.announcement.key);
+                entry.is_some_and(|entry| entry.session.as_ref() == Some(session))
+            }
+            Renewal::Speaking => {
+                let held = Guard::HeldBy(self.announcement.key.clone(), session.clone());
+                let word = Transaction { guards: vec![held], writes: vec![self.say(session)] };
+                self.store.apply(&word).await? == Applied::Yes
+            }
+        };
+        if !is_held {
+            self.store.close_session(session).await?;
         }
-        let seen = self.store.read(&self.scope()).await?;
-        let holder = seen.entries.get(&self.announcement.key).and_then(|entry| entry.session.as_ref());
-        if holder == Some(session) {
-            return Ok(true);
-        }
-        self.store.close_session(session).await?;
-        Ok(false)
+        Ok(is_held)
+    }
+}
+
+/// What a renewal does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// Nothing.
+    Plain,
+    /// Reads whether the name is still held.
+    Looking,
+    /// Says anew how the machine is, which also tells whether the name is still held.
+    Speaking,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use footplate_drivers::store::memory::Memory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_spoken_for_anew_while_it_is_held_and_never_after() {
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        let said = AtomicU32::new(0);
+        let value: MakeValue =
+            Box::new(move || format!("word {}", said.fetch_add(1, Ordering::Relaxed)).into_bytes());
+        let key = "agents/web-1/alive".to_owned();
+        let announcement = Announcement {
+            host: "web-1".to_owned(),
+            key: key.clone(),
+            prefix: "agents/web-1/".to_owned(),
+            value,
+            is_ours: Box::new(|_| false),
+        };
+        let reporter = Arc::new(Reporter::new(0));
+        let (mut presence, ..) = Presence::new(store.clone(), Troubles::default(), announcement, reporter);
+        let session = presence.seek().await.expect("the store answers").expect("the name is free");
+        let stored = || async {
+            let seen = store.read(&Scope::Key(key.clone())).await.expect("it answers");
+            seen.entries.get(&key).map(|entry| (entry.value.clone(), entry.session.clone()))
+        };
+        assert_eq!(stored().await, Some((b"word 0".to_vec(), Some(session.clone()))));
+        assert!(presence.renew(&session, Renewal::Speaking).await.expect("it answers"));
+        assert_eq!(stored().await, Some((b"word 1".to_vec(), Some(session.clone()))));
+        let deleted = Transaction { guards: Vec::new(), writes: vec![Write::Delete(key.clone())] };
+        store.apply(&deleted).await.expect("it answers");
+        assert!(!presence.renew(&session, Renewal::Speaking).await.expect("it answers"));
+        assert_eq!(stored().await, None, "who lost the name does not write it back");
     }
 }

@@ -27,7 +27,7 @@ const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 /// Check the set-up, from this machine to the store, and say what to do
 ///
 /// Looks at this machine (git, footplate.toml, the token file), at the controller (reachable, version, clock, disk), at
-/// the store (reachable, writable, lease) and at the hosts (alive, versions).
+/// the store (reachable, writable, lease) and at the hosts (versions, clocks, disks).
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate doctor

@@ -1,17 +1,35 @@
 //! The controller's own view of its set-up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use footplate_core::fleet::Presence;
+use footplate_core::moment::{Moment, in_words};
+use footplate_core::name::HostName;
 
 use super::{Shared, lease, problem};
 use crate::api::Check;
+use crate::clock;
 
-/// `GET`: the store, the lease, the disk, and the versions of footplate on the hosts.
+/// The least that must be free on a disk.
+const FREE_BYTES_MIN: u64 = 1 << 30;
+/// The most that a clock may be ahead.
+const SKEW_MAX: Duration = Duration::from_secs(5);
+/// A host that lives says how it is every ten minutes; two more are patience.
+const WORD_EVERY_MAX: Duration = Duration::from_secs(12 * 60);
+/// So many hosts are named.
+const LISTED_MAX: usize = 5;
+
+/// `GET`: the store, the lease, the disk, and of the hosts the versions of footplate, the clocks and the disks.
 pub(super) async fn checks(State(shared): State<Arc<Shared>>) -> Json<Vec<Check>> {
     let mut checks = vec![store(&shared).await, acting(&shared), disk(&shared)];
     checks.push(versions(&shared));
+    let seen = shared.site().presences.clone();
+    checks.push(clocks(&seen, clock::now()));
+    checks.push(disks(&seen));
     checks.push(readable(&shared));
     Json(checks)
 }
@@ -53,7 +71,6 @@ fn acting(shared: &Shared) -> Check {
 }
 
 fn disk(shared: &Shared) -> Check {
-    const FREE_BYTES_MIN: u64 = 1 << 30;
     let free = rustix::fs::statvfs(&shared.config.data).map(|stats| stats.f_bavail * stats.f_frsize);
     check(
         "controller's disk",
@@ -88,6 +105,61 @@ fn versions(shared: &Shared) -> Check {
     )
 }
 
+/// A clock that is ahead shows at once; one that is behind when the next word of its host is overdue.
+fn clocks(presences: &BTreeMap<HostName, Presence>, now: Moment) -> Check {
+    let heard = presences.iter().filter_map(|(host, presence)| Some((host, presence.vitals.as_ref()?.at)));
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (host, at) in heard {
+        count += 1;
+        if at.since(now) > SKEW_MAX {
+            wrong.push(format!("{host} is {} ahead", in_words(at.since(now))));
+        } else if now.since(at) > WORD_EVERY_MAX {
+            wrong.push(format!("{host} is behind, or has not spoken for {}", in_words(now.since(at))));
+        }
+    }
+    check(
+        "clocks of the hosts",
+        if wrong.is_empty() {
+            Ok(format!("none of {count} is ahead of this controller's, or far behind"))
+        } else {
+            Err((few(&wrong), "let every machine keep its time by NTP"))
+        },
+    )
+}
+
+fn disks(presences: &BTreeMap<HostName, Presence>) -> Check {
+    let free = |presence: &Presence| presence.vitals.as_ref().and_then(|vitals| vitals.free_bytes);
+    let mut hosts: Vec<_> =
+        presences.iter().filter_map(|(host, presence)| Some((free(presence)?, host))).collect();
+    hosts.sort();
+    let full: Vec<String> = hosts
+        .iter()
+        .filter(|(free, _)| *free < FREE_BYTES_MIN)
+        .map(|(free, host)| format!("{host} has {} MiB free", free >> 20))
+        .collect();
+    check(
+        "disks of the hosts",
+        match (full.as_slice(), hosts.first()) {
+            ([], None) => Ok("no host has said what is free".to_owned()),
+            ([], Some((free, host))) => {
+                Ok(format!("{} have room; {host} has the least, {} MiB free", hosts.len(), free >> 20))
+            }
+            (full, _) => {
+                Err((few(full), "remove old releases with `footplate clean`, or give these hosts more room"))
+            }
+        },
+    )
+}
+
+/// Lists a few, and says how many more there are.
+fn few(all: &[String]) -> String {
+    let listed = all.iter().take(LISTED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(LISTED_MAX) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
+}
+
 fn readable(shared: &Shared) -> Check {
     let site = shared.site();
     check(
@@ -100,4 +172,61 @@ fn readable(shared: &Shared) -> Check {
             )),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use footplate_core::fleet::Vitals;
+
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(1_790_000_000_000);
+
+    /// Returns hosts whose clocks show so many seconds after `NOW`, with so much free.
+    fn hosts(of: &[(&str, i64, u64)]) -> BTreeMap<HostName, Presence> {
+        let host = |&(name, ahead, mebibytes): &(&str, i64, u64)| {
+            let at = Moment::from_millis(NOW.as_millis().saturating_add_signed(ahead * 1000));
+            let presence = Presence {
+                instance: name.to_owned(),
+                address: String::new(),
+                labels: BTreeMap::new(),
+                version: crate::VERSION.to_owned(),
+                vitals: Some(Vitals { at, free_bytes: Some(mebibytes << 20) }),
+            };
+            (name.parse().expect("a host"), presence)
+        };
+        of.iter().map(host).collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_or_long_behind_is_named() {
+        let sound = clocks(&hosts(&[("web-1", 3, 0), ("web-2", -540, 0)]), NOW);
+        assert!(sound.ok, "{sound:?}");
+        let sick = clocks(&hosts(&[("web-1", 180, 0), ("web-2", -3600, 0), ("web-3", 0, 0)]), NOW);
+        assert!(!sick.ok);
+        assert_eq!(sick.found, "web-1 is 3 min ahead, web-2 is behind, or has not spoken for 1 h");
+        assert!(sick.next.expect("advice").contains("NTP"));
+    }
+
+    #[test]
+    fn a_disk_without_room_is_named_the_fullest_first() {
+        let sound = disks(&hosts(&[("web-1", 0, 4096), ("web-2", 0, 2048)]));
+        assert_eq!(
+            (sound.ok, sound.found.as_str()),
+            (true, "2 have room; web-2 has the least, 2048 MiB free")
+        );
+        let full: Vec<_> = (1..=7).map(|number| (format!("web-{number}"), 100 * number)).collect();
+        let full: Vec<_> = full.iter().map(|(name, free)| (name.as_str(), 0, *free)).collect();
+        let sick = disks(&hosts(&full));
+        assert!(!sick.ok);
+        assert!(sick.found.starts_with("web-1 has 100 MiB free, web-2 has 200"), "{}", sick.found);
+        assert!(sick.found.ends_with(" and 2 more"), "{}", sick.found);
+    }
+
+    #[test]
+    fn hosts_that_say_nothing_are_not_sick() {
+        let mut old = hosts(&[("web-1", 0, 1)]);
+        old.values_mut().for_each(|presence| presence.vitals = None);
+        assert!(clocks(&old, NOW).ok && disks(&old).ok);
+    }
 }

@@ -145,7 +145,14 @@ fn the_doctor_finds_a_sound_site_well() {
     let site = site(&["web-1"]);
     let ran = site.run(&["doctor"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    for part in ["well  controller: ", "well  clock: ", "well  store: ", "well  token file: "] {
+    for part in [
+        "well  controller: ",
+        "well  clock: ",
+        "well  store: ",
+        "well  token file: ",
+        "well  clocks of the hosts: none of 1 is ahead",
+        "disks of the hosts: ",
+    ] {
         assert!(ran.stdout.contains(part), "{part:?} is missing in {}", ran.stdout);
     }
 }
