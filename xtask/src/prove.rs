@@ -29,12 +29,18 @@ enum Way {
     Script(&'static str),
 }
 
-const PROOFS: [Proof; 4] = [
+const PROOFS: [Proof; 5] = [
     Proof {
         name: "simulation",
         shows: "No promise breaks in 100,000 simulated fleets with lost wake-ups, dying hosts and two controllers.",
         way: Way::Tests { package: "footplate-core", program: "simulation", names: "" },
         settings: &[("FOOTPLATE_SIMULATION_SEEDS", "100000")],
+    },
+    Proof {
+        name: "search",
+        shows: "In no order do reports, deaths, failures, commands and late writes break a promise of a small rollout.",
+        way: Way::Tests { package: "footplate-core", program: "search", names: "" },
+        settings: &[("FOOTPLATE_SEARCH", "large")],
     },
     Proof {
         name: "kv-crash",

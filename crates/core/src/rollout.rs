@@ -34,7 +34,7 @@ pub use outcome::{Class, Few, NAMED_MAX, Outcome, Why, describe};
 pub use plan::{Request, plan};
 pub use policy::{OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
-pub use waiting::{Progress, TargetState, WaitingOn, progress, waiting_on};
+pub use waiting::{Missing, Progress, TargetState, WaitingOn, missing, progress, waiting_on};
 
 /// One rollout as it is stored. The controller writes it before it does anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
-use crate::rollout::{self, Announcement, Event, Rollout};
+use crate::rollout::{self, Announcement, Event, Missing, Rollout};
 use crate::target::{Assignment, Report, Source};
 
 /// One app as it stands in the store.
@@ -53,6 +53,8 @@ pub struct Turn {
     pub announcements: Vec<Announcement>,
     /// When to look again even if nothing is reported.
     pub look_again_at: Option<Moment>,
+    /// How many targets the rollout waits for now; nothing when it waits for no target.
+    pub missing: Option<Missing>,
 }
 
 impl Turn {
@@ -78,6 +80,10 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
         obsolete: obsolete(seen, &current, rollout.as_ref(), &wanted),
         releases: lost_releases(seen, &current, rollout.as_ref()),
         look_again_at: rollout.as_ref().and_then(Rollout::deadline),
+        missing: rollout.as_ref().and_then(|rollout| {
+            let selector = current.selector(Some(rollout));
+            rollout::missing(rollout, &observe(selector, Some(rollout), &seen.hosts, seen.now))
+        }),
         current: (current != seen.current).then_some(current),
         rollout: rollout.filter(|rollout| seen.rollout.as_ref() != Some(rollout)),
         orders: wanted.into_iter().filter(|(target, order)| seen.orders.get(target) != Some(order)).collect(),

@@ -109,6 +109,30 @@ pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
     }
 }
 
+/// How many targets a rollout waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// These have not reached the state that the phase is about.
+    pub targets: usize,
+    /// Of these.
+    pub of: usize,
+}
+
+/// Counts the targets that the phase waits for; nothing when it waits for people or for hosts to join.
+pub fn missing(rollout: &Rollout, seen: &Observation) -> Option<Missing> {
+    let count = |is_there: &dyn Fn(&Target) -> bool| Missing {
+        targets: rollout.required().filter(|target| !is_there(target)).count(),
+        of: rollout.required().count(),
+    };
+    match &rollout.phase {
+        Phase::Preparing { .. } if rollout.hosts_missing() > 0 => None,
+        Phase::Preparing { .. } => Some(count(&|t| rollout.prepared(seen, t) == Standing::There)),
+        Phase::Switching { .. } => Some(count(&|t| rollout.activated(seen, t) == Standing::There)),
+        Phase::TurningBack { .. } => Some(count(&|t| rollout.came_back(seen, t) == Standing::There)),
+        Phase::Holding { .. } | Phase::Ended { .. } => None,
+    }
+}
+
 /// How far one target is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetState {

@@ -12,6 +12,7 @@ use footplate_core::fleet::{self, Turn};
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, TargetName};
 use footplate_core::record::{self, Barrier, Key};
+use footplate_core::rollout::Missing;
 use footplate_core::target::Source;
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Troubles, WATCH_PATIENCE, Watch, Write};
@@ -30,8 +31,11 @@ use crate::clock;
 
 /// How often the whole store is read, to see what people changed by hand.
 const READ_ALL_EVERY: Duration = Duration::from_secs(30);
-/// How long after one look at the agents' reports the next one is taken, at the earliest: many reports, one look.
-const LOOK_GAP: Duration = Duration::from_millis(50);
+/// How long after one look at the agents' reports the next one is taken, at the earliest, while all targets are waited
+/// for: many reports, one look. The fewer are missing, the likelier the next report is the one that matters.
+const LOOK_GAP_MAX: Duration = Duration::from_millis(50);
+/// The same while only the last few are.
+const LOOK_GAP_MIN: Duration = Duration::from_millis(5);
 /// How often a controller without the lease tries to take it.
 const TAKE_EVERY: Duration = Duration::from_secs(2);
 
@@ -56,7 +60,12 @@ pub(super) async fn run(
         memory.remember(&lease);
         shared.view.send_modify(|view| view.is_acting = true);
         tracing::info!(lane = %shared.config.lane, "acting: this controller holds the lease");
-        let worker = Worker { shared, lease, doubts: AtomicBool::new(false) };
+        let worker = Worker {
+            shared,
+            lease,
+            doubts: AtomicBool::new(false),
+            look_gap: watch::Sender::new(LOOK_GAP_MAX),
+        };
         let end = worker.act(&mut inbox, stop).await;
         shared.view.send_modify(|view| view.is_acting = false);
         match end {
@@ -141,13 +150,15 @@ pub(super) struct Worker<'a> {
     pub(super) lease: Lease,
     /// Whether a write ended without an answer, so that the site may not be what the store holds.
     pub(super) doubts: AtomicBool,
+    /// How long the next look at the reports may wait.
+    look_gap: watch::Sender<Duration>,
 }
 
 impl Worker<'_> {
     async fn act(&self, inbox: &mut Inbox, stop: &CancellationToken) -> End {
         let (reports, mut news) = watch::channel(None);
         let troubles = Troubles::default();
-        let watch = watch_agents(self.shared.store.clone(), &troubles, reports);
+        let watch = watch_agents(self.shared.store.clone(), &troubles, reports, self.look_gap.subscribe());
         let _watcher = Aborted(tokio::spawn(watch).abort_handle());
         let (keeper, mut lost) = oneshot::channel();
         let kept = keep_lease(self.shared.store.clone(), self.lease.clone(), keeper);
@@ -230,23 +241,24 @@ impl Worker<'_> {
     async fn turns(&self) -> Result<Option<Instant>, Trip> {
         let paths: Vec<AppPath> = self.shared.site().apps.keys().cloned().collect();
         let mut next: Option<Moment> = None;
+        let mut gap = LOOK_GAP_MAX;
         for path in paths {
-            if let Some(at) = self.turn(&path).await? {
-                next = Some(next.map_or(at, |earlier| earlier.min(at)));
-            }
+            let Some(turn) = self.turn(&path).await? else { continue };
+            next = next.into_iter().chain(turn.look_again_at).min();
+            gap = gap.min(turn.missing.map_or(LOOK_GAP_MAX, gap_while));
         }
+        self.look_gap.send_replace(gap);
         Ok(next.map(|at| Instant::now() + at.since(clock::now())))
     }
 
-    /// Takes one app's turn: computes what must be written, and writes it.
-    pub(super) async fn turn(&self, path: &AppPath) -> Result<Option<Moment>, Trip> {
+    /// Takes one app's turn: computes what must be written, writes it, and returns it.
+    pub(super) async fn turn(&self, path: &AppPath) -> Result<Option<Turn>, Trip> {
         let Some(seen) = self.shared.site().seen(path, clock::now()) else { return Ok(None) };
         let turn = fleet::turn(&seen, |host| self.sources(host));
-        let look_again_at = turn.look_again_at;
         if !turn.is_settled() {
-            self.write_turn(path, turn).await?;
+            self.write_turn(path, &turn).await?;
         }
-        Ok(look_again_at)
+        Ok(Some(turn))
     }
 
     fn sources(&self, _host: &HostName) -> Vec<Source> {
@@ -254,7 +266,7 @@ impl Worker<'_> {
         vec![Source { base, token: Some(self.shared.tokens.agents().to_owned()) }]
     }
 
-    async fn write_turn(&self, path: &AppPath, turn: Turn) -> Result<(), Trip> {
+    async fn write_turn(&self, path: &AppPath, turn: &Turn) -> Result<(), Trip> {
         let actor = turn.rollout.as_ref().map(|rollout| rollout.actor.clone());
         let mut records = Vec::new();
         if let Some(current) = &turn.current {
@@ -274,13 +286,14 @@ impl Worker<'_> {
             self.shared.journal.say(announcement, actor);
         }
         let mut orders = Vec::new();
-        for release in turn.releases {
+        for release in &turn.releases {
             let key = Key::Release(release.app.clone(), release.id.clone());
+            let release = release.clone();
             orders.push(put(&key, encode(&fleet::Pushed { release, environments: BTreeMap::new() })));
         }
-        for target in turn.obsolete {
-            let name = TargetName { path: path.clone(), group: target.group };
-            orders.push(Write::Delete(Key::Assignment(target.host, name).to_string()));
+        for target in &turn.obsolete {
+            let name = TargetName { path: path.clone(), group: target.group.clone() };
+            orders.push(Write::Delete(Key::Assignment(target.host.clone(), name).to_string()));
         }
         for (target, order) in &turn.orders {
             let name = TargetName { path: path.clone(), group: target.group.clone() };
@@ -292,11 +305,17 @@ impl Worker<'_> {
     }
 }
 
+/// Returns how long the next look may wait while so many targets are missing.
+fn gap_while(missing: Missing) -> Duration {
+    LOOK_GAP_MAX.mul_f64(missing.targets as f64 / missing.of.max(1) as f64).max(LOOK_GAP_MIN)
+}
+
 /// Follows what agents report; of many changes in a short time only the last state is passed on.
 fn watch_agents(
     store: Arc<dyn Store>,
     troubles: &Troubles,
     reports: watch::Sender<Option<Arc<Snapshot>>>,
+    mut gap: watch::Receiver<Duration>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let scope = Scope::Prefix(Key::AGENTS.to_owned());
     let mut agents = Watch::new(store, scope, WATCH_PATIENCE, troubles, "follow the agents' reports");
@@ -306,7 +325,14 @@ fn watch_agents(
             if reports.send(Some(agents.next().await)).is_err() {
                 return;
             }
-            tokio::time::sleep_until(asked_at + LOOK_GAP).await;
+            // The gap may shrink while it is waited out, once the last look has been understood.
+            loop {
+                let over = asked_at + *gap.borrow_and_update();
+                tokio::select! {
+                    () = tokio::time::sleep_until(over) => break,
+                    Ok(()) = gap.changed() => (),
+                }
+            }
         }
     }
 }
@@ -356,5 +382,17 @@ struct Aborted(AbortHandle);
 impl Drop for Aborted {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewer_are_missing_the_sooner_is_the_next_look() {
+        let gap = |targets, of| gap_while(Missing { targets, of }).as_millis();
+        assert_eq!((gap(200, 200), gap(100, 200), gap(3, 200), gap(0, 200)), (50, 25, 5, 5));
+        assert_eq!(gap(0, 0), 5, "a rollout without targets waits for nothing");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use footplate_core::fleet::observe;
-use footplate_core::rollout::{Phase, describe, waiting_on};
+use footplate_core::rollout::{Missing, Phase, WaitingOn, describe, missing, waiting_on};
 
 use super::{Fact, Promise, Scene, hold};
 use crate::controller::{look, rollout};
@@ -28,7 +28,14 @@ impl Promise for Deadlines {
                     let Some(seen) = look(&scene.store, scene.now) else { return Ok(()) };
                     let seen =
                         observe(seen.current.selector(Some(rollout)), Some(rollout), &seen.hosts, scene.now);
-                    let waiting = waiting_on(rollout, &seen).to_string();
+                    let waiting = waiting_on(rollout, &seen);
+                    if let WaitingOn::Targets { there, of, .. } = waiting {
+                        let counted = missing(rollout, &seen);
+                        hold(counted == Some(Missing { targets: of - there, of }), || {
+                            format!("{waiting:?} is not {counted:?}")
+                        })?;
+                    }
+                    let waiting = waiting.to_string();
                     hold(waiting.contains("for another"), || format!("it does not say how long: {waiting}"))
                 }
                 Some(Value::Rollout(rollout)) => {
