@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use footplate_drivers::store::Troubles;
+use footplate_drivers::store::consul::Indexed;
+use footplate_drivers::store::{StoreError, Trouble, Troubles};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -50,68 +51,88 @@ pub struct Watcher {
 impl Watcher {
     /// Watches the list of versions until nobody listens any more.
     pub async fn versions(self) {
-        let mut trouble = self.troubles.of(format!("list {}", self.prefix.folder()));
+        let mut poll = Poll::new(self.troubles.of(format!("list {}", self.prefix.folder())));
         let mut known: Option<BTreeSet<Version>> = None;
-        let (mut seen, mut pace) = (0, Pace::default());
+        let mut pace = Pace::default();
         loop {
-            let asked = Instant::now();
-            let answer = match self.wire.versions(&self.prefix, seen, self.wait).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    seen = 0;
-                    tokio::time::sleep(trouble.failed(&error)).await;
-                    continue;
-                }
-            };
-            trouble.is_over();
-            let stirred = answer.index != seen;
-            seen = if answer.index < seen { 0 } else { answer.index };
-            let brought = compare(known.as_ref(), &answer.value);
+            let heard = poll.hear(|seen| self.wire.versions(&self.prefix, seen, self.wait)).await;
+            let brought = compare(known.as_ref(), &heard.value);
             let news = match brought {
-                Brought::Added | Brought::Removed => News::Versions(answer.value.clone()),
+                Brought::Added | Brought::Removed => News::Versions(heard.value.clone()),
                 Brought::Nothing => News::Stirred,
             };
-            known = Some(answer.value);
-            if stirred && self.news.send(news).await.is_err() {
+            known = Some(heard.value);
+            if heard.is_new && self.news.send(news).await.is_err() {
                 return;
             }
             if self.switched.swap(false, Ordering::Relaxed) {
                 pace.reset();
             }
-            if stirred || asked.elapsed() < self.wait / 2 {
-                tokio::time::sleep(pace.after(brought, asked.elapsed())).await;
+            if heard.is_new || heard.after < self.wait / 2 {
+                tokio::time::sleep(pace.after(brought, heard.after)).await;
             }
         }
     }
 
     /// Watches `current` until nobody listens any more.
     pub async fn current(self) {
-        let mut trouble = self.troubles.of(format!("read {}", self.prefix.current()));
+        let mut poll = Poll::new(self.troubles.of(format!("read {}", self.prefix.current())));
         let mut known: Option<Wish> = None;
-        let mut seen = 0;
         loop {
-            let asked = Instant::now();
-            let answer = match self.wire.current(&self.prefix, seen, self.wait).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    seen = 0;
-                    tokio::time::sleep(trouble.failed(&error)).await;
-                    continue;
-                }
-            };
-            trouble.is_over();
-            let woken = answer.index != seen;
-            seen = if answer.index < seen { 0 } else { answer.index };
-            let absent = answer.value.index == 0;
-            if known.as_ref() != Some(&answer.value) {
+            let heard = poll.hear(|seen| self.wire.current(&self.prefix, seen, self.wait)).await;
+            let is_absent = heard.value.index == 0;
+            if known.as_ref() != Some(&heard.value) {
                 self.switched.store(true, Ordering::Relaxed);
-                known = Some(answer.value.clone());
-                if self.news.send(News::Current(answer.value)).await.is_err() {
+                known = Some(heard.value.clone());
+                if self.news.send(News::Current(heard.value)).await.is_err() {
                     return;
                 }
             }
-            if (absent && woken) || (!woken && asked.elapsed() < self.wait / 2) {
+            if (is_absent && heard.is_new) || (!heard.is_new && heard.after < self.wait / 2) {
                 tokio::time::sleep(ABSENT).await;
+            }
+        }
+    }
+}
+
+/// One long poll: the index that was seen, and how trouble is borne.
+struct Poll {
+    seen: u64,
+    trouble: Trouble,
+}
+
+/// What a long poll brought.
+struct Heard<T> {
+    value: T,
+    /// Whether the index is another than the one before.
+    is_new: bool,
+    /// How long the answer took.
+    after: Duration,
+}
+
+impl Poll {
+    fn new(trouble: Trouble) -> Self {
+        Self { seen: 0, trouble }
+    }
+
+    /// Asks for what is newer than what was seen, again and again until the store answers.
+    async fn hear<T, A>(&mut self, ask: impl Fn(u64) -> A) -> Heard<T>
+    where
+        A: Future<Output = Result<Indexed<T>, StoreError>>,
+    {
+        loop {
+            let asked = Instant::now();
+            match ask(self.seen).await {
+                Ok(Indexed { index, value }) => {
+                    self.trouble.is_over();
+                    let is_new = index != self.seen;
+                    self.seen = if index < self.seen { 0 } else { index };
+                    return Heard { value, is_new, after: asked.elapsed() };
+                }
+                Err(error) => {
+                    self.seen = 0;
+                    tokio::time::sleep(self.trouble.failed(&error)).await;
+                }
             }
         }
     }
