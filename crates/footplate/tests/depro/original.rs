@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use footplate_drivers::store::SessionId;
 use footplate_drivers::store::consul::{Behavior, Blocking, Client, Condition, Removal, SessionRequest};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 /// An agent that behaves as the original's.
@@ -174,6 +174,18 @@ pub async fn original_deploy(
     nodes: usize,
     within: Duration,
 ) -> i32 {
+    original_deploy_seen(client, prefix, version, nodes, within, &watch::Sender::default()).await
+}
+
+/// The same; shows how many nodes the command has seen, as its readiness hangs on what changes between two of its rounds.
+pub async fn original_deploy_seen(
+    client: &Client,
+    prefix: &str,
+    version: &str,
+    nodes: usize,
+    within: Duration,
+    seen: &watch::Sender<usize>,
+) -> i32 {
     let deadline = Instant::now() + within;
     client.put(&format!("{prefix}/{version}/"), "", 0, &Condition::Always).await.unwrap();
     let (mut index, mut last) = (0, BTreeMap::new());
@@ -201,6 +213,7 @@ pub async fn original_deploy(
             client.put(&format!("{prefix}/current"), version, 0, &Condition::Always).await.unwrap();
             return 0;
         }
+        seen.send_replace(now.len());
         last = now;
     }
 }
