@@ -69,9 +69,7 @@ pub struct NewerFormat {
 
 /// A value over [`VALUE_BYTES_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot store `{key}`: it has {bytes} bytes, and {VALUE_BYTES_MAX} is the most; next: fewer hosts or shorter scripts"
-)]
+#[error("`{key}` would have {bytes} bytes, and a value of the store may have {VALUE_BYTES_MAX}")]
 pub struct TooLarge {
     /// Where it should go.
     pub key: String,
@@ -92,8 +90,8 @@ impl<T: Record> Stored<T> {
 }
 
 /// Checks a value's size before it is written.
-pub fn check_size(key: &Key, bytes: usize) -> Result<(), TooLarge> {
-    if bytes > VALUE_BYTES_MAX { Err(TooLarge { key: key.to_string(), bytes }) } else { Ok(()) }
+pub fn check_size(key: &str, bytes: usize) -> Result<(), TooLarge> {
+    if bytes > VALUE_BYTES_MAX { Err(TooLarge { key: key.to_owned(), bytes }) } else { Ok(()) }
 }
 
 impl<T: Record> Serialize for Written<'_, T> {

@@ -36,6 +36,23 @@ pub struct Release {
     pub signature: Option<String>,
 }
 
+impl Release {
+    /// Returns the release that bears its version's name: without files, and without a commit it was built from.
+    pub fn new(app: AppName, version: Version, workload: Workload, created_at: Moment) -> Self {
+        Self {
+            id: ReleaseId::from(&version),
+            app,
+            version,
+            commit: None,
+            summary: None,
+            artifact: None,
+            workload,
+            created_at,
+            signature: None,
+        }
+    }
+}
+
 /// How a target prepares, activates and cleans a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

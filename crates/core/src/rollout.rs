@@ -30,7 +30,7 @@ pub use announce::{Announcement, announce};
 pub use delivery::Delivery;
 pub(crate) use orders::distinct;
 pub use orders::{assignments, barrier};
-pub use outcome::{Class, Few, NAMED_MAX, Outcome, Why, describe};
+pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
 pub use plan::{Request, plan};
 pub use policy::{OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
@@ -86,6 +86,9 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// By how many bytes its stored form grows, at most, between its plan and its end.
+    pub const GROWTH_BYTES_MAX: usize = 20 * 1024;
+
     /// Lists the targets that must report before it goes on.
     pub fn required(&self) -> impl Iterator<Item = Target> {
         targets(&self.hosts, &self.groups)

@@ -14,11 +14,13 @@ use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restrict
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, ReleaseId, Target, Version};
-use footplate_core::record::{Barrier, Key, Lease, Record, Stored, VALUE_BYTES_MAX, Written, check_size};
+use footplate_core::record::{Barrier, Key, Lease, Record, Stored, Written, check_size};
 use footplate_core::release::{Hook, Hooks, Release, Scripts, Workload};
 use footplate_core::retention::Retention;
-use footplate_core::rollout::{Delivery, Kind, Outcome, Phase, Policy, Rollout, Signature, Why};
-use footplate_core::target::{Assignment, Failure, Report, Source, Switch, Verb};
+use footplate_core::rollout::{
+    Delivery, Kind, NAMED_MAX, Outcome, Phase, Policy, REASON_CHARS_MAX, Rollout, Signature, Why,
+};
+use footplate_core::target::{Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Report, Source, Switch, Verb};
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
@@ -50,17 +52,7 @@ fn target(host: &str) -> Target {
 
 fn bare(version: &str) -> Release {
     let version: Version = version.parse().unwrap();
-    Release {
-        id: ReleaseId::from(&version),
-        app: "shop".parse().unwrap(),
-        version,
-        commit: None,
-        summary: None,
-        artifact: None,
-        workload: Workload::ReleaseDir(Hooks::default()),
-        created_at: at(0),
-        signature: None,
-    }
+    Release::new("shop".parse().unwrap(), version, Workload::ReleaseDir(Hooks::default()), at(0))
 }
 
 fn full() -> Release {
@@ -327,13 +319,42 @@ fn an_older_format_is_read_into_todays_form() {
     );
 }
 
+fn bytes_with(hosts: usize, name_bytes: usize, phase: Phase) -> usize {
+    let (mut large, width) = (rollout(phase), name_bytes - 4);
+    large.hosts = (0..hosts).map(|number| format!("web-{number:0>width$}").parse().unwrap()).collect();
+    assert!(large.hosts.iter().all(|host| host.as_str().len() == name_bytes));
+    serde_json::to_vec(&Written(&large)).unwrap().len()
+}
+
 #[test]
 fn the_rollout_of_ten_thousand_hosts_fits_in_one_value() {
-    let mut large = rollout(Phase::Switching { until: at(600) });
-    large.hosts = (0..10_000).map(|number| format!("web-{number:05}.rack").parse().unwrap()).collect();
-    let bytes = serde_json::to_vec(&Written(&large)).unwrap().len();
-    let key = Key::Rollout(path());
-    assert_eq!(check_size(&key, bytes), Ok(()));
-    let refusal = check_size(&key, VALUE_BYTES_MAX + 1).unwrap_err().to_string();
-    assert!(refusal.contains("apps/production/shop/rollout"), "{refusal}");
+    let key = Key::Rollout(path()).to_string();
+    for (hosts, name_bytes) in [(10_000, 10), (10_000, 20), (7_000, 30)] {
+        let bytes = bytes_with(hosts, name_bytes, Phase::Switching { until: at(600) });
+        println!("{hosts} hosts with names of {name_bytes} bytes: {bytes} bytes");
+        assert_eq!(check_size(&key, bytes + Rollout::GROWTH_BYTES_MAX), Ok(()));
+    }
+    let bytes = bytes_with(10_000, 30, Phase::Switching { until: at(600) });
+    let refusal = check_size(&key, bytes).unwrap_err().to_string();
+    assert!(refusal.contains("apps/production/shop/rollout") && refusal.contains("262144"), "{refusal}");
+}
+
+#[test]
+fn a_rollout_grows_by_no_more_than_the_room_that_is_left_for_its_end() {
+    let planned = bytes_with(100, 64, Phase::Preparing { until: at(600) });
+    let reason = |number: usize| (format!("{number:0>64}/{:0>64}", 0), "𝄞".repeat(REASON_CHARS_MAX));
+    let failed = (0..NAMED_MAX).map(reason).collect();
+    let why = Why {
+        sentence: "𝄞".repeat(REASON_CHARS_MAX + 200),
+        output: "\u{1b}".repeat(OUTPUT_TAIL_BYTES_MAX),
+    };
+    let missing = (0..NAMED_MAX).map(|number| target(&format!("{number:0>64}"))).collect();
+    for outcome in [
+        Outcome::DoneExcept { failed, more: u32::MAX },
+        Outcome::TurnedBack { why: why.clone(), missing, more: u32::MAX },
+        Outcome::Failed { why, deadline: true },
+    ] {
+        let ended = bytes_with(100, 64, Phase::Ended { at: at(700), outcome });
+        assert!(ended - planned <= Rollout::GROWTH_BYTES_MAX, "it grows by {} bytes", ended - planned);
+    }
 }

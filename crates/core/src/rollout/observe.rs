@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::outcome::{NAMED_MAX, Outcome, Why, count};
+use super::outcome::{NAMED_MAX, Outcome, Why, count, short};
 use super::standing::named;
 use super::{Kind, Observation, OnFailedActivation, OnVanished, Phase, Rollout, Signature};
 use crate::generation::Generation;
@@ -127,7 +127,7 @@ impl Rollout {
 
     fn arrive(&mut self, now: Moment, failed: BTreeMap<Target, String>) {
         let more = u32::try_from(failed.len().saturating_sub(NAMED_MAX)).unwrap_or(u32::MAX);
-        let named = failed.into_iter().take(NAMED_MAX).map(|(target, why)| (target.to_string(), why));
+        let named = failed.into_iter().take(NAMED_MAX).map(|(target, why)| (target.to_string(), short(&why)));
         let failed: BTreeMap<String, String> = named.collect();
         let outcome = if failed.is_empty() { Outcome::Done } else { Outcome::DoneExcept { failed, more } };
         self.phase = Phase::Ended { at: now, outcome };
@@ -199,6 +199,6 @@ impl Rollout {
 }
 
 fn blame(target: &Target, failure: &Failure, release: &ReleaseId) -> Why {
-    let sentence = format!("{target} could not {} `{release}`: {}", failure.verb, failure.reason);
+    let sentence = format!("{target} could not {} `{release}`: {}", failure.verb, short(&failure.reason));
     Why { sentence, output: failure.output.clone() }
 }

@@ -11,6 +11,9 @@ use crate::name::{Actor, ReleaseId, Target};
 /// The most failed targets that an outcome names; the reports hold them all.
 pub const NAMED_MAX: usize = 20;
 
+/// The most characters of a target's reason that a rollout repeats; its report holds the rest.
+pub const REASON_CHARS_MAX: usize = 160;
+
 /// How a rollout ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -81,6 +84,11 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence)
     }
+}
+
+/// Returns as much of a target's reason as a rollout repeats, without control characters.
+pub(super) fn short(reason: &str) -> String {
+    reason.chars().filter(|character| !character.is_control()).take(REASON_CHARS_MAX).collect()
 }
 
 /// What an outcome means to a program that waited for it.

@@ -32,7 +32,7 @@ pub enum WaitingOn {
         there: usize,
         /// Of how many.
         of: usize,
-        /// The hosts that are not.
+        /// The hosts that are not; none when only the controller must look again.
         missing: Few,
         /// Until it fails, turns back or ends.
         left: Duration,
@@ -64,6 +64,12 @@ impl fmt::Display for WaitingOn {
                 write!(f, "{more} to join ({have} of {want} there), for another {}", in_words(*left))
             }
             WaitingOn::Targets { state, there, of, missing, left } => {
+                // Nobody is missing: what was seen here the controller has yet to act on.
+                let missing = if missing.is_empty() {
+                    "the controller's next look".to_owned()
+                } else {
+                    missing.to_string()
+                };
                 write!(f, "{missing} ({there} of {of} targets {state}), for another {}", in_words(*left))
             }
             WaitingOn::Promotion { app, left } => {
@@ -230,5 +236,21 @@ fn state(rollout: &Rollout, seen: &Observation, target: &Target) -> TargetState 
         _ if !seen.is_alive(&target.host) => TargetState::Gone,
         (_, Standing::There) => TargetState::Prepared,
         _ => TargetState::Preparing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_nobody_is_missing_the_controller_is_waited_for() {
+        let told = |missing: Few, there| {
+            let left = Duration::from_secs(60);
+            WaitingOn::Targets { state: "prepared".to_owned(), there, of: 3, missing, left }.to_string()
+        };
+        let rest = "targets prepared), for another 1 min";
+        assert_eq!(told(Few::default(), 3), format!("the controller's next look (3 of 3 {rest}"));
+        assert_eq!(told(Few::new(["web-1".to_owned()], 0), 2), format!("web-1 (2 of 3 {rest}"));
     }
 }

@@ -14,17 +14,7 @@ fn id(text: &str) -> ReleaseId {
 
 fn release(text: &str) -> Release {
     let version: Version = text.parse().unwrap();
-    Release {
-        id: id(text),
-        app: "shop".parse().unwrap(),
-        version,
-        commit: None,
-        summary: None,
-        artifact: None,
-        workload: Workload::ReleaseDir(Hooks::default()),
-        created_at: Moment::default(),
-        signature: None,
-    }
+    Release::new("shop".parse().unwrap(), version, Workload::ReleaseDir(Hooks::default()), Moment::default())
 }
 
 /// `run 1, switch 2 at 5, keep 2 1`: an order of generation 0.5.

@@ -388,17 +388,7 @@ fn cordoned(since: Moment) -> HostState {
 
 fn release(id: &str) -> Release {
     let version: Version = id.parse().unwrap();
-    Release {
-        id: ReleaseId::from(&version),
-        app: "shop".parse().unwrap(),
-        version,
-        commit: None,
-        summary: None,
-        artifact: None,
-        workload: Workload::ReleaseDir(Hooks::default()),
-        created_at: Moment::default(),
-        signature: None,
-    }
+    Release::new("shop".parse().unwrap(), version, Workload::ReleaseDir(Hooks::default()), Moment::default())
 }
 
 fn length(text: &str) -> Duration {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppPath, HostName, ReleaseId, Target, Version};
+use footplate_core::name::{AppPath, HostName, Target, Version};
 use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{
     self, Command, Event, HostSeen, Kind, Observation, Phase, Policy, Request, Rollout, assignments, barrier,
@@ -361,17 +361,7 @@ fn unplanned(field: &Field) -> Rollout {
 
 fn release(id: &str) -> Release {
     let version: Version = id.parse().unwrap();
-    Release {
-        id: ReleaseId::from(&version),
-        app: "shop".parse().unwrap(),
-        version,
-        commit: None,
-        summary: None,
-        artifact: None,
-        workload: Workload::ReleaseDir(Hooks::default()),
-        created_at: Moment::default(),
-        signature: None,
-    }
+    Release::new("shop".parse().unwrap(), version, Workload::ReleaseDir(Hooks::default()), Moment::default())
 }
 
 /// Tells whether the rollout has just gone from one kind of phase to another.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use footplate_core::fleet::{self, Current, Deploy, HostState, Order, Records, Restriction, Seen, observe};
-use footplate_core::name::{Actor, ReleaseId, Version};
+use footplate_core::name::{Actor, Version};
 use footplate_core::record::Key;
 use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{Command, Delivery, OnFailedActivation, OnVanished, Policy};
@@ -167,15 +167,5 @@ impl World {
 
 fn release(number: u32) -> Release {
     let version: Version = number.to_string().parse().unwrap();
-    Release {
-        id: ReleaseId::from(&version),
-        app: path().app,
-        version,
-        commit: None,
-        summary: None,
-        artifact: None,
-        workload: Workload::ReleaseDir(Hooks::default()),
-        created_at: Default::default(),
-        signature: None,
-    }
+    Release::new(path().app, version, Workload::ReleaseDir(Hooks::default()), Default::default())
 }
