@@ -122,7 +122,8 @@ pub trait Ledger: Send + Sync {
     /// Remembers what a script printed, and forgets the oldest when there is too much. Returns its sequence.
     async fn put_output(&self, printed: &Printed) -> Result<u64, LedgerError>;
 
-    /// Returns at most `limit` outputs with their sequence, the newest first.
+    /// Returns at most `limit` outputs with their sequence, the newest first: the newest of all, or with `after` and no `before`
+    /// those that follow it, so that a reader misses none.
     async fn outputs(&self, filter: &OutputFilter, limit: u32) -> Result<Vec<(u64, Printed)>, LedgerError>;
 }
 

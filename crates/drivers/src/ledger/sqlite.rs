@@ -180,8 +180,17 @@ impl Ledger for Sqlite {
         equal(&mut query, "host", filter.host.as_ref().map(|name| name.as_str()));
         equal(&mut query, "release", filter.release.as_ref().map(|name| name.as_str()));
         equal(&mut query, "verb", filter.verb.map(|verb| verb.to_string()));
-        page(&mut query, filter.before, filter.after, limit);
-        let rows = query.build().fetch_all(&self.reader).await.map_err(self.cannot("read"))?;
+        let forward = filter.after.is_some() && filter.before.is_none();
+        if forward {
+            query.push(" AND sequence > ").push_bind(filter.after.map(number));
+            query.push(" ORDER BY sequence LIMIT ").push_bind(limit);
+        } else {
+            page(&mut query, filter.before, filter.after, limit);
+        }
+        let mut rows = query.build().fetch_all(&self.reader).await.map_err(self.cannot("read"))?;
+        if forward {
+            rows.reverse();
+        }
         rows.iter().map(|row| printed(row).map_err(|error| self.foreign(error))).collect()
     }
 }

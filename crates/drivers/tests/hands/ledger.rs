@@ -125,6 +125,10 @@ async fn outputs_are_found_by_where_and_what() {
     assert_eq!(texts(app).await.len(), 3);
     let app = OutputFilter { app: Some("sho".parse().unwrap()), ..OutputFilter::default() };
     assert_eq!(texts(app).await.len(), 0);
+    let followed =
+        ledger.outputs(&OutputFilter { after: Some(0), ..OutputFilter::default() }, 2).await.unwrap();
+    let followed: Vec<_> = followed.iter().map(|(_, printed)| printed.text.as_str()).collect();
+    assert_eq!(followed, ["web2 1", "web1 1"], "the first two, the newest of them first");
     let verb = OutputFilter { verb: Some(Verb::Clean), ..OutputFilter::default() };
     assert_eq!(texts(verb).await.len(), 0);
 }
