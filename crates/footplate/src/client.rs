@@ -197,7 +197,7 @@ impl Client {
         self.fetch(request).await
     }
 
-    /// Lists what hooks and scripts printed, oldest first, after the entry `after`.
+    /// Lists what hooks and scripts printed, oldest first: at most `limit` entries, those that follow the entry `after`.
     pub async fn outputs(
         &self,
         app: &AppPath,
@@ -205,14 +205,27 @@ impl Client {
         after: u64,
         limit: u32,
     ) -> Result<Vec<api::OutputEntry>, ClientError> {
-        let mut request = self
-            .request(Method::GET, path::OUTPUTS)
+        self.fetch(self.outputs_of(app, host, limit).query(&[("after", after)])).await
+    }
+
+    /// Lists what hooks and scripts printed, oldest first: at most `limit` entries, the newest or those right before `before`.
+    pub async fn newest_outputs(
+        &self,
+        app: &AppPath,
+        host: Option<&HostName>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<api::OutputEntry>, ClientError> {
+        let before = before.map(|before| ("before", before));
+        self.fetch(self.outputs_of(app, host, limit).query(before.as_slice())).await
+    }
+
+    fn outputs_of(&self, app: &AppPath, host: Option<&HostName>, limit: u32) -> RequestBuilder {
+        let host = host.map(|host| ("host", host.as_str()));
+        self.request(Method::GET, path::OUTPUTS)
             .query(&[("environment", app.environment.as_str()), ("app", app.app.as_str())])
-            .query(&[("after", after), ("limit", u64::from(limit))]);
-        if let Some(host) = host {
-            request = request.query(&[("host", host.as_str())]);
-        }
-        self.fetch(request).await
+            .query(host.as_slice())
+            .query(&[("limit", limit)])
     }
 
     /// Lists the hosts.

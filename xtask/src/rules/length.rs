@@ -1,4 +1,4 @@
-//! The rule that a file holds one noun, with a ratchet for the few that are longer.
+//! The rule that a file holds one noun.
 
 use super::{Finding, Rule};
 use crate::source::is_test_file;
@@ -7,22 +7,14 @@ use crate::tree::Tree;
 pub const RULE: Rule = Rule {
     name: "a Rust file has at most 400 lines, a file of tests 600",
     because: "a file that holds one noun is found by its name and read in one go",
-    next: "give the second noun a file of its own; an exception stands in xtask/src/rules/length.rs with its reason and may only shrink",
+    next: "give the second noun a file of its own",
     judge,
 };
-
-/// Files that may be longer, to which length, and why. The number only goes down.
-const RATCHET: [(&str, usize, &str); 1] = [(
-    "crates/footplate/src/api.rs",
-    521,
-    "plain data of one API: a reader wants the whole list in one place",
-)];
 
 fn judge(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.rust() {
-        let usual = if is_test_file(path) { 600 } else { 400 };
-        let lines_max = RATCHET.iter().find(|(file, ..)| *file == path).map_or(usual, |(_, lines, _)| *lines);
+        let lines_max = if is_test_file(path) { 600 } else { 400 };
         let lines = text.lines().count();
         if lines > lines_max {
             findings.push(Finding::new(path, lines, format!("has {lines} lines, {lines_max} are allowed")));

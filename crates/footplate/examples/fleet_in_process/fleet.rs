@@ -63,6 +63,7 @@ impl Fleet {
             listen: ([127, 0, 0, 1], 0).into(),
             advertise: None,
             tls: None,
+            keep_pushed: 20,
         };
         let running = controller::start(config, controllers.clone(), stop.clone())
             .await
@@ -263,6 +264,7 @@ fn push(version: &str) -> Result<Push, Failure> {
         summary: None,
         artifact: None,
         workload: Workload::Command(scripts),
+        actor: None,
         environments: [("production".parse()?, delivery)].into(),
     })
 }

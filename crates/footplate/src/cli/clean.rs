@@ -13,6 +13,7 @@ use crate::failure::Failure;
 /// Remove releases that the retention rule lets go, or one release, from every host
 ///
 /// The rule is `[retain]` in footplate.toml. The current release and the one before are never removed.
+/// Without `--release` the controller also forgets what was pushed and no environment keeps (`keep_pushed` in controller.toml).
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate clean shop --plan            only say what would go
@@ -48,11 +49,15 @@ struct Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.plan { "would remove" } else { "removed" };
-        if self.cleaned.removed.is_empty() {
+        if self.cleaned.removed.is_empty() && self.cleaned.forgotten.is_empty() {
             writeln!(f, "Nothing to remove.")?;
         }
         for release in &self.cleaned.removed {
             writeln!(f, "{verb} {release}")?;
+        }
+        let forgets = if self.plan { "would forget" } else { "forgot" };
+        for release in &self.cleaned.forgotten {
+            writeln!(f, "{forgets} {release}: it was pushed, and no environment keeps it")?;
         }
         for (release, why) in &self.cleaned.kept {
             writeln!(f, "kept {release}: {why}")?;

@@ -81,6 +81,7 @@ impl ControllerArgs {
             listen: self.listen.or(file.listen).unwrap_or_else(|| LISTEN_DEFAULT.parse().expect(fixed)),
             advertise: self.advertise.clone().or(file.advertise),
             tls: certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key }),
+            keep_pushed: file.keep_pushed.unwrap_or(controller::KEEP_PUSHED_DEFAULT),
         };
         Ok((config, self.store.clone().or(file.store)))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use footplate_core::name::AppName;
 use serde::Serialize;
 
@@ -11,6 +11,9 @@ use super::app::EnvironmentArgs;
 use super::when::stamp;
 use crate::api::HistoryEntry;
 use crate::failure::Failure;
+
+/// The most entries of one call.
+const PAGE: u32 = 200;
 
 /// List what happened: every order with who gave it and why, and how each rollout ended
 #[derive(Args, Debug)]
@@ -24,8 +27,8 @@ pub struct HistoryArgs {
     app: Option<AppName>,
     #[command(flatten)]
     environment: EnvironmentArgs,
-    /// Most entries
-    #[arg(long, default_value_t = 20, value_name = "COUNT")]
+    /// Most entries, at least 1
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     limit: u32,
     /// Only entries older than this number
     #[arg(long, value_name = "NUMBER")]
@@ -39,8 +42,19 @@ struct History(Vec<HistoryEntry>);
 /// Lists what happened, newest first.
 pub async fn history(operator: &Operator, args: &HistoryArgs) -> Result<(), Failure> {
     let path = args.app.clone().map(|app| args.environment.path(app));
-    let entries = operator.client()?.history(path.as_ref(), args.limit, args.before).await;
-    let entries = entries.map_err(|error| operator.failed("cannot read the history", error))?;
+    let (client, limit) = (operator.client()?, args.limit as usize);
+    let (mut entries, mut before) = (Vec::new(), args.before);
+    while entries.len() < limit {
+        let count = PAGE.min(args.limit - u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        let page = client.history(path.as_ref(), count, before).await;
+        let page = page.map_err(|error| operator.failed("cannot read the history", error))?;
+        let is_last = page.len() < count as usize;
+        before = page.last().map(|entry| entry.sequence);
+        entries.extend(page);
+        if is_last {
+            break;
+        }
+    }
     operator.ui.show(&History(entries))
 }
 

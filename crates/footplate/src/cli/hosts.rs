@@ -22,7 +22,7 @@ pub enum HostsCommand {
     /// Let a host take part again
     #[command(after_help = "Examples:\n  footplate hosts uncordon web-3")]
     Uncordon(HostArgs),
-    /// Leave a host out of further rollouts and of the traffic
+    /// Leave a host out of further rollouts, as `cordon` does; once footplate routes traffic, out of that too
     #[command(after_help = "Examples:\n  footplate hosts drain web-3 --reason \"new kernel\"")]
     Drain(HostArgs),
     /// Forget a host that is gone for good
@@ -60,7 +60,11 @@ async fn order(operator: &Operator, args: &HostArgs, verb: HostVerb) -> Result<(
     let order = HostOrder { verb, reason: args.reason.clone(), actor: operator.actor()? };
     let what = format!("cannot give the order for host `{}`", args.host);
     let host = operator.client()?.host(&args.host, &order).await;
-    operator.ui.show(&Hosts(vec![host.map_err(|error| operator.failed(&what, error))?]))
+    let host = host.map_err(|error| operator.failed(&what, error))?;
+    if verb == HostVerb::Drain {
+        operator.ui.say("Until footplate routes traffic, a drain does what a cordon does.");
+    }
+    operator.ui.show(&Hosts(vec![host]))
 }
 
 #[derive(Serialize)]

@@ -1,22 +1,25 @@
 //! `footplate logs`.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use clap::Args;
-use footplate_core::name::HostName;
+use clap::{Args, value_parser};
+use footplate_core::name::{AppPath, HostName};
 use serde::Serialize;
 
 use super::Operator;
 use super::app::AppArgs;
 use super::when::stamp;
 use crate::api::OutputEntry;
+use crate::client::Client;
 use crate::failure::{Failure, printable};
 
 /// How often `--follow` asks.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// The most entries of one call.
 const PAGE: u32 = 200;
+const WHAT: &str = "cannot read what hooks printed";
 
 /// Show what hooks and scripts printed on the targets of an app
 #[derive(Args, Debug)]
@@ -24,6 +27,7 @@ const PAGE: u32 = 200;
   footplate logs shop                  all hosts, oldest first
   footplate logs shop --host web-1
   footplate logs shop --failed         only what failed
+  footplate logs shop --lines 20       the newest 20 entries
   footplate logs shop --follow         and what comes")]
 pub struct LogsArgs {
     #[command(flatten)]
@@ -40,6 +44,9 @@ pub struct LogsArgs {
     /// Only entries after this number
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     after: u64,
+    /// Only the newest so many entries [default: all]
+    #[arg(long, short = 'n', value_name = "COUNT", conflicts_with = "after", value_parser = value_parser!(u32).range(1..))]
+    lines: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -48,29 +55,75 @@ struct Outputs(Vec<OutputEntry>);
 
 /// Shows what hooks and scripts printed.
 pub async fn logs(operator: &Operator, args: &LogsArgs) -> Result<(), Failure> {
-    let (path, client) = (args.app.path()?, operator.client()?);
-    let mut after = args.after;
-    let mut shown = false;
+    let reader = Reader { client: operator.client()?, path: args.app.path()?, args, operator };
+    let (mut after, mut shown) = (args.after, false);
+    if let Some(lines) = args.lines {
+        let (newest, last) = reader.newest(lines).await?;
+        shown = reader.show(newest)?;
+        after = last;
+    }
+    let mut reads_on = args.lines.is_none();
     loop {
-        let page = client.outputs(&path, args.host.as_ref(), after, PAGE).await;
-        let mut page = page.map_err(|error| operator.failed("cannot read what hooks printed", error))?;
-        let whole = page.len() >= PAGE as usize;
-        after = page.iter().map(|entry| entry.sequence).max().unwrap_or(after);
-        page.retain(|entry| !args.failed || !entry.ok);
-        if !page.is_empty() || (!shown && !whole && !args.follow) {
-            operator.ui.show(&Outputs(page))?;
-            shown = true;
-        }
-        if whole {
-            continue;
+        while reads_on {
+            let page = reader.page(after).await?;
+            reads_on = page.len() >= PAGE as usize;
+            after = page.last().map_or(after, |entry| entry.sequence);
+            shown |= reader.show(page)?;
         }
         if !args.follow {
-            return Ok(());
+            return if shown { Ok(()) } else { operator.ui.show(&Outputs(Vec::new())) };
         }
         tokio::select! {
-            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => reads_on = true,
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
+    }
+}
+
+/// Reads the entries that were asked for, page by page.
+struct Reader<'a> {
+    client: Client,
+    path: AppPath,
+    args: &'a LogsArgs,
+    operator: &'a Operator,
+}
+
+impl Reader<'_> {
+    /// Returns the page of entries that follows `after`, oldest first.
+    async fn page(&self, after: u64) -> Result<Vec<OutputEntry>, Failure> {
+        let page = self.client.outputs(&self.path, self.args.host.as_ref(), after, PAGE).await;
+        page.map_err(|error| self.operator.failed(WHAT, error))
+    }
+
+    /// Returns the newest so many entries that are asked for, oldest first, and the number of the newest of all.
+    async fn newest(&self, lines: u32) -> Result<(Vec<OutputEntry>, u64), Failure> {
+        let (mut found, mut before, mut last) = (VecDeque::new(), None, 0);
+        while found.len() < lines as usize {
+            let page = self.client.newest_outputs(&self.path, self.args.host.as_ref(), before, PAGE).await;
+            let page = page.map_err(|error| self.operator.failed(WHAT, error))?;
+            last = last.max(page.last().map_or(0, |entry| entry.sequence));
+            before = page.first().map(|entry| entry.sequence);
+            let is_first = page.len() < PAGE as usize;
+            let asked = page.into_iter().rev().filter(|entry| self.is_asked_for(entry));
+            asked.take(lines as usize - found.len()).for_each(|entry| found.push_front(entry));
+            if is_first {
+                break;
+            }
+        }
+        Ok((found.into(), last))
+    }
+
+    fn is_asked_for(&self, entry: &OutputEntry) -> bool {
+        !self.args.failed || !entry.ok
+    }
+
+    /// Shows what is asked for of a page; tells whether there was anything.
+    fn show(&self, mut page: Vec<OutputEntry>) -> Result<bool, Failure> {
+        page.retain(|entry| self.is_asked_for(entry));
+        if page.is_empty() {
+            return Ok(false);
+        }
+        self.operator.ui.show(&Outputs(page)).map(|()| true)
     }
 }
 

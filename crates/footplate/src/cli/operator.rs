@@ -94,13 +94,7 @@ impl Operator {
 
     /// Returns the name that the history records; none leaves it to the token.
     pub fn actor(&self) -> Result<Option<Actor>, Failure> {
-        let named = self.globals.actor.clone();
-        let Some(name) = named.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()) else {
-            return Ok(None);
-        };
-        let wrong =
-            |error| Failure::new(Exit::Usage, "cannot use the name given with `--as`").because(&error);
-        name.parse().map(Some).map_err(wrong)
+        actor(self.globals.actor.clone(), std::env::var("USER").ok())
     }
 
     /// Turns an answer of the controller into what the person reads; `what` says what we were doing.
@@ -134,6 +128,18 @@ fn advice(error: &rustls::Error) -> &'static str {
     }
 }
 
+/// Returns the name given with `--as`, else the user's; the failure blames the one that was taken.
+fn actor(named: Option<String>, user: Option<String>) -> Result<Option<Actor>, Failure> {
+    let named = named.filter(|name| !name.is_empty());
+    let (name, what, next) = match (named, user.filter(|name| !name.is_empty())) {
+        (Some(name), _) => (name, "cannot use the name given with `--as`", "give another"),
+        (None, Some(user)) => (user, "cannot use the name in the variable USER", "give one with `--as NAME`"),
+        (None, None) => return Ok(None),
+    };
+    let wrong = |error| Failure::new(Exit::Usage, what).because(&error).next(next);
+    name.parse().map(Some).map_err(wrong)
+}
+
 impl From<Problem> for Failure {
     /// Keeps the three parts; the kind decides the exit code.
     fn from(problem: Problem) -> Self {
@@ -148,5 +154,24 @@ impl From<Problem> for Failure {
             Some(next) => failure.next(next),
             None => failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_cannot_be_used_is_blamed_on_where_it_came_from() {
+        let blamed = |named: Option<&str>, user: Option<&str>| {
+            format!(
+                "{:?}",
+                actor(named.map(str::to_owned), user.map(str::to_owned)).expect_err("it is blamed")
+            )
+        };
+        assert!(blamed(None, Some("a\nb")).contains("the variable USER"));
+        assert!(blamed(Some("a\nb"), Some("ann")).contains("`--as`"));
+        assert_eq!(actor(Some("bob".to_owned()), Some("a\nb".to_owned())), Ok("bob".parse().ok()));
+        assert_eq!(actor(None, Some(String::new())), Ok(None));
     }
 }

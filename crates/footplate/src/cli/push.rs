@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::Operator;
 use super::app::{config_here, config_of};
-use crate::api::Pushed;
+use crate::api::{Push, Pushed};
 use crate::client::Client;
 use crate::config::app::AppConfig;
 use crate::failure::{Exit, Failure};
@@ -65,6 +65,7 @@ pub async fn push(operator: &Operator, args: &PushArgs) -> Result<(), Failure> {
             }
         };
     let order = config.push(args.version.clone(), args.commit.clone(), args.summary.clone(), artifact);
+    let order = Push { actor: operator.actor()?, ..order };
     let pushed = client.push(&order).await.map_err(|error| operator.failed(&what, error))?;
     operator.ui.show(&Answer(pushed))
 }

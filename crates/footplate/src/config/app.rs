@@ -95,6 +95,7 @@ impl AppConfig {
             artifact,
             workload: self.workload.clone(),
             environments: environments.collect(),
+            actor: None,
         }
     }
 }

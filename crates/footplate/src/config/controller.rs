@@ -29,6 +29,8 @@ pub struct ControllerFile {
     pub folder: Option<PathBuf>,
     /// The lane it acts on.
     pub lane: Option<LaneName>,
+    /// How many pushed releases of an app stay that no environment keeps.
+    pub keep_pushed: Option<u32>,
     /// The certificate chain for https, as a PEM file.
     pub certificate: Option<PathBuf>,
     /// Its key, as a PEM file.
@@ -55,6 +57,7 @@ fn read(root: &mut Table, folder: &Path) -> ControllerFile {
         advertise: root.text("advertise").map(|found| found.value),
         folder: read_path(root, "folder", folder),
         lane: root.parsed("lane"),
+        keep_pushed: root.count("keep_pushed"),
         ..ControllerFile::default()
     };
     if let Some(mut tls) = root.table("tls") {

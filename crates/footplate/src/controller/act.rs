@@ -11,11 +11,13 @@ use std::time::Duration;
 use footplate_core::fleet::{self, Turn};
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, TargetName};
-use footplate_core::record::{self, Barrier, Key};
+use footplate_core::record::{Barrier, Key};
 use footplate_core::rollout::Missing;
 use footplate_core::target::Source;
 use footplate_drivers::failpoint;
-use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Troubles, WATCH_PATIENCE, Watch, Write};
+use footplate_drivers::store::{
+    Scope, Snapshot, Store, StoreError, Trouble, Troubles, WATCH_PATIENCE, Watch, Write,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -25,6 +27,7 @@ use super::commit::{Trip, put};
 use super::lease::{self, Lease};
 use super::orders::{self, Answer, Ask};
 use super::site::encode;
+use super::standby::take_lease;
 use super::{Shared, problem};
 use crate::api::{Problem, ProblemKind};
 use crate::clock;
@@ -36,8 +39,6 @@ const READ_ALL_EVERY: Duration = Duration::from_secs(30);
 const LOOK_GAP_MAX: Duration = Duration::from_millis(50);
 /// The same while only the last few are.
 const LOOK_GAP_MIN: Duration = Duration::from_millis(5);
-/// How often a controller without the lease tries to take it.
-const TAKE_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) type Inbox = mpsc::Receiver<(Ask, oneshot::Sender<Result<Answer, Problem>>)>;
 
@@ -81,67 +82,8 @@ pub(super) async fn run(
     }
 }
 
-/// Waits for the lease; orders are refused meanwhile with who has it. Returns nothing when `stop` is cancelled.
-async fn take_lease(
-    shared: &Arc<Shared>,
-    memory: &lease::Memory,
-    inbox: &mut Inbox,
-    stop: &CancellationToken,
-) -> Option<Lease> {
-    let (mut said, mut former_is_closed) = (None, false);
-    loop {
-        if !former_is_closed {
-            former_is_closed = memory.close_former(&shared.store).await.is_ok();
-        }
-        let holder = record::Lease {
-            address: Some(shared.base.clone()),
-            holder: format!("footplate {} at {}", crate::VERSION, shared.base),
-            since: clock::now(),
-        };
-        let because = match lease::take(&shared.store, &shared.config.lane, &holder).await {
-            Ok(Ok(lease)) => {
-                failpoint!("controller.lease_taken");
-                return Some(lease);
-            }
-            Ok(Err(Some(other))) => format!("{} holds the lease", other.holder),
-            Ok(Err(None)) => "the lease is just changing hands".to_owned(),
-            Err(error) => problem::causes(&error).join(": "),
-        };
-        if said.as_ref() != Some(&because) {
-            tracing::warn!(because, "waiting for the lease");
-            said = Some(because.clone());
-        }
-        refresh(shared).await;
-        let next_try = Instant::now() + TAKE_EVERY;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep_until(next_try) => break,
-                Some((ask, reply)) = inbox.recv() => {
-                    let refusal = Problem::new(
-                        ProblemKind::Unavailable,
-                        ask.describe(),
-                        format!("this controller does not act: {because}"),
-                        "ask the acting controller, or try again when it is gone",
-                    );
-                    answer(reply, Err(refusal));
-                }
-            }
-        }
-    }
-}
-
-/// Reads the store for those who only look.
-async fn refresh(shared: &Shared) {
-    for prefix in PREFIXES {
-        if let Ok(snapshot) = shared.store.read(&Scope::Prefix(prefix.to_owned())).await {
-            shared.change(|site| site.absorb(prefix, &snapshot));
-        }
-    }
-    shared.publish();
-}
-
-const PREFIXES: [&str; 7] =
+/// All that a controller reads.
+pub(super) const PREFIXES: [&str; 7] =
     [Key::RELEASES, Key::APPS, Key::FLEET, Key::BARRIERS, Key::ASSIGNMENTS, Key::AGENTS, "lanes/"];
 
 /// The acting controller.
@@ -165,6 +107,7 @@ impl Worker<'_> {
         let _keeper = Aborted(tokio::spawn(kept).abort_handle());
         let (mut reading, mut writing) = (troubles.of("read the store"), troubles.of("write to the store"));
         let mut read_all_at = Instant::now();
+        let mut forget_at = Instant::now();
         let mut said_again = false;
         loop {
             if Instant::now() >= read_all_at || (self.doubts.load(Ordering::Relaxed) && !reading.is_there()) {
@@ -184,17 +127,10 @@ impl Worker<'_> {
                 said_again = true;
             }
             // What was not read whole is not decided on.
-            let turned = if reading.is_there() { Ok(None) } else { self.turns().await };
-            let look_again_at = match turned {
-                Ok(at) => {
-                    writing.is_over();
-                    at.unwrap_or(read_all_at)
-                }
-                Err(Trip::Fenced) => return End::Lost("a write was refused by its guard".to_owned()),
-                Err(Trip::Store(error)) => {
-                    read_all_at = Instant::now() + writing.failed(&error);
-                    read_all_at
-                }
+            let turned = if reading.is_there() { Ok(None) } else { self.tidy_turns(&mut forget_at).await };
+            let look_again_at = match look_again(turned, &mut writing, &mut read_all_at) {
+                Ok(at) => at,
+                Err(end) => return end,
             };
             self.shared.publish();
             tokio::select! {
@@ -237,13 +173,32 @@ impl Worker<'_> {
         }
     }
 
+    /// Takes turns, and forgets what nobody needs as often as the whole store is read.
+    async fn tidy_turns(&self, forget_at: &mut Instant) -> Result<Option<Instant>, Trip> {
+        let next = self.turns().await?;
+        if Instant::now() >= *forget_at {
+            self.forget().await?;
+            *forget_at = Instant::now() + READ_ALL_EVERY;
+        }
+        Ok(next)
+    }
+
     /// Takes turns for every app until all are settled. Returns when the next deadline is.
     async fn turns(&self) -> Result<Option<Instant>, Trip> {
         let paths: Vec<AppPath> = self.shared.site().apps.keys().cloned().collect();
         let mut next: Option<Moment> = None;
         let mut gap = LOOK_GAP_MAX;
         for path in paths {
-            let Some(turn) = self.turn(&path).await? else { continue };
+            let turn = match self.turn(&path).await {
+                Ok(Some(turn)) => turn,
+                Ok(None) => continue,
+                // The other apps go on.
+                Err(Trip::TooLarge(error)) => {
+                    tracing::warn!(app = %path, %error, "its records cannot be written");
+                    continue;
+                }
+                Err(trip) => return Err(trip),
+            };
             next = next.into_iter().chain(turn.look_again_at).min();
             gap = gap.min(turn.missing.map_or(LOOK_GAP_MAX, gap_while));
         }
@@ -361,6 +316,29 @@ async fn keep_lease(store: Arc<dyn Store>, lease: Lease, lost: oneshot::Sender<S
     drop(lost.send(why));
 }
 
+/// Returns when to take the next turn, or that this controller acts no more. After trouble the store is read again first.
+fn look_again(
+    turned: Result<Option<Instant>, Trip>,
+    writing: &mut Trouble,
+    read_all_at: &mut Instant,
+) -> Result<Instant, End> {
+    match turned {
+        Ok(at) => {
+            writing.is_over();
+            Ok(at.unwrap_or(*read_all_at))
+        }
+        Err(Trip::Fenced) => Err(End::Lost("a write was refused by its guard".to_owned())),
+        Err(Trip::Store(error)) => {
+            *read_all_at = Instant::now() + writing.failed(&error);
+            Ok(*read_all_at)
+        }
+        Err(Trip::TooLarge(error)) => {
+            tracing::warn!(%error, "a record cannot be written");
+            Ok(*read_all_at)
+        }
+    }
+}
+
 fn unread(ask: &Ask) -> Problem {
     Problem::new(
         ProblemKind::Unavailable,
@@ -370,7 +348,7 @@ fn unread(ask: &Ask) -> Problem {
     )
 }
 
-fn answer(reply: oneshot::Sender<Result<Answer, Problem>>, result: Result<Answer, Problem>) {
+pub(super) fn answer(reply: oneshot::Sender<Result<Answer, Problem>>, result: Result<Answer, Problem>) {
     if reply.send(result).is_err() {
         tracing::debug!("the one who asked has gone");
     }

@@ -3,20 +3,23 @@
 //! Invariants: only the operator may put; bytes that do not match their name are refused and leave nothing behind.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use footplate_core::artifact::{ArtifactRef, Digest};
+use footplate_core::moment::in_words;
 use footplate_drivers::archive::{self, UnpackError};
 use footplate_drivers::artifact::{ArtifactError, ArtifactStore};
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio_util::io::{ReaderStream, StreamReader};
+use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::extract::Named;
 use super::http::right;
 use super::token::Right;
 use crate::api::{Problem, ProblemKind};
@@ -24,10 +27,13 @@ use crate::api::{Problem, ProblemKind};
 /// The largest artifact that is taken, in packed bytes.
 const ARTIFACT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
+/// How long an upload may stand still.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
 /// `GET` and `HEAD`: the bytes, or 404.
 pub(super) async fn fetch(
     State(shared): State<Arc<Shared>>,
-    Path(digest): Path<Digest>,
+    Named(digest): Named<Digest>,
 ) -> Result<Response, Problem> {
     let what = format!("cannot fetch {digest}");
     match tokio::fs::File::open(shared.artifacts.path(&digest)).await {
@@ -53,7 +59,7 @@ pub(super) async fn fetch(
 /// `PUT`: takes the bytes of an artifact.
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
-    Path(digest): Path<Digest>,
+    Named(digest): Named<Digest>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<StatusCode, Problem> {
@@ -66,19 +72,20 @@ pub(super) async fn put(
     let incoming = tempfile::NamedTempFile::new_in(incoming_folder(&shared.config.data))
         .map_err(|error| Problem::internal(&what, &error))?
         .into_temp_path();
-    let received = receive(&incoming, request.into_body()).await;
+    let received = receive(&incoming, request.into_body(), IDLE_MAX).await;
     let stored = match received {
         Ok(bytes) => {
             let artifact = ArtifactRef { digest, bytes };
             check(&artifact, &incoming, &what).await?;
             shared.artifacts.put(&artifact, &incoming).await.map_err(|error| problem(&what, &error))
         }
-        Err(error) => Err(Problem::new(
-            ProblemKind::Refused,
-            &what,
-            error,
-            "check the free space on the controller's disk, and push again",
-        )),
+        Err(error) => {
+            let next = match error.kind() {
+                std::io::ErrorKind::TimedOut => "push again over a connection that holds",
+                _ => "check the free space on the controller's disk, and push again",
+            };
+            Err(Problem::new(ProblemKind::Refused, &what, error, next))
+        }
     };
     stored.map(|()| StatusCode::CREATED)
 }
@@ -97,17 +104,24 @@ fn incoming_folder(data: &std::path::Path) -> std::path::PathBuf {
     data.join("incoming")
 }
 
-async fn receive(file: &std::path::Path, body: Body) -> std::io::Result<u64> {
-    let stream = body.into_data_stream().map_err(std::io::Error::other);
-    let mut reader = tokio::io::AsyncReadExt::take(StreamReader::new(stream), ARTIFACT_BYTES_MAX + 1);
+/// Writes a body to a file, and returns its bytes. One that stops coming is cut.
+async fn receive(file: &std::path::Path, body: Body, idle_max: Duration) -> std::io::Result<u64> {
+    let (mut stream, mut bytes) = (body.into_data_stream(), 0);
     let mut target = tokio::fs::File::create(file).await?;
-    let bytes = tokio::io::copy(&mut reader, &mut target).await?;
-    target.flush().await?;
-    if bytes > ARTIFACT_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "an artifact may have {ARTIFACT_BYTES_MAX} bytes at most"
-        )));
+    let cut = |_| {
+        let silence = format!("no byte came for {}", in_words(idle_max));
+        std::io::Error::new(std::io::ErrorKind::TimedOut, silence)
+    };
+    while let Some(chunk) = tokio::time::timeout(idle_max, stream.next()).await.map_err(cut)? {
+        let chunk = chunk.map_err(std::io::Error::other)?;
+        bytes += chunk.len() as u64;
+        if bytes > ARTIFACT_BYTES_MAX {
+            let limit = format!("an artifact may have {ARTIFACT_BYTES_MAX} bytes at most");
+            return Err(std::io::Error::other(limit));
+        }
+        target.write_all(&chunk).await?;
     }
+    target.flush().await?;
     Ok(bytes)
 }
 
@@ -135,5 +149,24 @@ fn problem(what: &str, error: &ArtifactError) -> Problem {
         ArtifactError::Disk(_) | ArtifactError::Remote { .. } => {
             Problem::new(ProblemKind::Unavailable, what, error, &error.next())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn an_upload_that_stands_still_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let chunk = Ok::<_, std::io::Error>("half of it".to_owned());
+        let stalled = futures_util::stream::iter([chunk]).chain(futures_util::stream::pending());
+        let file = folder.path().join("file");
+        let cut = receive(&file, Body::from_stream(stalled), Duration::from_millis(20));
+        let error = tokio::time::timeout(PATIENCE, cut).await.expect("it is cut").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
+        assert_eq!(receive(&file, Body::from("all of it"), PATIENCE).await.unwrap(), 9);
     }
 }

@@ -12,8 +12,9 @@ use footplate_drivers::store::Write;
 use super::act::Worker;
 use super::commit::put;
 use super::find::{find, known, names};
+use super::forget::is_needed;
 use super::orders::{Answer, refused, who};
-use super::site::{App, encode};
+use super::site::encode;
 use crate::api::{self, Problem};
 use crate::clock;
 
@@ -47,6 +48,9 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
             }
         }
     };
+    // A clean of one release by name lets nothing else go.
+    let by_rule = clean.release.is_none();
+    let mut forgotten = if by_rule { worker.forgettable(&path.app) } else { Vec::new() };
     if !clean.plan {
         let current = put(&Key::Current(path.clone()), encode(&next));
         worker.write_together(vec![current]).await.map_err(|trip| trip.problem(what))?;
@@ -56,8 +60,13 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
             let text = format!("{actor} removed `{id}` of `{path}`");
             worker.shared.journal.note(Some(&path), None, "clean", &actor, &text);
         }
+        if by_rule {
+            forgotten = worker.forget_pushed(&path.app).await.map_err(|trip| trip.problem(what))?;
+            worker.forget_artifacts().await;
+        }
     }
-    Ok(Answer::Cleaned(api::Cleaned { removed, kept }))
+    forgotten.retain(|id| !removed.contains(id));
+    Ok(Answer::Cleaned(api::Cleaned { removed, kept, forgotten }))
 }
 
 /// Removes the records and the bytes of releases that no environment of the app keeps any more.
@@ -69,11 +78,8 @@ async fn forget_releases(
 ) -> Result<(), Problem> {
     let (gone, orphans) = {
         let site = worker.shared.site();
-        let kept = |id: &ReleaseId| {
-            let same_app = site.apps.iter().filter(|(other, _)| other.app == path.app);
-            same_app.map(|(_, app)| app).any(|app| is_needed(app, id))
-        };
-        let gone: Vec<ReleaseId> = removed.iter().filter(|id| !kept(id)).cloned().collect();
+        let is_needed = |id: &&ReleaseId| is_needed(&site, &path.app, id);
+        let gone: Vec<ReleaseId> = removed.iter().filter(|id| !is_needed(id)).cloned().collect();
         let is_gone = |app: &_, id: &ReleaseId| *app == path.app && gone.contains(id);
         let digest = |pushed: &Pushed| pushed.release.artifact.as_ref().map(|artifact| artifact.digest);
         let (mut orphans, mut needed) = (Vec::new(), Vec::new());
@@ -91,12 +97,4 @@ async fn forget_releases(
         }
     }
     Ok(())
-}
-
-/// Tells whether an environment keeps a release, or moves to or from it.
-fn is_needed(app: &App, id: &ReleaseId) -> bool {
-    let kept = app.current.iter().flat_map(|current| current.kept());
-    let active = app.rollout.iter().filter(|rollout| rollout.is_active());
-    let moving = active.flat_map(|rollout| rollout.from.iter().chain([&rollout.to]).chain(&rollout.keep));
-    kept.chain(moving).any(|release| release.id == *id)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use footplate_core::record::Key;
+use footplate_core::record::{Key, TooLarge, check_size};
 use footplate_drivers::store::{Applied, Snapshot, StoreError, Transaction, Write, transactions};
 use futures_util::StreamExt;
 
@@ -37,6 +37,11 @@ impl Worker<'_> {
     }
 
     async fn apply(&self, transaction: Transaction) -> Result<Vec<Write>, Trip> {
+        for write in &transaction.writes {
+            if let Write::Put(key, value) | Write::PutEphemeral(key, value, _) = write {
+                check_size(key, value.len()).map_err(Trip::TooLarge)?;
+            }
+        }
         match self.shared.store.apply(&transaction).await {
             Ok(Applied::Yes) => Ok(transaction.writes),
             Ok(Applied::No) => Err(Trip::Fenced),
@@ -55,6 +60,8 @@ pub(super) enum Trip {
     Fenced,
     /// The store could not do it.
     Store(StoreError),
+    /// A record is larger than any store takes; nothing of its transaction was written.
+    TooLarge(TooLarge),
 }
 
 impl Trip {
@@ -68,8 +75,15 @@ impl Trip {
                 "try again; the acting controller will answer",
             ),
             Trip::Store(error) => Problem::of_store(what, error),
+            Trip::TooLarge(error) => too_large(what, error),
         }
     }
+}
+
+/// Returns the refusal of what does not fit into a value of the store.
+pub(super) fn too_large(what: &str, error: &TooLarge) -> Problem {
+    let next = "let fewer hosts take part (an environment each for parts of them), or move long scripts into files of the app";
+    Problem::new(ProblemKind::Refused, what, error, next)
 }
 
 pub(super) fn put(key: &Key, value: Vec<u8>) -> Write {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,13 +16,15 @@ use footplate_drivers::ledger::{Event, Filter};
 use serde::Deserialize;
 
 use super::Shared;
+use super::extract::{Asked, Named, Senseless, Sent};
 use super::orders::{Answer, Ask};
+use super::standby::LOOK_AGAIN;
 use super::token::Right;
 use super::{artifacts, outputs, status};
 use crate::api::{self, Problem, ProblemKind, path};
 
 /// The largest body of any request but an artifact: a release with its scripts fits many times.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The longest a status request may wait for a change.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .merge(fetch)
         .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(shared)
 }
 
@@ -63,7 +66,12 @@ pub fn right(shared: &Shared, headers: &HeaderMap) -> Option<Right> {
 
 async fn operators_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match right(&shared, request.headers()) {
-        Some(Right::Operate) => next.run(request).await,
+        Some(Right::Operate) => {
+            if request.method() == Method::GET {
+                shared.look().await;
+            }
+            next.run(request).await
+        }
         Some(Right::Fetch) | None => denied().into_response(),
     }
 }
@@ -93,12 +101,17 @@ async fn nothing_here(request: Request) -> Problem {
     )
 }
 
+async fn wrong_method(request: Request) -> Senseless {
+    let because = "the path is known, and this is not what can be done with it";
+    Senseless::new(request.method(), request.uri(), StatusCode::METHOD_NOT_ALLOWED, because)
+}
+
 async fn health(State(shared): State<Arc<Shared>>) -> Json<api::Health> {
     let acting = shared.view.borrow().is_acting;
     Json(api::Health { version: crate::VERSION.to_owned(), acting, now: crate::clock::now() })
 }
 
-async fn push(State(shared): State<Arc<Shared>>, Json(push): Json<api::Push>) -> Result<Response, Problem> {
+async fn push(State(shared): State<Arc<Shared>>, Sent(push): Sent<api::Push>) -> Result<Response, Problem> {
     shared.ask(Ask::Push(Box::new(push))).await.map(created)
 }
 
@@ -107,49 +120,49 @@ struct ByApp {
     app: AppName,
 }
 
-async fn releases(State(shared): State<Arc<Shared>>, Query(query): Query<ByApp>) -> Json<Vec<api::Pushed>> {
+async fn releases(State(shared): State<Arc<Shared>>, Asked(query): Asked<ByApp>) -> Json<Vec<api::Pushed>> {
     Json(shared.releases(&query.app))
 }
 
 async fn plan(
     State(shared): State<Arc<Shared>>,
-    Json(deploy): Json<api::Deploy>,
+    Sent(deploy): Sent<api::Deploy>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::Plan(deploy)).await.map(done)
 }
 
 async fn deploy(
     State(shared): State<Arc<Shared>>,
-    Json(deploy): Json<api::Deploy>,
+    Sent(deploy): Sent<api::Deploy>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::Deploy(deploy)).await.map(created)
 }
 
 async fn roll_back(
     State(shared): State<Arc<Shared>>,
-    Json(order): Json<api::RollBack>,
+    Sent(order): Sent<api::RollBack>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::RollBack(order)).await.map(created)
 }
 
 async fn order(
     State(shared): State<Arc<Shared>>,
-    Json(order): Json<api::Order>,
+    Sent(order): Sent<api::Order>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::Order(order)).await.map(done)
 }
 
 async fn host(
     State(shared): State<Arc<Shared>>,
-    Path(host): Path<HostName>,
-    Json(order): Json<api::HostOrder>,
+    Named(host): Named<HostName>,
+    Sent(order): Sent<api::HostOrder>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::Host(host, order)).await.map(done)
 }
 
 async fn clean(
     State(shared): State<Arc<Shared>>,
-    Json(clean): Json<api::Clean>,
+    Sent(clean): Sent<api::Clean>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::Clean(clean)).await.map(done)
 }
@@ -171,12 +184,19 @@ struct StatusQuery {
 /// Answers at once when the view is newer than `seen`, else when it changes or the patience is over.
 async fn read_status(
     State(shared): State<Arc<Shared>>,
-    Query(query): Query<StatusQuery>,
+    Asked(query): Asked<StatusQuery>,
 ) -> Json<api::Status> {
     let mut view = shared.view.subscribe();
     let patience = Duration::from_millis(query.wait_ms).min(PATIENCE_MAX);
     if query.seen != 0 {
-        let newer = view.wait_for(|view| view.change != query.seen);
+        let newer = async {
+            // Nobody wakes those who wait at a controller that does not follow the store.
+            while !view.borrow().is_acting && view.borrow().change == query.seen {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                shared.look().await;
+            }
+            view.wait_for(|view| view.change != query.seen).await.map(drop)
+        };
         // Patience that is over and a worker that has ended are both answered with the last view.
         drop(tokio::time::timeout(patience, newer).await);
     }
@@ -195,7 +215,7 @@ struct HistoryQuery {
 
 async fn history(
     State(shared): State<Arc<Shared>>,
-    Query(query): Query<HistoryQuery>,
+    Asked(query): Asked<HistoryQuery>,
 ) -> Result<Json<Vec<api::HistoryEntry>>, Problem> {
     let path = query.environment.zip(query.app).map(|(environment, app)| AppPath { environment, app });
     let (environment, app) = path.map(|path| (path.environment, path.app)).unzip();

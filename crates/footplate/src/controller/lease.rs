@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use footplate_core::name::LaneName;
 use footplate_core::record::{self, Key};
-use footplate_drivers::store::{Applied, Guard, Scope, SessionId, Store, StoreError, Transaction, Write};
+use footplate_drivers::store::{
+    Applied, Guard, Scope, SessionId, Store, StoreError, Transaction, WATCH_PATIENCE, Write,
+};
 
 use super::site::{decode, encode};
 
@@ -113,6 +115,22 @@ pub async fn take(
                 tracing::debug!(%leftover, "the session of a failed lease was left to expire");
             }
             Err(error)
+        }
+    }
+}
+
+/// Waits until the lease may be free, on its key alone. A lease that is gone already, and a store that does not answer,
+/// are waited out for `pause`.
+pub async fn freed(store: &Arc<dyn Store>, lane: &LaneName, pause: Duration) {
+    let scope = Scope::Key(key(lane).to_string());
+    let Ok(mut snapshot) = store.read(&scope).await else { return tokio::time::sleep(pause).await };
+    if snapshot.entries.is_empty() {
+        return tokio::time::sleep(pause).await;
+    }
+    while !snapshot.entries.is_empty() {
+        match store.wait(&scope, snapshot.revision, WATCH_PATIENCE).await {
+            Ok(changed) => snapshot = changed.unwrap_or(snapshot),
+            Err(_) => return tokio::time::sleep(pause).await,
         }
     }
 }

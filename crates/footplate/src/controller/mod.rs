@@ -8,7 +8,9 @@ mod artifacts;
 mod clean;
 mod commit;
 mod doctor;
+mod extract;
 mod find;
+mod forget;
 mod hosts;
 mod http;
 mod journal;
@@ -19,6 +21,7 @@ mod outputs;
 mod plan;
 pub mod problem;
 mod site;
+mod standby;
 mod status;
 pub mod token;
 
@@ -44,6 +47,8 @@ use token::Tokens;
 
 /// The most orders that wait for the worker; one more is refused.
 const ASKS_MAX: usize = 256;
+/// How many pushed releases of an app stay that no environment keeps, unless told otherwise.
+pub const KEEP_PUSHED_DEFAULT: u32 = 20;
 /// How long a handler waits for the worker's answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(25);
 
@@ -60,6 +65,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The certificate, for any address but loopback.
     pub tls: Option<TlsFiles>,
+    /// How many pushed releases of an app it keeps that no environment keeps; younger than a day they stay anyway.
+    pub keep_pushed: u32,
 }
 
 /// What handlers and the worker share.
@@ -197,6 +204,16 @@ impl Shared {
                 "the controller did not come to it in time; it may still carry it out",
                 "look with `footplate status` before you try again",
             )),
+        }
+    }
+
+    /// Brings the site up to date for somebody who looks: a controller without the lease does not follow the store.
+    pub(crate) async fn look(&self) {
+        if self.view.borrow().is_acting {
+            return;
+        }
+        if let Err(problem) = self.ask(Ask::Look).await {
+            tracing::debug!(because = ?problem.because, "what is shown may be old");
         }
     }
 

@@ -3,17 +3,18 @@
 //! Invariants: the core decides and may refuse; a refusal changes nothing; what is answered as done is written durably.
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use footplate_core::fleet::{self, Current, Pushed, Records};
-use footplate_core::name::{Actor, HostName, ReleaseId};
-use footplate_core::record::Key;
+use footplate_core::name::{Actor, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
+use footplate_core::record::{Key, check_size};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::Release;
-use footplate_core::rollout::Command;
+use footplate_core::rollout::{self, Command, Rollout};
 use footplate_drivers::artifact::ArtifactStore;
 
 use super::act::Worker;
-use super::commit::put;
+use super::commit::{put, too_large};
 use super::find::{find, known, names, refuse_unreadable};
 use super::site::{Site, encode};
 use super::{clean, hosts, plan, status};
@@ -22,6 +23,8 @@ use crate::clock;
 
 /// An order for the worker.
 pub(crate) enum Ask {
+    /// Read the store, which a controller without the lease does only for somebody who looks.
+    Look,
     Push(Box<api::Push>),
     Plan(api::Deploy),
     Deploy(api::Deploy),
@@ -33,6 +36,7 @@ pub(crate) enum Ask {
 
 /// What the worker answers.
 pub(crate) enum Answer {
+    Looked,
     Pushed(Box<Pushed>),
     Planned(Box<api::Planned>),
     Rollout(Box<api::RolloutStatus>),
@@ -43,6 +47,7 @@ pub(crate) enum Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         match self {
+            Answer::Looked => StatusCode::NO_CONTENT.into_response(),
             Answer::Pushed(pushed) => Json(*pushed).into_response(),
             Answer::Planned(planned) => Json(*planned).into_response(),
             Answer::Rollout(rollout) => Json(*rollout).into_response(),
@@ -56,6 +61,7 @@ impl Ask {
     /// Says what would not be done if this were refused: "cannot deploy `shop`".
     pub(crate) fn describe(&self) -> String {
         match self {
+            Ask::Look => "cannot read the store".to_owned(),
             Ask::Push(push) => format!("cannot push `{}` of `{}`", push.version, push.app),
             Ask::Plan(deploy) => format!("cannot plan a deployment of `{}`", deploy.path),
             Ask::Deploy(deploy) => format!("cannot deploy `{}`", deploy.path),
@@ -87,6 +93,7 @@ impl Ask {
 pub(super) async fn carry_out(worker: &Worker<'_>, ask: Ask) -> Result<Answer, Problem> {
     let what = ask.describe();
     match ask {
+        Ask::Look => Ok(Answer::Looked),
         Ask::Push(push) => push_release(worker, *push, &what).await.map(Box::new).map(Answer::Pushed),
         Ask::Plan(deploy) => {
             let decided = decide_deploy(&worker.shared.site(), &deploy, &what)?;
@@ -113,6 +120,31 @@ struct Decided {
     actor: Actor,
 }
 
+impl Decided {
+    /// Refuses a rollout whose records would not fit into the store, now or at its end.
+    fn fitting(self, what: &str) -> Result<Self, Problem> {
+        let Records { current, rollout, .. } = &self.records;
+        let sizes = [
+            (Key::Current(current.path.clone()), encode(current).len()),
+            (Key::Rollout(current.path.clone()), encode(rollout).len() + Rollout::GROWTH_BYTES_MAX),
+        ];
+        for (key, bytes) in sizes {
+            check_size(&key.to_string(), bytes).map_err(|error| too_large(what, &error))?;
+        }
+        // All orders are the same but for their sources, which are addresses.
+        if let Some((target, order)) = rollout::assignments(rollout).pop_first() {
+            let name = TargetName { path: current.path.clone(), group: target.group };
+            let key = Key::Assignment(target.host, name).to_string();
+            check_size(&key, encode(&order).len() + SOURCES_BYTES_MAX)
+                .map_err(|error| too_large(what, &error))?;
+        }
+        Ok(self)
+    }
+}
+
+/// The room that an order needs for the addresses to fetch from.
+const SOURCES_BYTES_MAX: usize = 4096;
+
 fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decided, Problem> {
     let path = &deploy.path;
     refuse_unreadable(site, path, what)?;
@@ -138,7 +170,7 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     let policy = deploy.overrides.over(&delivery.policy);
     let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy };
     let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
-    Ok(Decided { before, records, actor })
+    Decided { before, records, actor }.fitting(what)
 }
 
 fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Decided, Problem> {
@@ -156,7 +188,7 @@ fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Dec
     let (actor, by) = who(order.actor.as_ref(), order.reason.as_ref());
     let seen = site.observation(path, &current.delivery.selector, clock::now());
     let records = fleet::rollback(current, latest, to, by, &seen).map_err(refused)?;
-    Ok(Decided { before: Some(current.clone()), records, actor })
+    Decided { before: Some(current.clone()), records, actor }.fitting(what)
 }
 
 /// Writes what was decided, takes the app's turn at once, and answers with what begins.
@@ -232,24 +264,20 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
             ));
         }
     }
-    let id = ReleaseId::from(&push.version);
+    let (id, actor) = (ReleaseId::from(&push.version), push.actor.clone());
     let key = Key::Release(push.app.clone(), id.clone());
     if let Some(why) = worker.shared.site().unreadable.get(&key.to_string()) {
         let next = "upgrade this footplate; nothing was changed";
         return Err(Problem::new(ProblemKind::Refused, what, format!("`{key}` cannot be read: {why}"), next));
     }
     let known = worker.shared.site().releases.get(&(push.app.clone(), id.clone())).cloned();
+    let created_at = known.as_ref().map_or_else(clock::now, |known| known.release.created_at);
     let pushed = Pushed {
         release: Release {
-            id: id.clone(),
-            app: push.app.clone(),
-            version: push.version,
             commit: push.commit,
             summary: push.summary,
             artifact: push.artifact,
-            workload: push.workload,
-            created_at: known.as_ref().map_or_else(clock::now, |known| known.release.created_at),
-            signature: None,
+            ..Release::new(push.app, push.version, push.workload, created_at)
         },
         environments: push.environments,
     };
@@ -268,7 +296,18 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
     }
     let write = put(&key, encode(&pushed));
     worker.write_together(vec![write]).await.map_err(|trip| trip.problem(what))?;
+    note_push(worker, &pushed, &who(actor.as_ref(), None).0);
     Ok(pushed)
+}
+
+/// Leaves a line in the history of every environment that the release can go to.
+fn note_push(worker: &Worker<'_>, pushed: &Pushed, actor: &Actor) {
+    let Release { app, id, .. } = &pushed.release;
+    let text = format!("{actor} pushed `{id}` of `{app}`");
+    let path = |environment: &EnvironmentName| AppPath { environment: environment.clone(), app: app.clone() };
+    for path in pushed.environments.keys().map(path) {
+        worker.shared.journal.note(Some(&path), None, "push", actor, &text);
+    }
 }
 
 /// Returns who orders, in the two forms that are needed.

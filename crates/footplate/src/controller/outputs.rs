@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use footplate_core::name::{AppName, EnvironmentName, HostName, InvalidName, ReleaseId, TargetName};
 use footplate_core::target::Verb;
@@ -11,13 +11,14 @@ use footplate_drivers::ledger::{OutputFilter, Printed};
 use serde::Deserialize;
 
 use super::Shared;
+use super::extract::{Asked, Named, Sent};
 use crate::api::{OutputEntry, OutputPost, Problem, ProblemKind};
 
 /// `POST /HOST/TARGET/RELEASE/VERB`: an agent hands in what a script printed.
 pub(super) async fn add(
     State(shared): State<Arc<Shared>>,
-    Path((host, target, release, verb)): Path<(HostName, String, ReleaseId, Verb)>,
-    Json(post): Json<OutputPost>,
+    Named((host, target, release, verb)): Named<(HostName, String, ReleaseId, Verb)>,
+    Sent(post): Sent<OutputPost>,
 ) -> Result<StatusCode, Problem> {
     let what = "cannot keep the output";
     let target: TargetName = target.parse().map_err(|error: InvalidName| {
@@ -36,21 +37,23 @@ pub(super) struct OutputsQuery {
     app: Option<AppName>,
     host: Option<HostName>,
     release: Option<ReleaseId>,
+    before: Option<u64>,
     after: Option<u64>,
     limit: Option<u32>,
 }
 
-/// `GET`: lists outputs, oldest first.
+/// `GET`: lists outputs, oldest first: those that follow `after`, or else the newest ones, before `before`.
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    Query(query): Query<OutputsQuery>,
+    Asked(query): Asked<OutputsQuery>,
 ) -> Result<Json<Vec<OutputEntry>>, Problem> {
     let filter = OutputFilter {
         environment: query.environment,
         app: query.app,
         host: query.host,
         release: query.release,
-        after: query.after.filter(|after| *after > 0),
+        before: query.before,
+        after: query.after,
         ..OutputFilter::default()
     };
     let limit = query.limit.unwrap_or(100).min(1000);

@@ -86,6 +86,7 @@ async fn with_store(
         listen: address(plan),
         advertise: None,
         tls: None,
+        keep_pushed: controller::KEEP_PUSHED_DEFAULT,
     };
     let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;
     controller.wait_until_acting(LEASE_PATIENCE).await?;

@@ -64,6 +64,12 @@ fn a_failing_hook_changes_nothing_and_says_why() {
         assert!(ran.stderr.contains(part), "{part:?} is missing in {}", ran.stderr);
     }
     assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+    let newest = site.done(&["logs", "hello", "--lines", "1", "--host", "web-1"]);
+    assert!(newest.matches("\n--- ").count() == 0 && newest.starts_with("--- "), "{newest}");
+    for none in [["logs", "hello", "--lines", "0"], ["history", "hello", "--limit", "0"]] {
+        let refused = site.run(&none);
+        assert!(refused.code == 2 && refused.stderr.contains("0 is not in 1.."), "{}", refused.stderr);
+    }
     let failed = site.done(&["logs", "hello", "--failed"]);
     assert!(failed.contains("FAILED") && failed.contains("the page is cut off"), "{failed}");
 }

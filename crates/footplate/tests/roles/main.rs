@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asking;
 mod deploying;
+mod forgetting;
 mod guarding;
+mod recorded;
 mod site;
 mod steering;
 mod taking_over;

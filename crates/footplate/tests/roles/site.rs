@@ -19,8 +19,8 @@ use footplate_core::retention::Retention;
 use footplate_core::rollout::Policy;
 use footplate_core::selector::Labels;
 use footplate_drivers::archive;
-use footplate_drivers::store::Store;
 use footplate_drivers::store::memory::Memory;
+use footplate_drivers::store::{Applied, Scope, Store, Transaction, Write};
 use footplate_drivers::workload::Settings;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,11 @@ impl Site {
 
     /// Starts another controller on the same store and returns a client for it; stopped by `controller_stop`.
     pub async fn start_controller(&mut self) -> Client {
+        self.start_controller_on(self.store.clone()).await
+    }
+
+    /// Starts another controller on this view of the store.
+    pub async fn start_controller_on(&mut self, store: Arc<dyn Store>) -> Client {
         self.controllers += 1;
         self.controller_stop = CancellationToken::new();
         let config = controller::Config {
@@ -86,8 +91,8 @@ impl Site {
             listen: ([127, 0, 0, 1], 0).into(),
             advertise: None,
             tls: None,
+            keep_pushed: 2,
         };
-        let store: Arc<dyn Store> = self.store.clone();
         let mut running = controller::start(config, store, self.controller_stop.clone()).await.unwrap();
         if self.controllers == 1 {
             running.wait_until_acting(PATIENCE).await.unwrap();
@@ -95,6 +100,26 @@ impl Site {
         let client = Client::new(&running.base, &running.token);
         self.ended = Some(running.ended);
         client
+    }
+
+    /// Returns the operator's token.
+    pub fn token(&self) -> String {
+        let file = self.folder.path().join(format!("controller-{}/token", self.controllers));
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
+    /// Writes to the store behind everybody's back.
+    pub async fn write_by_hand(&self, writes: Vec<Write>) {
+        for writes in writes.chunks(60) {
+            let transaction = Transaction { guards: Vec::new(), writes: writes.to_vec() };
+            assert_eq!(self.store.apply(&transaction).await.unwrap(), Applied::Yes);
+        }
+    }
+
+    /// Returns what stands under a key.
+    pub async fn read_by_hand(&self, key: &str) -> Option<Vec<u8>> {
+        let found = self.store.read(&Scope::Key(key.to_owned())).await.unwrap();
+        found.entries.get(key).map(|entry| entry.value.clone())
     }
 
     pub fn start_agent(&mut self, name: &str) {
@@ -151,6 +176,7 @@ impl Site {
             version: version.parse().unwrap(),
             commit: None,
             summary: None,
+            actor: None,
             artifact: Some(packed.artifact),
             workload: Workload::ReleaseDir(hooks),
             environments: [("production".parse().unwrap(), delivery)].into(),

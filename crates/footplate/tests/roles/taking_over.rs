@@ -3,6 +3,7 @@
 use footplate::api::{Overrides, Status};
 use footplate_core::release::Hooks;
 
+use crate::recorded::Recorded;
 use crate::site::{Site, prepare, refusal, rollout};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,4 +63,26 @@ async fn a_controller_whose_session_ended_changes_nothing_more() {
         .await;
     assert_eq!(site.page("a").as_deref(), Some("<p>2</p>"));
     assert!(!site.controller_stop.is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_stands_by_reads_the_store_only_for_somebody_who_looks() {
+    let mut site = Site::with_hosts(&["a"]).await;
+    let first_stop = site.controller_stop.clone();
+    let store = Recorded::new(site.store.clone());
+    let second = site.start_controller_on(store.clone()).await;
+    let order = crate::site::deploy("1", Overrides::default());
+    let refused = refusal(second.deploy(&order).await.unwrap_err());
+    assert!(refused.contains("does not act"), "{refused}");
+    site.ship("1").await;
+    assert_eq!(store.take(), [""; 0], "it waits on the lease alone");
+    let status = second.status().await.unwrap();
+    assert!(crate::site::runs(&status, "a", "1"), "{status:?}");
+    assert!(store.take().contains(&"agents/".to_owned()));
+    first_stop.cancel();
+    site.client = second;
+    site.until("the second acts", async |status: &Status| status.controller.is_some()).await;
+    site.push("2", Hooks::default()).await.unwrap();
+    site.deploy("2", Overrides::default()).await.unwrap();
+    assert_eq!(site.end().await.exit_code, Some(0));
 }

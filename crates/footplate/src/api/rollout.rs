@@ -1,0 +1,132 @@
+//! Orders for rollouts, and what one does or would do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use footplate_core::name::{Actor, AppPath, HostName, ReleaseId, Target};
+use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Policy};
+use serde::{Deserialize, Serialize};
+
+use super::Wanted;
+
+/// Begins a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deploy {
+    /// Where.
+    pub path: AppPath,
+    /// What.
+    pub release: Wanted,
+    /// Why, for the history.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What differs from the app's own rules this time.
+    #[serde(default)]
+    pub overrides: Overrides,
+    /// The person on whose behalf; the token's owner when absent.
+    #[serde(default)]
+    pub actor: Option<Actor>,
+}
+
+/// What one deploy changes in the app's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// At least so many hosts.
+    pub nodes: Option<u32>,
+    /// How long all targets may take to prepare, in milliseconds.
+    pub prepare_deadline_ms: Option<u64>,
+    /// How long all targets may take to activate, in milliseconds.
+    pub activate_deadline_ms: Option<u64>,
+    /// Whether to wait for `promote` before the switch.
+    pub hold: Option<bool>,
+    /// What a failed activation means for the others.
+    pub on_failed_activation: Option<OnFailedActivation>,
+    /// What a vanished host means.
+    pub on_vanished: Option<OnVanished>,
+}
+
+impl Overrides {
+    /// Returns the app's own rules with what this deploy changes.
+    pub fn over(&self, own: &Policy) -> Policy {
+        let millis = |millis: Option<u64>, own| millis.map_or(own, Duration::from_millis);
+        Policy {
+            nodes_min: self.nodes.unwrap_or(own.nodes_min),
+            prepare_deadline: millis(self.prepare_deadline_ms, own.prepare_deadline),
+            activate_deadline: millis(self.activate_deadline_ms, own.activate_deadline),
+            hold: self.hold.unwrap_or(own.hold),
+            hold_deadline: own.hold_deadline,
+            on_failed_activation: self.on_failed_activation.unwrap_or(own.on_failed_activation),
+            on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
+        }
+    }
+}
+
+/// Begins a rollout back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollBack {
+    /// Where.
+    pub path: AppPath,
+    /// To which release; the one before when absent.
+    pub to: Option<Wanted>,
+    /// Why, for the history.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The person on whose behalf.
+    #[serde(default)]
+    pub actor: Option<Actor>,
+}
+
+/// What a deploy or a rollback would do, or does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Where.
+    pub path: AppPath,
+    /// The rollout's number: of the one begun, or of the one that would begin.
+    pub number: u64,
+    /// On or back.
+    pub kind: Kind,
+    /// What runs now.
+    pub from: Option<ReleaseId>,
+    /// What will run.
+    pub to: ReleaseId,
+    /// The targets that must take part.
+    pub required: Vec<Target>,
+    /// The targets that have the release prepared already.
+    pub prepared: Vec<Target>,
+    /// Matching hosts that are left out, each with the reason.
+    pub left_out: BTreeMap<HostName, String>,
+    /// The bytes each target fetches; absent for a workload without an artifact.
+    pub artifact_bytes: Option<u64>,
+    /// Releases that retention will remove from the hosts.
+    pub removes: Vec<ReleaseId>,
+    /// What will happen, a sentence a line.
+    pub steps: Vec<String>,
+}
+
+/// A command to the running rollout of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Which app's.
+    pub path: AppPath,
+    /// What to do.
+    pub verb: OrderVerb,
+    /// Why, for the history.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The person on whose behalf.
+    #[serde(default)]
+    pub actor: Option<Actor>,
+}
+
+/// The commands a running rollout obeys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderVerb {
+    /// Go on past the hold.
+    Promote,
+    /// Stop going forward.
+    Pause,
+    /// Go forward again.
+    Resume,
+    /// End it before the switch, turn it back after.
+    Abort,
+}

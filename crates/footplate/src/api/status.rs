@@ -1,0 +1,148 @@
+//! What runs where.
+
+use std::collections::BTreeMap;
+
+use footplate_core::generation::Generation;
+use footplate_core::moment::Moment;
+use footplate_core::name::{Actor, AppPath, ReleaseId, Target};
+use footplate_core::release::Release;
+use footplate_core::rollout::Rollout;
+use footplate_core::target::Failure;
+use serde::{Deserialize, Serialize};
+
+use super::HostStatus;
+
+/// What runs where; answer to `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Changes whenever anything below does; pass it back as `seen`.
+    pub change: u64,
+    /// When the store was looked at.
+    pub at: Moment,
+    /// Which store.
+    pub store: String,
+    /// Who acts on rollouts, if anybody.
+    pub controller: Option<Acting>,
+    /// Every app in every environment, by name.
+    pub apps: Vec<AppStatus>,
+    /// Every known host.
+    pub hosts: Vec<HostStatus>,
+}
+
+/// The acting controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acting {
+    /// Where its API listens.
+    pub address: String,
+    /// Footplate's version.
+    pub version: String,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// One app in one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppStatus {
+    /// Which.
+    pub path: AppPath,
+    /// The release to run when nothing rolls out.
+    pub current: Option<ReleaseSummary>,
+    /// The release before.
+    pub previous: Option<ReleaseSummary>,
+    /// Since when `current` is that, and by whom.
+    pub since: Option<Moment>,
+    /// By whom.
+    pub by: Option<Actor>,
+    /// The rollout that is under way, or the last one.
+    pub rollout: Option<RolloutStatus>,
+    /// What each target does.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// What a release is, in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSummary {
+    /// Its name.
+    pub id: ReleaseId,
+    /// The commit it was built from.
+    pub commit: Option<String>,
+    /// The commit's first line.
+    pub summary: Option<String>,
+    /// When it was pushed.
+    pub created_at: Moment,
+}
+
+impl From<&Release> for ReleaseSummary {
+    fn from(release: &Release) -> Self {
+        Self {
+            id: release.id.clone(),
+            commit: release.commit.clone(),
+            summary: release.summary.clone(),
+            created_at: release.created_at,
+        }
+    }
+}
+
+/// A rollout as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The record itself.
+    pub record: Rollout,
+    /// Whether it is over.
+    pub ended: bool,
+    /// How it ended, or what it waits for: the core's own sentence.
+    pub sentence: String,
+    /// When the present wait ends by itself.
+    pub until: Option<Moment>,
+    /// Nobody holds the lease while it is under way.
+    pub unattended: bool,
+    /// The exit code of its end: 0 done, 1 failed or turned back, 4 a deadline passed.
+    pub exit_code: Option<u8>,
+}
+
+/// One target as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Which.
+    pub target: Target,
+    /// Whether its host's agent is alive.
+    pub alive: bool,
+    /// What runs there, as observed.
+    pub live: Option<ReleaseId>,
+    /// Since when.
+    pub live_since: Option<Moment>,
+    /// What should run there.
+    pub wanted: Option<ReleaseId>,
+    /// The releases that are ready there.
+    pub prepared: Vec<ReleaseId>,
+    /// The highest generation it obeyed.
+    pub generation: Option<Generation>,
+    /// What somebody changed by hand.
+    pub drift: Option<String>,
+    /// What failed there.
+    pub failed: BTreeMap<ReleaseId, Failure>,
+    /// Where it is in the rollout that is under way.
+    pub stage: Stage,
+}
+
+/// Where a target is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nothing rolls out, and it runs what it should.
+    Steady,
+    /// Fetching, unpacking, running its prepare hook.
+    Preparing,
+    /// Ready for the switch.
+    Prepared,
+    /// Switching.
+    Activating,
+    /// Runs the new release.
+    Live,
+    /// Something failed there.
+    Failed,
+    /// Its agent is not alive.
+    Gone,
+    /// It runs something else than it should; its agent is at it.
+    Converging,
+}
