@@ -30,6 +30,9 @@ use store::OwnStore;
 /// How long the agents may take to stop.
 const GOODBYE: Duration = Duration::from_secs(10);
 
+/// How long a wait may last before it is named.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// How long the controller may take to get the lease: a former one's ends within a minute.
 const LEASE_PATIENCE: Duration = Duration::from_secs(90);
 
@@ -89,7 +92,8 @@ async fn with_store(
         keep_pushed: controller::KEEP_PUSHED_DEFAULT,
     };
     let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;
-    controller.wait_until_acting(LEASE_PATIENCE).await?;
+    let lease = "for the lease of a controller that was here before, 90 s at most";
+    patiently(operator, lease, controller.wait_until_acting(LEASE_PATIENCE)).await?;
     let context =
         Context { controller: controller.base.clone(), token_file: "controller/token".into(), ca_file: None };
     context.write(&plan.data).map_err(|error| unwritable(&plan.data, &error))?;
@@ -146,6 +150,16 @@ async fn repository(plan: &Plan) -> Result<(Git, PathBuf), Failure> {
     example::write(&folder).map_err(|error| unwritable(&folder, &error))?;
     let source = Git::init(&folder, "The first pages").await.map_err(|error| failed(&error))?;
     Ok((source, folder))
+}
+
+/// Waits for `ended`, and says what for when it takes a while.
+async fn patiently<T>(operator: &Operator, what: &str, ended: impl Future<Output = T>) -> T {
+    let mut ended = std::pin::pin!(ended);
+    tokio::select! {
+        ended = &mut ended => return ended,
+        () = tokio::time::sleep(SILENCE) => operator.ui.say(format!("Waiting {what}.")),
+    }
+    ended.await
 }
 
 /// Returns where the controller listens: where it did the last time, if nobody else does now, so that terminals and hosts

@@ -55,7 +55,8 @@ impl<'a> Watch<'a> {
 
     /// Follows the branch until `stop` is cancelled; with `once`, until the newest commit has shipped or failed.
     pub async fn run(&self, stop: &CancellationToken) -> Result<(), Failure> {
-        self.wait_for_agents().await?;
+        let agents = format!("for {} agents to join, 30 s at most", self.plan.agents);
+        super::patiently(self.operator, &agents, self.wait_for_agents()).await?;
         let mut handled = self.handled_before().await?;
         let mut trouble: Option<String> = None;
         loop {
