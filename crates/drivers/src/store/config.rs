@@ -1,6 +1,7 @@
 //! Where the store is and how to be let in: parsed once, opened by [`open`].
 //!
-//! Invariant: a password or token is shown by nothing that prints a [`Config`], and never crosses the open internet in clear.
+//! Invariant: a password or token is shown by nothing that prints a [`Config`], and never leaves this machine in clear unless
+//! somebody said that the network is private; never on the open internet.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -65,17 +66,30 @@ impl Address {
         self.url.starts_with("https://")
     }
 
-    /// Tells whether the host is an address that routers of the open internet carry. A host *name* is trusted to be
-    /// the team's own.
-    fn is_public(&self) -> bool {
+    fn network(&self) -> Network {
         let host = reqwest::Url::parse(&self.url).ok().and_then(|url| url.host_str().map(str::to_owned));
         let host = host.unwrap_or_default();
         match host.trim_matches(['[', ']']).parse() {
-            Ok(IpAddr::V4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
-            Ok(IpAddr::V6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
-            Err(_) => false,
+            Ok(IpAddr::V4(ip)) if ip.is_loopback() => Network::Machine,
+            Ok(IpAddr::V6(ip)) if ip.is_loopback() => Network::Machine,
+            Ok(IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => Network::Team,
+            Ok(IpAddr::V6(ip)) if ip.is_unique_local() || ip.is_unicast_link_local() => Network::Team,
+            Ok(_) => Network::Internet,
+            Err(_) if self.kind == Kind::Memory || host == "localhost" => Network::Machine,
+            Err(_) => Network::Team,
         }
     }
+}
+
+/// Who can listen on the way to an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// Nobody but this machine.
+    Machine,
+    /// Whoever is on a network that the open internet does not carry; also behind a host's name, taken to be the team's.
+    Team,
+    /// Everybody.
+    Internet,
 }
 
 impl fmt::Display for Address {
@@ -132,6 +146,8 @@ pub struct Config {
     pub login: Option<(String, Secret)>,
     /// Consul's datacenter, when it is not the one of the server we reach.
     pub datacenter: Option<String>,
+    /// Somebody answers for everybody on the private network: `http` may leave this machine, in clear.
+    pub insecure_private_network: bool,
 }
 
 impl Config {
@@ -144,10 +160,11 @@ impl Config {
             ca_file: None,
             login: None,
             datacenter: None,
+            insecure_private_network: false,
         })
     }
 
-    /// Refuses a root that is no prefix of ours, credentials of the wrong kind, and an unprotected store on the internet.
+    /// Refuses a root that is no prefix of ours, credentials of the wrong kind, and an unprotected way to the store.
     pub fn check(&self) -> Result<(), StoreError> {
         let refuse = |why: String| Err(StoreError::Misconfigured(why));
         if check_prefix(&self.root).is_err() || !(self.root.is_empty() || self.root.ends_with('/')) {
@@ -172,13 +189,31 @@ impl Config {
                 }
             ));
         }
-        if self.address.is_public() && !(self.address.has_tls() && self.credentials != Credentials::None) {
-            return refuse(format!(
-                "{} is an address of the open internet, and who can write the store can run code on every host; use https and a token",
-                self.address
-            ));
+        self.check_protection()
+    }
+
+    /// Who can write the store can run code on every host: so nobody on the way may read our token or change a word.
+    fn check_protection(&self) -> Result<(), StoreError> {
+        let refuse = |because: &'static str, next: &'static str| {
+            Err(StoreError::Unprotected { address: self.address.to_string(), because, next })
+        };
+        match (self.address.network(), self.address.has_tls()) {
+            (Network::Machine, _) | (Network::Team, true) => Ok(()),
+            (Network::Team, false) if self.insecure_private_network => Ok(()),
+            (Network::Team, false) => refuse(
+                "whoever is on the network between can read and change what is sent in clear, and so run code on every host",
+                "use https; or, where everybody on that network may do that, set `insecure_private_network = true` in [store]",
+            ),
+            (Network::Internet, false) => refuse(
+                "it is an address of the open internet: everybody on the way could run code on every host",
+                "use https, and a token or a user",
+            ),
+            (Network::Internet, true) if self.credentials == Credentials::None => refuse(
+                "it is an address of the open internet, and without credentials everybody could run code on every host",
+                "give it a token or a user",
+            ),
+            (Network::Internet, true) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -213,18 +248,45 @@ mod tests {
         }
     }
 
+    fn check(address: &str, token: bool, insecure: bool) -> Result<(), String> {
+        let mut config = Config::new(address).unwrap();
+        if token {
+            config.credentials = Credentials::Token(Secret::new("t"));
+        }
+        config.insecure_private_network = insecure;
+        config.check().map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn a_store_on_the_internet_needs_tls_and_a_token() {
-        let mut config = Config::new("http://203.0.113.9:8500").unwrap();
-        config.credentials = Credentials::Token(Secret::new("t"));
-        assert!(config.check().unwrap_err().to_string().contains("open internet"));
-        config.address = "https://203.0.113.9:8501".parse().unwrap();
-        config.check().unwrap();
-        config.credentials = Credentials::None;
-        assert!(config.check().is_err());
-        for near in ["http://127.0.0.1:1", "http://10.1.2.3:1", "http://[::1]:1", "http://consul.internal:1"]
+    fn a_store_on_the_internet_needs_tls_and_a_token_whatever_is_said() {
+        for insecure in [false, true] {
+            let refused = check("http://203.0.113.9:8500", true, insecure).unwrap_err();
+            assert!(refused.contains("open internet"), "{refused}");
+            let refused = check("https://[2001:db8::1]:8501", false, insecure).unwrap_err();
+            assert!(refused.contains("without credentials"), "{refused}");
+            check("https://203.0.113.9:8501", true, insecure).unwrap();
+        }
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine_unless_somebody_answers_for_the_network() {
+        for near in
+            ["http://127.0.0.1:1", "http://127.9.9.9:1", "http://[::1]:1", "http://localhost:1", "memory:"]
         {
-            Config::new(near).unwrap().check().unwrap();
+            check(near, false, false).unwrap();
+        }
+        for far in [
+            "10.1.2.3:1",
+            "192.168.0.9:1",
+            "172.16.0.1:1",
+            "169.254.0.1:1",
+            "[fd00::1]:1",
+            "consul.internal:1",
+        ] {
+            let refused = check(&format!("http://{far}"), true, false).unwrap_err();
+            assert!(refused.contains("run code on every host"), "{far}: {refused}");
+            check(&format!("http://{far}"), false, true).unwrap();
+            check(&format!("https://{far}"), false, false).unwrap();
         }
     }
 

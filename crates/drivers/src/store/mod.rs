@@ -181,6 +181,16 @@ pub enum StoreError {
     /// The request itself is wrong: a key, a value or a transaction over a limit.
     #[error("the store cannot take this: {0}")]
     Refused(String),
+    /// Somebody on the way to the store could read and change what is sent.
+    #[error("{because}")]
+    Unprotected {
+        /// The address as it was given.
+        address: String,
+        /// Who could do what.
+        because: &'static str,
+        /// What to do about it.
+        next: &'static str,
+    },
     /// The configuration is wrong: an address, a root, credentials, a CA file.
     #[error("cannot use this store: {0}")]
     Misconfigured(String),

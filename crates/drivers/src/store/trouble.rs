@@ -113,6 +113,7 @@ fn advice(error: &StoreError) -> &'static str {
             "check the token and what it may do; what runs goes on, and we keep trying"
         }
         StoreError::Refused(_) => "this is a fault in footplate; please report it",
+        StoreError::Unprotected { next, .. } => next,
         StoreError::Misconfigured(_) => "correct what is said about the store, and start again",
         StoreError::Unreachable { .. } | StoreError::Unavailable { .. } | StoreError::SessionGone(_) => {
             "nothing; what runs goes on, and we keep trying"

@@ -76,6 +76,14 @@ pub struct StoreSettings {
         value_name = "NAME"
     )]
     pub datacenter: Option<String>,
+    /// Everybody on the private network may read and change what is sent: http may leave this machine
+    #[arg(
+        id = "store-insecure-private-network",
+        long,
+        env = "FOOTPLATE_STORE_INSECURE_PRIVATE_NETWORK",
+        hide_env_values = true
+    )]
+    pub insecure_private_network: bool,
 }
 
 impl StoreSettings {
@@ -88,6 +96,7 @@ impl StoreSettings {
 
     /// Reads the keys of a table that the caller finishes.
     pub fn read_keys(table: &mut Table, folder: &Path) -> Self {
+        let insecure_private_network = table.flag("insecure_private_network").unwrap_or_default();
         let mut text = |key| table.text(key).map(|found| found.value);
         Self {
             address: text("address"),
@@ -97,6 +106,7 @@ impl StoreSettings {
             password_file: text("password_file").map(|file| folder.join(file)),
             ca_file: text("ca_file").map(|file| folder.join(file)),
             datacenter: text("datacenter"),
+            insecure_private_network,
         }
     }
 
@@ -111,6 +121,7 @@ impl StoreSettings {
             password_file: self.password_file.or(lower.password_file),
             ca_file: self.ca_file.or(lower.ca_file),
             datacenter: self.datacenter.or(lower.datacenter),
+            insecure_private_network: self.insecure_private_network || lower.insecure_private_network,
         }
     }
 
@@ -133,6 +144,7 @@ impl StoreSettings {
         config.credentials = self.credentials().map_err(|failure| failure.during(self.what()))?;
         config.ca_file.clone_from(&self.ca_file);
         config.datacenter.clone_from(&self.datacenter);
+        config.insecure_private_network = self.insecure_private_network;
         config.check().map_err(|error| self.refuse(&error))?;
         Ok(config)
     }
@@ -142,8 +154,11 @@ impl StoreSettings {
     }
 
     fn refuse(&self, error: &store::StoreError) -> Failure {
-        let next = "correct `--store` and its kin, or [store] of the role's file";
-        Failure::new(Exit::Usage, self.what()).because(error).next(next)
+        let (exit, next) = match error {
+            store::StoreError::Unprotected { next, .. } => (Exit::Refused, *next),
+            _ => (Exit::Usage, "correct `--store` and its kin, or [store] of the role's file"),
+        };
+        Failure::new(exit, self.what()).because(error).next(next)
     }
 
     fn credentials(&self) -> Result<Credentials, Failure> {
@@ -157,5 +172,27 @@ impl StoreSettings {
                 .because_of("a store takes either a token, or a user with a password")
                 .next("give `--store-token-file`, or both `--store-user` and `--store-password-file`")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_clear_beyond_this_machine_is_refused_and_says_which_key_allows_it() {
+        let address = Some("http://10.0.0.5:8500".to_owned());
+        let mut settings = StoreSettings { address, ..StoreSettings::default() };
+        let refused = settings.config().expect_err("it is refused");
+        assert_eq!(
+            refused.render(),
+            "error: cannot use the store at http://10.0.0.5:8500\n  \
+             because: whoever is on the network between can read and change \
+             what is sent in clear, and so run code on every host\n  \
+             next: use https; or, where everybody on that network may do that, set `insecure_private_network = true` in \
+             [store]\n"
+        );
+        settings.insecure_private_network = true;
+        settings.config().expect("somebody answers for the network");
     }
 }

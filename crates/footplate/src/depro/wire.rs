@@ -56,6 +56,8 @@ impl Wire {
         }
         config.login = connection.login.as_ref().map(|(user, password)| (user.clone(), password.clone()));
         config.datacenter = connection.datacenter.clone();
+        // The original speaks http to the team's Consul, and its configuration must do here.
+        config.insecure_private_network = true;
         Ok(Self { client: Client::open(&config)? })
     }
 
