@@ -1,12 +1,18 @@
 //! A real Consul server, alone, on loopback.
 
 use std::io::{Error, Result};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, StatusCode};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::certificate::Certificates;
+use crate::etcd::trusting;
 use crate::port::free_port;
 use crate::server::{Server, cached_program, open_files_max};
 
@@ -28,6 +34,7 @@ pub struct Consul {
     server: Server,
     http_port: u16,
     setup: ConsulSetup,
+    certificates: Option<Certificates>,
     client: Client,
     _folder: TempDir,
 }
@@ -35,11 +42,36 @@ pub struct Consul {
 impl Consul {
     /// Starts a server and waits until it takes writes and sessions.
     pub async fn start(setup: ConsulSetup) -> Result<Consul> {
-        let program = cached_program(PROGRAM)?;
+        Consul::start_with(setup, None, tempfile::tempdir()?).await
+    }
+
+    /// Starts a server that speaks TLS only and denies everything without a token.
+    pub async fn start_secured() -> Result<Consul> {
         let folder = tempfile::tempdir()?;
+        let certificates = Certificates::write(folder.path())?;
+        let setup = ConsulSetup { durable: false, access_control: true };
+        Consul::start_with(setup, Some(certificates), folder).await
+    }
+
+    async fn start_with(
+        setup: ConsulSetup,
+        certificates: Option<Certificates>,
+        folder: TempDir,
+    ) -> Result<Consul> {
+        let program = cached_program(PROGRAM)?;
         let [http_port, server_port, serf_port] = [free_port(), free_port(), free_port()];
         let file = folder.path().join("consul.json");
-        std::fs::write(&file, configuration(setup, http_port, server_port, serf_port).to_string())?;
+        let mut settings = configuration(setup, http_port, server_port, serf_port);
+        let mut roots = RootCertStore::empty();
+        if let Some(files) = &certificates {
+            settings["ports"]["https"] = json!(http_port);
+            settings["ports"]["http"] = json!(-1);
+            settings["cert_file"] = json!(files.certificate_file);
+            settings["key_file"] = json!(files.key_file);
+            let authority = CertificateDer::from_pem_file(&files.ca_file).map_err(Error::other)?;
+            roots.add(authority).map_err(Error::other)?;
+        }
+        std::fs::write(&file, settings.to_string())?;
         let mut arguments = vec!["agent".to_owned(), format!("-config-file={}", file.display())];
         if setup.durable {
             arguments.push("-server".to_owned());
@@ -49,16 +81,22 @@ impl Consul {
             arguments.push("-dev".to_owned());
         }
         let server = Server::start(program, arguments, folder.path().join("consul.log"))?;
-        let client =
-            Client::builder().tls_backend_preconfigured(no_tls()).no_proxy().build().map_err(Error::other)?;
-        let consul = Consul { server, http_port, setup, client, _folder: folder };
+        let client = Client::builder().tls_backend_preconfigured(trusting(roots)).no_proxy().build();
+        let client = client.map_err(Error::other)?;
+        let consul = Consul { server, http_port, setup, certificates, client, _folder: folder };
         consul.become_ready().await?;
         Ok(consul)
     }
 
-    /// Returns `http://127.0.0.1:PORT`.
+    /// Returns `http://127.0.0.1:PORT`, or `https://…` when secured.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http_port)
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.http_port)
+    }
+
+    /// Returns the file of the authority to trust, when secured.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.certificates.as_ref().map(|files| files.ca_file.as_path())
     }
 
     /// Returns host and port of the HTTP interface, for a [`crate::Proxy`].
@@ -147,9 +185,4 @@ fn configuration(setup: ConsulSetup, http_port: u16, server_port: u16, serf_port
         });
     }
     configuration
-}
-
-/// A client that only speaks plain HTTP still wants a TLS configuration; an empty one spares it reading the system's.
-pub(crate) fn no_tls() -> rustls::ClientConfig {
-    crate::etcd::trusting(rustls::RootCertStore::empty())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use footplate_drivers::store::memory::Memory;
 use footplate_drivers::store::policy::{Dialect, Role, policy};
 use footplate_drivers::store::{Config, Credentials, Scope, Secret, Store, StoreError, open};
-use footplate_testkit::{Consul, ConsulSetup, Etcd};
+use footplate_testkit::{Certificates, Consul, ConsulSetup, Etcd};
 
 use crate::contract::{Clients, hold};
 use crate::site::Embedded;
@@ -55,6 +55,45 @@ async fn consul_with_a_token_holds_the_contract() {
     config.credentials = Credentials::Token(Secret::new(token));
     config.datacenter = Some("dc1".to_owned());
     hold(two(&config)).await;
+}
+
+#[tokio::test]
+async fn consul_with_a_token_over_tls_holds_the_contract() {
+    let consul = Consul::start_secured().await.unwrap();
+    let rules = policy("footplate/", Dialect::Consul, &Role::Controller);
+    let token = consul.create_token("contract", &rules).await.unwrap();
+    let mut config = Config::new(&consul.url()).unwrap();
+    config.credentials = Credentials::Token(Secret::new(token));
+    config.ca_file = consul.ca_file().map(std::path::Path::to_owned);
+    hold(two(&config)).await;
+}
+
+/// The system's authorities do not know ours, another one of ours is not it, and a file may hold none or be absent.
+#[tokio::test]
+async fn an_authority_that_is_not_the_servers_gets_a_clear_error() {
+    let consul = Consul::start_secured().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let other = Certificates::write(folder.path()).unwrap().ca_file;
+    let mut config = Config::new(&consul.url()).unwrap();
+    for ca_file in [None, Some(other)] {
+        config.ca_file = ca_file;
+        let error = open(&config).unwrap().read(&Scope::Key("a".to_owned())).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+        let said = footplate_drivers::chain(&error);
+        assert!(
+            said.contains("cannot reach the store at 127.0.0.1:") && said.contains("certificate"),
+            "{said}"
+        );
+    }
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for (file, because) in
+        [(empty, "it holds no certificate"), (folder.path().join("absent.pem"), "No such file")]
+    {
+        config.ca_file = Some(file.clone());
+        let said = footplate_drivers::chain(&open(&config).err().expect("it is refused"));
+        assert!(said.contains(&file.display().to_string()) && said.contains(because), "{said}");
+    }
 }
 
 #[tokio::test]
