@@ -2,7 +2,7 @@
 //!
 //! Invariants: a family never imports another, and none holds policy: it reports facts and does as told.
 //! What families share stands beside them: `shell` starts processes, `archive` packs and unpacks, `disk` makes durable,
-//! `cause` tells why, `secret` keeps silent.
+//! `cause` tells why, `secret` keeps silent, `trust` begins HTTP clients.
 
 pub mod archive;
 pub mod artifact;
@@ -15,6 +15,7 @@ pub mod shell;
 pub mod source;
 mod secret;
 pub mod store;
+pub mod trust;
 pub mod workload;
 
 pub use cause::{causes, chain};

@@ -78,7 +78,7 @@ impl Client {
     pub fn new(base: &str, token: &str) -> Self {
         let http = match base.starts_with("https:") {
             // Without authorities the handshake fails, which is an answer that a person can read.
-            true => builder().build().unwrap_or_else(|_| trusting(RootCertStore::empty())),
+            true => trust::client(None).build().unwrap_or_else(|_| trusting(RootCertStore::empty())),
             false => trusting(RootCertStore::empty()),
         };
         Self::over(http, base, token)
@@ -326,14 +326,6 @@ fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
     Some(found)
 }
 
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(5))
-}
-
 fn trusting(roots: RootCertStore) -> reqwest::Client {
-    let built = builder().tls_backend_preconfigured(trust::only(roots)).build();
-    built.expect("a client without files of its own can always be built")
+    trust::client(Some(roots)).build().expect("a client without files of its own can always be built")
 }

@@ -15,8 +15,9 @@ pub mod failure;
 pub mod secret;
 pub mod ship;
 pub mod stores;
-pub mod trust;
 pub mod up;
+
+pub use footplate_drivers::trust;
 
 /// This build's version of Footplate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 pub use footplate_drivers::store::policy::{Dialect, Role, policy};
 pub use footplate_drivers::store::{Copied, CopyError, copy};
-use reqwest::{Certificate, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::store::StoreSettings;
 use crate::failure::{Exit, Failure};
 use crate::secret::Secret;
+use crate::trust;
 
 /// How long the store may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -71,19 +72,14 @@ impl Tokens {
     pub fn open(store: &StoreSettings) -> Result<Self, Failure> {
         let config = store.config()?;
         let credential = store.token_file.as_deref().map(Secret::read).transpose()?;
-        let mut builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        if let Some(file) = &store.ca_file {
-            let unusable = |error: &(dyn std::error::Error + 'static)| {
-                Failure::new(Exit::Usage, format!("cannot use the authority `{}`", file.display()))
-                    .because(error)
-            };
-            let pem = std::fs::read(file).map_err(|error| unusable(&error))?;
-            let authority = Certificate::from_pem(&pem).map_err(|error| unusable(&error))?;
-            builder = builder.tls_certs_only([authority]);
-        }
-        let http = builder.build();
-        let http =
-            http.map_err(|error| Failure::new(Exit::Usage, "cannot prepare for TLS").because(&error))?;
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::new(Exit::Usage, "cannot prepare for TLS")
+                .because(error)
+                .next("name a PEM file with the authority's certificate, with `--store-ca-file`")
+        };
+        let roots = trust::at(config.address.url(), store.ca_file.as_deref());
+        let http = trust::client(roots.map_err(|error| unusable(&error))?).build();
+        let http = http.map_err(|error| unusable(&error))?;
         Ok(Self { http, url: config.address.url().to_owned(), root: config.root, credential })
     }
 

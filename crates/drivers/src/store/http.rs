@@ -7,16 +7,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Request, RequestBuilder, Response, StatusCode, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{Client, Request, RequestBuilder, Response, StatusCode};
 
 use super::{Config, StoreError};
+use crate::cause::chain;
+use crate::trust;
 
 /// How long a server may take for anything that is not meant to wait.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const EXCERPT_CHARS_MAX: usize = 200;
 
@@ -44,24 +42,14 @@ impl Http {
     /// Prepares a client; sends nothing. Fails on a CA file that cannot be read.
     pub fn open(driver: &'static str, config: &Config) -> Result<Http, StoreError> {
         let misconfigured = |error: &dyn std::fmt::Display| StoreError::Misconfigured(error.to_string());
-        let mut builder = Client::builder()
+        let roots = trust::at(config.address.url(), config.ca_file.as_deref());
+        let builder = trust::client(roots.map_err(|error| misconfigured(&chain(&error)))?)
             .http1_only()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_WITHIN)
             // A peer that vanished without a word is noticed within a minute, also on a connection that waits.
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_keepalive_interval(Duration::from_secs(10))
             .tcp_keepalive_retries(3)
             .tcp_nodelay(true);
-        // Without TLS the system's authorities need not be read, which would be most of an idle agent's memory.
-        let needs_system_roots = config.address.url().starts_with("https:") && config.ca_file.is_none();
-        if needs_system_roots {
-            // Fails when the process has chosen a provider already, which is then the one to use.
-            rustls::crypto::ring::default_provider().install_default().ok();
-        } else {
-            builder = builder.tls_backend_preconfigured(trusting(config)?);
-        }
         let client = builder.build().map_err(|error| misconfigured(&error))?;
         let (url, authority) = (config.address.url().to_owned(), config.address.authority().to_owned());
         Ok(Http { client, driver, url, authority, handler: None })
@@ -140,25 +128,4 @@ impl Http {
 pub(super) fn excerpt(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
-}
-
-fn trusting(config: &Config) -> Result<ClientConfig, StoreError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(file) = &config.ca_file {
-        let refuse = |why: &dyn std::fmt::Display| {
-            StoreError::Misconfigured(format!("cannot use the authority in {}: {why}", file.display()))
-        };
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|error| refuse(&error))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| refuse(&error))?;
-            roots.add(certificate).map_err(|error| refuse(&error))?;
-        }
-        if roots.is_empty() {
-            return Err(refuse(&"it holds no certificate"));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.expect("ring speaks the default versions");
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -5,16 +5,9 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use footplate_drivers::chain;
-use reqwest::redirect;
+use footplate_drivers::{chain, trust};
 use rustls::RootCertStore;
-
-use crate::trust;
-
-/// How long connecting may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One client for plain HTTP and one for TLS; each keeps its connections open.
 #[derive(Debug, Default)]
@@ -33,33 +26,16 @@ impl Clients {
 
     /// Returns the client for an address.
     pub fn of(&self, address: &str) -> reqwest::Client {
-        if address.starts_with("https:") {
-            self.tls.get_or_init(|| self.over_tls()).clone()
-        } else {
-            self.plain.get_or_init(|| trusting(RootCertStore::empty())).clone()
-        }
+        let kept = if address.starts_with("https:") { &self.tls } else { &self.plain };
+        kept.get_or_init(|| self.begin(address)).clone()
     }
 
     /// An authority that cannot be read is said, and nobody is trusted: the fetch fails with the reason of TLS.
-    fn over_tls(&self) -> reqwest::Client {
-        let Some(file) = &self.ca_file else { return finished(builder()) };
-        let roots = trust::read(file).unwrap_or_else(|error| {
+    fn begin(&self, address: &str) -> reqwest::Client {
+        let roots = trust::at(address, self.ca_file.as_deref()).unwrap_or_else(|error| {
             tracing::error!("{}", chain(&error));
-            RootCertStore::empty()
+            Some(RootCertStore::empty())
         });
-        trusting(roots)
+        trust::client(roots).build().expect("a client without files of its own can always be built")
     }
-}
-
-fn builder() -> reqwest::ClientBuilder {
-    let builder = reqwest::Client::builder().redirect(redirect::Policy::none());
-    builder.connect_timeout(CONNECT_DEADLINE)
-}
-
-fn finished(builder: reqwest::ClientBuilder) -> reqwest::Client {
-    builder.build().expect("a client without files of its own can always be built")
-}
-
-fn trusting(roots: RootCertStore) -> reqwest::Client {
-    finished(builder().tls_backend_preconfigured(trust::only(roots)))
 }
