@@ -78,10 +78,14 @@ fn a_public_address_without_tls_and_tokens_is_refused() {
         assert_eq!(ran.code, 3, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("  because: ") && ran.stderr.contains("  next: "), "{}", ran.stderr);
     }
-    let store = ["controller", "--store", "http://203.0.113.9:8500", "--folder", "x"];
-    let ran = crate::program::run(here.path(), &store);
-    assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("use https and a token"), "{}", ran.stderr);
+    for (address, next) in [
+        ("http://203.0.113.9:8500", "use https, and a token or a user"),
+        ("http://10.0.0.5:8500", "insecure_private_network = true"),
+    ] {
+        let ran = crate::program::run(here.path(), &["controller", "--store", address, "--folder", "x"]);
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains("run code on every host") && ran.stderr.contains(next), "{}", ran.stderr);
+    }
 }
 
 #[test]
