@@ -6,6 +6,7 @@
 mod digest;
 mod limits;
 mod pack;
+mod passing;
 mod path;
 mod sketch;
 mod tree;

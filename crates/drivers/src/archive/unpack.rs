@@ -15,6 +15,7 @@ use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Limits, Owner};
+use super::passing::Passing;
 use super::path;
 use super::sketch::Sketch;
 use super::tree::{Ground, Tree, Trouble};
@@ -389,27 +390,4 @@ fn long_text<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<u8>, UnpackEr
         text.pop();
     }
     Ok(text)
-}
-
-/// Counts what is decompressed, and the zeros at its end; ends when it is told to.
-struct Passing<'a, R> {
-    inner: R,
-    stop: &'a CancellationToken,
-    bytes: u64,
-    zeros: u64,
-}
-
-impl<R: Read> Read for Passing<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_cancelled() {
-            return Err(io::Error::other("it was stopped"));
-        }
-        let bytes = self.inner.read(buffer)?;
-        self.bytes += bytes as u64;
-        match buffer[..bytes].iter().rposition(|byte| *byte != 0) {
-            Some(last) => self.zeros = (bytes - 1 - last) as u64,
-            None => self.zeros += bytes as u64,
-        }
-        Ok(bytes)
-    }
 }
