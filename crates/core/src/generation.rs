@@ -6,10 +6,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
+
+/// How far two controllers' clocks may be apart.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many restorations a backup may have missed.
+const EPOCHS_MAX: u64 = 1000;
+/// How many orders a backup may have missed while the clock stood behind the counter.
+const ORDERS_MAX: u64 = 1_000_000;
 
 /// The age of an order: a higher generation always wins, whatever order the messages came in.
 ///
@@ -33,6 +41,14 @@ impl Generation {
     #[must_use]
     pub fn after(self, now: Moment) -> Self {
         Self { epoch: self.epoch, counter: now.as_millis().max(self.counter.saturating_add(1)) }
+    }
+
+    /// Tells whether a controller can have issued this one before `now`, when it knows of `issued` itself.
+    ///
+    /// A backup may be some restorations old and clocks may differ by a day; what lies beyond was made up.
+    pub fn can_have_been_issued(self, issued: Generation, now: Moment) -> bool {
+        let latest = (now + CLOCK_SKEW_MAX).as_millis().max(issued.counter.saturating_add(ORDERS_MAX));
+        self.epoch <= issued.epoch.saturating_add(EPOCHS_MAX) && self.counter <= latest
     }
 
     /// Returns the first generation of the next epoch, issued at `now`.

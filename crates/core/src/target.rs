@@ -74,6 +74,11 @@ impl Assignment {
         self.switch.as_ref().is_some_and(|switch| barrier.is_some_and(|reached| reached > switch.barrier))
     }
 
+    /// Tells whether this release is only kept: neither what must run now nor what the switch leads to.
+    pub fn only_keeps(&self, id: &ReleaseId, barrier: Option<Generation>) -> bool {
+        self.wanted(barrier) != Some(id) && self.switch.as_ref().is_none_or(|switch| switch.to != *id)
+    }
+
     /// Returns the kept release with this id.
     pub fn release(&self, id: &ReleaseId) -> Option<&Release> {
         self.keep.iter().find(|release| release.id == *id)
@@ -98,6 +103,9 @@ pub struct Report {
     /// What somebody else changed under the agent, until it is repaired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
+    /// What the agent waits for that is nobody's failure, in a few words: `no artifact source answers: …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Report {
@@ -227,6 +235,11 @@ impl Action {
 }
 
 impl Plan {
+    /// Tells whether an action that runs already is still what must be done first; if not, it must be cut short.
+    pub fn goes_on_with(&self, running: &Action) -> bool {
+        self.actions.first() == Some(running)
+    }
+
     /// Adds the action, or the time when it may be tried again after a failure under the same order.
     ///
     /// A newer order tries again at once: a person asked, and waits for an answer that belongs to this order.

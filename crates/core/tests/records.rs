@@ -157,6 +157,7 @@ fn assignments_and_reports_keep_their_stored_form() {
     check(
         "report-v1",
         Report {
+            waiting: None,
             generation: Generation::new(1, 42),
             live: Some(id("1")),
             live_since: Some(at(50)),

@@ -128,13 +128,22 @@ fn take(rollout: &mut Rollout, event: &Event) -> Vec<Announcement> {
 /// Returns the generation to start from when the store was restored from a backup; see [`first_generation`].
 ///
 /// It was when anything names a generation that was never issued, or when a target obeyed a newer order than the one it
-/// should have: the orders of one target only ever get newer.
+/// should have: the orders of one target only ever get newer. What a host writes reaches no further than its own
+/// targets: reports of others, and generations that no controller can have issued, count for nothing.
 fn restored(seen: &Seen) -> Option<Generation> {
-    let reports = || seen.hosts.values().flat_map(|host| &host.reports);
+    let rollout = seen.rollout.as_ref();
+    let selector = seen.current.selector(rollout);
+    let is_ours = |host: &Host, target: &Target| {
+        host.matches(&target.host, selector) || seen.orders.contains_key(target)
+    };
+    let can_be = |report: &Report| report.generation.can_have_been_issued(seen.current.generation, seen.now);
+    let reports = || {
+        let all = seen.hosts.values().flat_map(|host| host.reports.iter().map(move |said| (host, said)));
+        all.filter(|(host, (target, report))| is_ours(host, target) && can_be(report)).map(|(_, said)| said)
+    };
     let obeyed = reports().map(|(_, report)| report.generation);
     let ordered = seen.orders.values().map(|order| order.generation);
     let highest = obeyed.chain(ordered).chain(seen.barrier).max().unwrap_or_default();
-    let rollout = seen.rollout.as_ref();
     let ahead = |(target, report): (&Target, &Report)| {
         age(&seen.current, rollout, target).is_some_and(|age| report.generation > age)
     };

@@ -85,12 +85,14 @@ impl Rollout {
     }
 }
 
-/// Names hosts, and says which of them are gone: `web-1, web-4 (gone) and 3 more`.
+/// Names hosts, and says which of them are gone, and what the others wait for themselves:
+/// `web-1, web-4 (gone), web-5 (no artifact source answers) and 3 more`.
 pub(super) fn named(targets: &BTreeSet<Target>, seen: &Observation) -> Few {
-    let hosts: BTreeSet<&HostName> = targets.iter().map(|target| &target.host).collect();
-    let name = |host: &&HostName| match seen.is_alive(host) {
-        true => host.to_string(),
-        false => format!("{host} (gone)"),
+    let hosts: BTreeMap<&HostName, &Target> = targets.iter().map(|target| (&target.host, target)).collect();
+    let name = |(host, target): (&&HostName, &&Target)| match seen.report(target) {
+        _ if !seen.is_alive(host) => format!("{host} (gone)"),
+        Some(Report { waiting: Some(waiting), .. }) => format!("{host} ({waiting})"),
+        _ => host.to_string(),
     };
     Few::new(hosts.iter().map(name).collect::<Vec<_>>(), 0)
 }

@@ -204,6 +204,24 @@ fn a_restored_store_starts_a_new_epoch() {
 }
 
 #[test]
+fn what_a_host_makes_up_stops_no_deployment() {
+    check(
+        "
+        hosts a b
+        runs 1
+        forges stranger 0.9
+        forges a 18446744073709551615.18446744073709551615
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        prepares a b
+          `production.shop` switches to `2` on 2 hosts
+        activates a b
+          `production.shop` runs `2` on 2 targets
+        ",
+    );
+}
+
+#[test]
 fn a_rollout_under_way_in_a_restored_store_ends() {
     check(
         "

@@ -9,7 +9,7 @@ use footplate_core::fleet::{
 };
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppPath, HostName, ReleaseId, Target, Version};
+use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, Target, Version};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{
@@ -86,6 +86,7 @@ impl Stage {
             "cleans" => self.work(rest, Verb::Clean),
             "fails" => self.fails(rest),
             "restored" => self.restored(),
+            "forges" => self.forges(rest),
             "by-hand" => self.by_hand(rest),
             "deploy" | "rollback" | "promote" | "pause" | "resume" | "abort" | "clean" | "remove" => {
                 self.order(verb, rest)
@@ -197,6 +198,16 @@ impl Stage {
     }
 
     /// Agents have obeyed an order that the store knows nothing of.
+    /// `evil 9.9`: a host claims to have obeyed this generation.
+    fn forges(&mut self, words: &str) {
+        let (name, generation) = words.split_once(' ').expect("forges HOST EPOCH.COUNTER");
+        let (generation, group) = (generation.parse().unwrap(), "web".parse().unwrap());
+        self.each(name, |host, _| {
+            let target = Target { host: name.parse().unwrap(), group: GroupName::clone(&group) };
+            host.reports.entry(target).or_default().generation = generation;
+        });
+    }
+
     fn restored(&mut self) {
         let ahead = Generation::new(self.current.generation.epoch, self.current.generation.counter + 7);
         for host in self.hosts.values_mut() {

@@ -126,6 +126,7 @@ impl World {
     }
 
     fn take_orders(&mut self, host: &HostName) {
+        let now = self.now();
         let (lost, repeated) = (self.knobs.wake_lost, self.knobs.wake_repeated);
         let (lost, repeated) = (self.chance(lost), self.chance(repeated));
         let groups = self.groups.clone();
@@ -150,7 +151,10 @@ impl World {
             let changed = order.filter(|order| disk.order.as_ref() != Some(*order));
             let taken = changed.is_some_and(|order| disk.offer(order, self.mutation));
             if taken {
-                *work = Default::default();
+                // What the new order wants first as well goes on; the barrier is read anew.
+                work.barrier = None;
+                let next = disk.next(None, now, self.mutation);
+                work.busy.take_if(|(action, _)| next.as_ref() != Some(action));
             }
             if disk.order.as_ref().is_some_and(|order| order.switch.is_some()) {
                 work.barrier = barrier(store);

@@ -106,6 +106,7 @@ impl Machine {
 impl Disk {
     pub fn report(&self) -> Report {
         Report {
+            waiting: None,
             generation: self.obeyed,
             live: self.live.clone(),
             live_since: None,

@@ -105,6 +105,7 @@ impl Memory {
             prepared: seen.prepared.clone(),
             failed: self.failed.clone(),
             drift: seen.drift.clone(),
+            waiting: None,
         }
     }
 

@@ -90,6 +90,8 @@ pub struct Worker {
     owes_first_report: bool,
     /// How often in a row no artifact source answered.
     absences: u32,
+    /// What it waits for that is nobody's failure, once it did for a while.
+    waiting: Option<String>,
 }
 
 /// What ends a rest.
@@ -132,6 +134,7 @@ impl Worker {
             idle: false,
             owes_first_report,
             absences: 0,
+            waiting: None,
         }
     }
 
@@ -199,7 +202,8 @@ impl Worker {
                 "cannot see what is there\n  because: {reason}"
             );
         }
-        self.seen.drift = Some(format!("cannot be seen: {reason}"));
+        // What was seen before says nothing about now, and the order may be newer than that look.
+        self.seen = Observed { drift: Some(format!("cannot be seen: {reason}")), ..Observed::default() };
         self.report();
         self.give_first_report();
     }
@@ -211,12 +215,9 @@ impl Worker {
         }
         let is_first = self.owes_first_report;
         tracing::warn!(host = %self.shared.host, app = %self.target, "{drift}, and not by this agent");
-        let seen = std::mem::take(&mut self.seen.drift);
-        self.seen.drift = Some(drift.clone());
+        self.drift = Some(drift);
         self.report();
         self.give_first_report();
-        self.seen.drift = seen;
-        self.drift = Some(drift);
         if !is_first {
             self.shared.reporter.flush(DRIFT_PATIENCE).await;
         }
@@ -247,11 +248,12 @@ impl Worker {
 impl Worker {
     /// Reports, then rests.
     async fn settle(&mut self, plan: &Plan) {
+        // Nothing is left to do, so what had drifted is repaired, or cannot be.
+        self.drift = self.seen.drift.clone();
         if self.has_news() || (self.idle && self.reported.as_ref() != Some(&self.next_report())) {
             self.report();
         }
         self.settled = Some(self.seen.clone());
-        self.drift = self.seen.drift.clone();
         self.rest(plan).await;
     }
 
@@ -277,18 +279,11 @@ impl Worker {
     async fn wake(&mut self, plan: &Plan, to_save: bool) -> Wake {
         self.watch_barrier(plan.barrier);
         let pause = self.pause(plan);
-        let watch = self.watch.as_mut();
-        let opened = async {
-            match watch {
-                Some(watch) => watch.opened().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
             Ok(()) = self.offers.changed() => Wake::Offer,
-            reached = opened => Wake::Barrier(reached),
+            reached = opened(&mut self.watch) => Wake::Barrier(reached),
             () = tokio::time::sleep(SAVE_AFTER), if to_save => Wake::Save,
             () = tokio::time::sleep(pause) => Wake::Look,
         }
@@ -309,5 +304,13 @@ impl Worker {
         let Shared { store, troubles, patience, .. } = &*self.shared;
         let path = &self.target.path;
         self.watch = Some(barrier::Watch::begin(Arc::clone(store), troubles, path, awaited, *patience));
+    }
+}
+
+/// Returns the barrier once the watch, if there is one, sees it open.
+async fn opened(watch: &mut Option<barrier::Watch>) -> Generation {
+    match watch {
+        Some(watch) => watch.opened().await,
+        None => std::future::pending().await,
     }
 }

@@ -141,3 +141,36 @@ async fn an_older_order_is_not_obeyed_and_the_report_says_what_was() {
     assert_eq!(site.live("web-1").as_deref(), Some("3"), "also not after a restart");
     agent.end().await;
 }
+
+/// Returns an order to switch from 1 to 2 that also keeps a release whose preparation does not end.
+fn with_an_endless_one(counter: u64) -> footplate_core::target::Assignment {
+    let endless = release("endless", "sleep 600", "");
+    switching(V2, order(counter, Some(V1), &[release(V1, "", ""), release(V2, "", ""), endless]))
+}
+
+#[tokio::test]
+async fn a_release_that_is_only_kept_delays_neither_report_nor_switch() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    site.assign("web-1", &order(1, Some(V1), &[release(V1, "", "")])).await;
+    site.report("web-1", "first release", |report| report.runs(&id(V1))).await;
+    site.assign("web-1", &with_an_endless_one(2)).await;
+    site.report("web-1", "prepared release", |report| report.prepared.contains(&id(V2))).await;
+    eventually("the kept one is prepared", || site.path("web-1", "run/endless.prepare").exists()).await;
+    site.open_barrier(2).await;
+    site.report("web-1", "switch", |report| report.runs(&id(V2))).await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_wants_something_else_first_cuts_what_is_only_kept() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    site.assign("web-1", &with_an_endless_one(1)).await;
+    eventually("the kept one is prepared", || site.path("web-1", "run/endless.prepare").exists()).await;
+    let (third, kept) = (release("3", "", ""), with_an_endless_one(2).keep);
+    let keep: Vec<_> = std::iter::once(third).chain(kept).collect();
+    site.assign("web-1", &switching("3", order(2, Some(V1), &keep))).await;
+    site.report("web-1", "third release", |report| report.prepared.contains(&id("3"))).await;
+    agent.end().await;
+}

@@ -143,3 +143,20 @@ async fn an_order_that_cannot_be_remembered_is_not_obeyed() {
     assert!(report.failed.is_empty());
     agent.end().await;
 }
+
+#[tokio::test]
+async fn an_agent_that_cannot_see_its_disk_says_nothing_old_about_it() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    let (versions, aside) = (site.path("web-1", "versions"), site.path("web-1", "versions.aside"));
+    fs::rename(&versions, &aside).expect("it was there");
+    fs::write(&versions, "not a folder").expect("room");
+    site.assign("web-1", &order(2, Some("2"), &[release("1", "", ""), release("2", "", "")])).await;
+    let report = site.report("web-1", "blindness", |report| report.generation.counter == 2).await;
+    assert!(report.drift.as_deref().is_some_and(|drift| drift.starts_with("cannot be seen")), "{report:?}");
+    assert_eq!((report.live, report.prepared.len()), (None, 0), "nothing is known under the new order");
+    fs::remove_file(&versions).expect("it was written");
+    fs::rename(&aside, &versions).expect("it was put aside");
+    agent.end().await;
+}

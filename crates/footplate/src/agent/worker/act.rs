@@ -8,13 +8,15 @@ use footplate_core::target::{Action, Assignment, Verb};
 
 use footplate_drivers::failpoint;
 
-use super::Worker;
+use super::{Worker, opened};
 use crate::agent::hands::Done;
 use crate::agent::memory;
 use crate::clock;
 
 /// The first pause before an artifact source that did not answer is asked again; doubled each time.
 const ABSENCE_PAUSE_MIN: Duration = Duration::from_millis(200);
+/// How often in a row no source answers before others are told: a controller that restarts is no news.
+const ABSENCES_UNSAID: u32 = 4;
 /// The longest of these pauses.
 const ABSENCE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -23,7 +25,8 @@ impl Worker {
     pub(super) async fn act(&mut self, action: &Action, want: &Assignment) {
         let (verb, release) = action.parts();
         self.shared.work.send_replace(());
-        if verb == Verb::Clean && self.has_news() {
+        // Others wait for what was done before, not for what is only kept or cleaned.
+        if (verb == Verb::Clean || want.only_keeps(release, self.memory.barrier)) && self.has_news() {
             self.report();
         }
         let Some(done) = self.perform(action, want).await else {
@@ -35,11 +38,12 @@ impl Worker {
             return self.wait_for_a_source(release, &done).await;
         }
         self.absences = 0;
+        self.waiting = None;
         self.shared.outputs.send(&self.target, release, verb, &done, &want.sources);
         self.note(verb, release, done);
     }
 
-    /// Performs an action to its end; `None` when it was stopped.
+    /// Performs an action to its end; `None` when it was stopped, for an order or a barrier that wants something else first.
     async fn perform(&mut self, action: &Action, want: &Assignment) -> Option<Done> {
         let shared = Arc::clone(&self.shared);
         let hands = Arc::clone(&self.hands);
@@ -56,14 +60,15 @@ impl Worker {
         };
         tokio::pin!(doing);
         loop {
+            let plan = self.memory.assignment.as_ref().map(|want| self.plan(want)).unwrap_or_default();
+            if !plan.goes_on_with(action) {
+                cut.cancel();
+            }
+            self.watch_barrier(plan.barrier);
             tokio::select! {
                 done = &mut doing => return done,
-                Ok(()) = self.offers.changed() => {
-                    self.hear().await;
-                    if !self.still_plans(action) {
-                        cut.cancel();
-                    }
-                }
+                Ok(()) = self.offers.changed() => self.hear().await,
+                reached = opened(&mut self.watch) => self.note_barrier(Some(reached)),
             }
         }
     }
@@ -76,18 +81,20 @@ impl Worker {
             let because = done.failure.as_deref().unwrap_or_default();
             tracing::warn!(host = %self.shared.host, app = %self.target, %release, "waiting for an artifact source: {because}");
         }
+        if self.absences >= ABSENCES_UNSAID {
+            self.waiting.clone_from(&done.failure);
+            if self.has_news() {
+                self.report();
+            }
+        }
         let pause = ABSENCE_PAUSE_MIN.saturating_mul(1 << self.absences.min(5)).min(ABSENCE_PAUSE_MAX);
         self.absences += 1;
         tokio::select! {
             () = tokio::time::sleep(pause) => (),
             Ok(()) = self.offers.changed() => self.hear().await,
+            reached = opened(&mut self.watch) => self.note_barrier(Some(reached)),
             () = self.stop.cancelled() => (),
         }
-    }
-
-    fn still_plans(&self, action: &Action) -> bool {
-        let want = self.memory.assignment.as_ref();
-        want.is_some_and(|want| self.plan(want).actions.contains(action))
     }
 
     fn note(&mut self, verb: Verb, release: &ReleaseId, done: Done) {

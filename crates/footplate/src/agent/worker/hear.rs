@@ -115,6 +115,8 @@ impl Worker {
 
     pub(super) fn next_report(&self) -> Report {
         let mut report = self.memory.report(&self.seen);
+        report.waiting.clone_from(&self.waiting);
+        report.drift = report.drift.or_else(|| self.drift.clone());
         if let Some((order, failure)) = &self.unobeyed {
             let asked = order.switch.as_ref().map(|switch| &switch.to).or(order.run.as_ref());
             report.failed.extend(asked.map(|release| (release.clone(), failure.clone())));
