@@ -3,7 +3,7 @@
 /// What an archive may do at most, and who gets its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most files, folders and links.
+    /// The most files, folders and links, folders that stand in no entry included.
     pub entries_max: u64,
     /// The most bytes of all files and headers together.
     pub bytes_max: u64,

@@ -3,6 +3,7 @@
 //! Invariant: the same tree gives the same bytes on every machine, and no archive, however hostile, changes anything
 //! outside the folder it is unpacked to or leaves anything behind when it is refused.
 
+mod budget;
 mod digest;
 mod limits;
 mod pack;

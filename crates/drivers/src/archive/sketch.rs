@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::tree::{Ground, Trouble};
 
@@ -28,6 +29,8 @@ enum Kind {
 #[derive(Default)]
 pub(super) struct Sketch {
     known: HashMap<PathBuf, Kind>,
+    /// How many of the known are implied.
+    implied: u64,
     names_bytes: usize,
 }
 
@@ -53,7 +56,10 @@ impl Sketch {
                 Some(Kind::File | Kind::Link) => {
                     return Err(Trouble::Refused("it lies behind a link or a file"));
                 }
-                None => self.note(folder, Kind::Implied)?,
+                None => {
+                    self.note(folder, Kind::Implied)?;
+                    self.implied += 1;
+                }
             }
         }
         Ok(())
@@ -65,6 +71,7 @@ impl Sketch {
             (None, _) => self.note(path, kind),
             (Some(Kind::Implied), Kind::Folder) => {
                 self.known.insert(path.to_owned(), kind);
+                self.implied -= 1;
                 Ok(())
             }
             _ => Err(Trouble::Refused("it is in the archive twice")),
@@ -95,7 +102,11 @@ impl Ground for Sketch {
         }
     }
 
-    fn set_modified(&self, _: &io::Sink, _: u64) -> io::Result<()> {
+    fn set_modified(&self, _: &io::Sink, _: SystemTime) -> io::Result<()> {
         Ok(())
+    }
+
+    fn implied(&self) -> u64 {
+        self.implied
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -69,9 +69,11 @@ pub(super) trait Ground {
     /// Makes a further name for a file that the archive brought before.
     fn hard_link(&mut self, path: &Path, existing: &Path) -> Result<(), Trouble>;
 
-    /// Sets a file's modification time, in seconds since 1970. 0 leaves the time of unpacking: web servers build
-    /// their validators from it, and two releases must not look the same to them.
-    fn set_modified(&self, file: &Self::File, seconds: u64) -> io::Result<()>;
+    /// Sets a file's modification time.
+    fn set_modified(&self, file: &Self::File, modified: SystemTime) -> io::Result<()>;
+
+    /// Counts the folders that were made although the archive gave no entry for them yet.
+    fn implied(&self) -> u64;
 }
 
 impl Ground for Tree {
@@ -125,11 +127,12 @@ impl Ground for Tree {
         Ok(rustix::fs::linkat(folder, source_name, parent, name, AtFlags::empty())?)
     }
 
-    fn set_modified(&self, file: &File, seconds: u64) -> io::Result<()> {
-        match seconds {
-            0 => Ok(()),
-            seconds => file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)),
-        }
+    fn set_modified(&self, file: &File, modified: SystemTime) -> io::Result<()> {
+        file.set_modified(modified)
+    }
+
+    fn implied(&self) -> u64 {
+        self.implied.len() as u64
     }
 }
 

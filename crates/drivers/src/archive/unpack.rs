@@ -1,7 +1,7 @@
 //! A `tar.zst` into a folder, or past one to see whether it could be, as if a stranger had made it.
 //!
 //! Refused: names that leave the tree or hold control characters, links (symbolic or hard) that do, entries behind a link, devices, fifos, sparse
-//! files, set-user-id and set-group-id bits, entries that come twice, too many entries or bytes, bytes out of all
+//! files, times before 1970 or after 9999, set-user-id and set-group-id bits, entries that come twice, too many entries or bytes, bytes out of all
 //! proportion to the archive, anything cut off or corrupt, anything after the end.
 //! Invariant: after a failure the destination does not exist.
 
@@ -10,10 +10,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::limits::{Limits, Owner};
 use super::passing::Passing;
 use super::path;
@@ -25,6 +27,8 @@ use crate::disk::{self, DiskError};
 const EXTENSION_BYTES_MAX: u64 = 64 * 1024;
 /// The largest window the decoder may keep, as a power of two: 128 MiB, zstd's own default limit.
 const WINDOW_LOG_MAX: u32 = 27;
+/// The last second of the year 9999; what is later no file system and no HTTP header can say.
+const MODIFIED_SECONDS_MAX: u64 = 253_402_300_799;
 /// A tar ends with two empty blocks.
 const END_BYTES: u64 = 1024;
 
@@ -188,36 +192,6 @@ fn expect_the_end(mut rest: Passing<'_, impl Read>, budget: &Budget<'_>) -> Resu
     }
 }
 
-/// What the archive may still do.
-struct Budget<'a> {
-    limits: &'a Limits,
-    packed_bytes: u64,
-    bytes_max: u64,
-}
-
-impl Budget<'_> {
-    fn check_bytes(&self, bytes: u64) -> Result<(), UnpackError> {
-        if bytes <= self.bytes_max {
-            return Ok(());
-        }
-        Err(UnpackError::TooMuch(if self.bytes_max == self.limits.bytes_max {
-            format!("it unpacks to {bytes} bytes or more; {} is the most", self.bytes_max)
-        } else {
-            format!(
-                "its {} bytes unpack to {bytes} or more, over {} for each; that is a bomb",
-                self.packed_bytes, self.limits.ratio_max
-            )
-        }))
-    }
-
-    fn check_entries(&self, entries: u64) -> Result<(), UnpackError> {
-        if entries <= self.limits.entries_max {
-            return Ok(());
-        }
-        Err(UnpackError::TooMuch(format!("it has more than {} entries", self.limits.entries_max)))
-    }
-}
-
 /// What the headers before an entry said about it.
 #[derive(Default)]
 struct Extension {
@@ -255,6 +229,7 @@ impl<G: Ground> Unpacker<'_, G> {
                 self.done.entries += 1;
                 self.budget.check_entries(self.done.entries)?;
                 self.place(kind, &name, target.as_deref().unwrap_or_default(), &mut entry)?;
+                self.budget.check_entries(self.done.entries.saturating_add(self.ground.implied()))?;
             }
         }
         Ok(())
@@ -307,7 +282,7 @@ impl<G: Ground> Unpacker<'_, G> {
         executable: bool,
         entry: &mut tar::Entry<'_, R>,
     ) -> Result<(), UnpackError> {
-        let modified = entry.header().mtime().map_err(UnpackError::Corrupt)?;
+        let modified = modified(entry.header(), name)?;
         let mut file = self.ground.file(at, executable).map_err(|trouble| self.trouble(trouble, name, at))?;
         let full = self.destination.join(at);
         let copied = copy(entry, &mut file, &full)?;
@@ -316,6 +291,7 @@ impl<G: Ground> Unpacker<'_, G> {
             return Err(UnpackError::Corrupt(cut));
         }
         self.done.content_bytes += copied;
+        let Some(modified) = modified else { return Ok(()) };
         Ok(self.ground.set_modified(&file, modified).map_err(disk::failed("set the time of", &full))?)
     }
 
@@ -347,6 +323,18 @@ impl Extension {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns a file's modification time; none for 0, which leaves the time of unpacking: web servers build their validators
+/// from it, and two releases must not look the same to them.
+fn modified(header: &tar::Header, name: &[u8]) -> Result<Option<SystemTime>, UnpackError> {
+    match header.mtime().map_err(UnpackError::Corrupt)? {
+        0 => Ok(None),
+        seconds if seconds <= MODIFIED_SECONDS_MAX => {
+            Ok(UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
+        }
+        _ => Err(refuse(name, "its modification time is not between the years 1970 and 9999".to_owned())),
     }
 }
 

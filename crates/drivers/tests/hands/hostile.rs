@@ -18,6 +18,8 @@ struct Raw<'a> {
     name: &'a [u8],
     target: &'a [u8],
     mode: u32,
+    /// When it was modified, in seconds since 1970.
+    modified: u64,
     /// What the header says; the content may differ.
     bytes: Option<u64>,
     content: &'a [u8],
@@ -25,7 +27,15 @@ struct Raw<'a> {
 
 impl Default for Raw<'_> {
     fn default() -> Self {
-        Self { kind: EntryType::Regular, name: b"file", target: b"", mode: 0o644, bytes: None, content: b"" }
+        Self {
+            kind: EntryType::Regular,
+            name: b"file",
+            target: b"",
+            mode: 0o644,
+            modified: 0,
+            bytes: None,
+            content: b"",
+        }
     }
 }
 
@@ -44,6 +54,7 @@ fn block(raw: &Raw) -> Vec<u8> {
     gnu.linkname[..raw.target.len()].copy_from_slice(raw.target);
     header.set_entry_type(raw.kind);
     header.set_mode(raw.mode);
+    header.set_mtime(raw.modified);
     header.set_size(raw.bytes.unwrap_or(raw.content.len() as u64));
     header.set_cksum();
     let mut block = header.as_bytes().to_vec();
@@ -169,6 +180,34 @@ fn an_archive_brings_nothing_that_is_more_than_a_file() {
     let wide = "n".repeat(300);
     let long = Raw { kind: EntryType::GNULongName, content: wide.as_bytes(), ..Raw::default() };
     den.refuses(&whole(&[long, file("y")]), "too long for the file system");
+}
+
+#[test]
+fn a_time_that_no_clock_shows_is_refused() {
+    let den = Den::new();
+    // Beyond 33 bits it stands in the header in base 256; a time before 1970 looks like the last of these.
+    for modified in [253_402_300_800, 1 << 62, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+        den.refuses(&whole(&[Raw { modified, ..file("a") }]), "between the years 1970 and 9999");
+    }
+    den.unpack(&whole(&[Raw { modified: 253_402_300_799, ..file("a") }])).unwrap();
+    assert_eq!(listing(&den.out()), ["a 644 \"hello\""]);
+}
+
+#[test]
+fn folders_that_stand_in_no_entry_count_as_entries() {
+    let den = Den::new();
+    let few = Limits { entries_max: 9, ..Limits::default() };
+    let unpack = |tar: &[u8]| den.unpack_packed(&zstd::encode_all(tar, 1).unwrap(), &few);
+    let check = || archive::check(&den.folder.path().join("archive"), &few, &CancellationToken::new());
+    let deep = whole(&[file("a/b/c/d/x"), file("e/f/g/h/y")]);
+    let error = unpack(&deep).unwrap_err();
+    assert_eq!(error.to_string(), "refused an archive: it has more than 9 entries");
+    assert_eq!(check().unwrap_err().to_string(), error.to_string());
+    den.is_unharmed();
+    // One that gets its entry later counts once.
+    let folder = |name| link(EntryType::Directory, name, "");
+    let unpacked = unpack(&whole(&[file("a/b/c/d/x"), folder("a/b"), file("e/f/g/y")])).unwrap();
+    assert_eq!((unpacked, unpacked.entries), (check().unwrap(), 3));
 }
 
 #[test]
