@@ -140,6 +140,11 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// Returns `text` as one line that steers no terminal.
+pub fn printable_line(text: &str) -> String {
+    printable(text).replace('\n', " ")
+}
+
 fn hang(text: &str, width: usize) -> String {
     printable(text).trim_end().replace('\n', &format!("\n{}", " ".repeat(width)))
 }

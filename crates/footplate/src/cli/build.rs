@@ -101,7 +101,7 @@ async fn make(
     let workshop = Workshop::open(scratch).map_err(|error| {
         Failure::new(Exit::Failed, "cannot make room to build").because(&error).next(error.next())
     })?;
-    let each_line = |line: &str| operator.ui.say(crate::failure::printable(line));
+    let each_line = |line: &str| operator.ui.say(line);
     let root = repository(folder);
     let below = folder.strip_prefix(&root).expect("the root is above the folder");
     let stop = signal::stop_on_signal();

@@ -13,7 +13,7 @@ use super::app::AppArgs;
 use super::when::stamp;
 use crate::api::OutputEntry;
 use crate::client::Client;
-use crate::failure::{Failure, printable};
+use crate::failure::Failure;
 
 /// How often `--follow` asks.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl fmt::Display for Outputs {
                 entry.verb,
                 entry.sequence
             )?;
-            let text = printable(entry.text.trim_end());
+            let text = entry.text.trim_end();
             if !text.is_empty() {
                 writeln!(f, "{text}")?;
             }

@@ -1,6 +1,7 @@
 //! Shows a rollout while it runs: one line a host, bars above twenty, plain lines without a terminal.
 //!
-//! Invariant: only stderr; what it shows is a function of the status alone ([`View`]).
+//! Invariants: only stderr; what it shows is a function of the status alone ([`View`]), and no text of a host breaks or
+//! repaints a line.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::Ui;
 use super::status::stage_word;
 use super::when::stopwatch;
 use crate::api::{AppStatus, RolloutStatus, Stage, TargetStatus};
+use crate::failure::printable_line;
 
 /// Above so many targets there are bars instead of lines.
 const LINES_MAX: usize = 20;
@@ -46,8 +48,8 @@ impl View {
             runs_goal(target) || goal.is_some_and(|goal| target.prepared.contains(goal))
         };
         Self {
-            title: super::watch::title(rollout),
-            sentence: rollout.sentence.clone(),
+            title: printable_line(&super::watch::title(rollout)),
+            sentence: printable_line(&rollout.sentence),
             ended: rollout.ended,
             targets: taking_part().map(|target| (target.target.clone(), word(target, rollout))).collect(),
             prepared: taking_part().filter(|target| has_goal(target)).count(),
@@ -96,7 +98,7 @@ fn subject(sentence: &str) -> &str {
 fn word(target: &TargetStatus, rollout: &RolloutStatus) -> String {
     let failure = target.failed.get(&rollout.record.to.id);
     match failure.filter(|_| rollout.ended || target.stage == Stage::Failed) {
-        Some(failure) => format!("{}: {}", stage_word(Stage::Failed), failure.reason),
+        Some(failure) => format!("{}: {}", stage_word(Stage::Failed), printable_line(&failure.reason)),
         None => stage_word(target.stage).to_owned(),
     }
 }
@@ -217,6 +219,8 @@ fn style(template: &str) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use footplate_core::target::Failure;
+
     use super::*;
     use crate::cli::fixture::{app, failed_prepare, rollout, target};
 
@@ -251,6 +255,18 @@ mod tests {
             "a clock that ticks is no news"
         );
         assert_eq!((second.prepared, second.live), (1, 0));
+    }
+
+    #[test]
+    fn a_host_repaints_and_forges_no_line() {
+        let mut lying = target("web-1", "1", &["1"], Stage::Failed);
+        let reason = "\x1b[2J\x1b[1;1Hhook failed\nweb-2/files live\u{9b}31m".to_owned();
+        lying.failed.insert("2".parse().expect("a release"), Failure { reason, ..failed_prepare() });
+        let view = view(vec![lying], "\x1b]0;all is well\x07web-1 failed");
+        let lines = view.news(None);
+        let shown = lines.iter().chain(view.targets.values()).chain([&view.sentence]);
+        assert!(shown.into_iter().all(|line| !line.contains(char::is_control)), "{lines:?}");
+        assert!(lines[1].contains("hook failed"), "{lines:?}");
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Answer {
                 }
                 writeln!(f)?;
                 if let Some(summary) = &current.summary {
-                    writeln!(f, "  {}", crate::failure::printable(summary))?;
+                    writeln!(f, "  {summary}")?;
                 }
             }
         }

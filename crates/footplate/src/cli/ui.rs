@@ -1,6 +1,7 @@
 //! How commands speak: data to stdout, talk to stderr, logs to stderr when asked for.
 //!
-//! Invariant: meaning never depends on colour, and `anstream` takes colours away where they do not belong.
+//! Invariants: meaning never depends on colour; what is said, asked or answered in words is [`printable`], as it repeats
+//! what hosts, hooks and commits say.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
@@ -49,7 +50,7 @@ impl Ui {
             let text = serde_json::to_string_pretty(answer).expect("answers have text keys only");
             self.print(&format!("{text}\n"))
         } else {
-            self.print(&answer.to_string())
+            self.print(&printable(&answer.to_string()))
         }
     }
 
@@ -67,7 +68,7 @@ impl Ui {
     /// Says something to the person, on stderr.
     pub fn say(&self, text: impl AsRef<str>) {
         // Nothing can be told to somebody whose stderr is closed.
-        drop(writeln!(anstream::stderr(), "{}", text.as_ref()));
+        drop(writeln!(anstream::stderr(), "{}", printable(text.as_ref())));
     }
 
     /// Asks a yes-or-no question; no terminal is a no.
@@ -76,7 +77,7 @@ impl Ui {
             return false;
         }
         // Nothing can be asked of somebody whose stderr is closed; no answer is a no.
-        drop(write!(anstream::stderr(), "{question} [y/N] "));
+        drop(write!(anstream::stderr(), "{} [y/N] ", printable(question)));
         let mut answer = String::new();
         let heard = std::io::stdin().read_line(&mut answer).is_ok();
         heard && matches!(answer.trim(), "y" | "Y" | "yes")

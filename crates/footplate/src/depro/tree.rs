@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::failure::printable_line;
+
 /// The last segment of the key that says which version is to run.
 const CURRENT: &str = "current";
 
@@ -215,7 +217,7 @@ impl State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        f.pad(&printable_line(self.as_str()))
     }
 }
 
@@ -307,6 +309,11 @@ mod tests {
         assert!(State::parse(b"ready").is_ready());
         assert!(!State::parse(b"busy").is_ready());
         assert!(!State::parse(b"failed: disk full").is_ready());
+    }
+
+    #[test]
+    fn a_foreign_word_is_shown_without_what_steers_a_terminal() {
+        assert_eq!(State::parse(b"\x1b[2Jfine\n! x").to_string(), "\u{fffd}[2Jfine ! x");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl<'a> Watch<'a> {
     async fn ship(&self, commit: &Commit, stop: &CancellationToken) -> Result<(), Failure> {
         let ui = &self.operator.ui;
         ui.say(format!("Commit {}: {}", ship::short(&commit.id), commit.summary));
-        let say = |line: &str| ui.say(format!("  build | {}", crate::failure::printable(line)));
+        let say = |line: &str| ui.say(format!("  build | {line}"));
         let built =
             ship::build(&self.source, commit, Path::new(""), None, &self.workshop, &say, stop).await?;
         let path = self.path(&built.app);

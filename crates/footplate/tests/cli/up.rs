@@ -126,7 +126,8 @@ fn a_newcomers_commit_ships_and_a_bad_one_changes_nothing() {
     up.wait_for(" is live.");
     assert_eq!(live_pages(folder.path()), vec!["<p>Hello again</p></html>\n"; 3]);
     assert_ne!(first[0], "<p>Hello again</p></html>\n");
-    commit(&repository, "<p>cut", "A bad page");
+    commit(&repository, "<p>cut", "A bad page \x1b[2J");
+    up.wait_for(": A bad page \u{fffd}[2J");
     up.wait_for("could not prepare");
     up.wait_for("about.html is cut off");
     up.wait_for("did not ship");
