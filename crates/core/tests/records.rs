@@ -157,15 +157,17 @@ fn assignments_and_reports_keep_their_stored_form() {
     check(
         "report-v1",
         Report {
-            waiting: None,
             generation: Generation::new(1, 42),
             live: Some(id("1")),
             live_since: Some(at(50)),
             prepared: BTreeSet::from([id("1"), id("1.2+3")]),
             failed: BTreeMap::from([(id("1.2+3"), failure)]),
             drift: Some("`live` pointed to `0.9`".to_owned()),
+            waiting: None,
         },
     );
+    let waiting = Some("no artifact source answers".to_owned());
+    check("report-waiting-v1", Report { waiting, ..Report::default() });
     check("report-bare-v1", Report::default());
 }
 

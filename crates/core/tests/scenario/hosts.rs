@@ -42,6 +42,23 @@ fn too_few_hosts_fail_at_the_deadline() {
 }
 
 #[test]
+fn what_a_host_waits_for_itself_is_said_beside_its_name() {
+    check(
+        "
+        hosts a b
+        deploy 1
+          ann prepares `1` of `production.shop` on 2 hosts
+        waits b no artifact source answers
+        prepares a
+        waiting
+          waiting for b (no artifact source answers) (1 of 2 targets prepared), for another 10 min
+        wait 10m
+          `production.shop` was not moved to `1`: b (no artifact source answers) had not prepared after 10 min; nothing was switched
+        ",
+    );
+}
+
+#[test]
 fn no_host_at_all_is_waited_for() {
     check(
         "

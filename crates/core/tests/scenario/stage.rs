@@ -87,6 +87,7 @@ impl Stage {
             "fails" => self.fails(rest),
             "restored" => self.restored(),
             "forges" => self.forges(rest),
+            "waits" => self.waits(rest),
             "by-hand" => self.by_hand(rest),
             "deploy" | "rollback" | "promote" | "pause" | "resume" | "abort" | "clean" | "remove" => {
                 self.order(verb, rest)
@@ -198,6 +199,16 @@ impl Stage {
     }
 
     /// Agents have obeyed an order that the store knows nothing of.
+    /// `a no artifact source answers`: a host waits for that.
+    fn waits(&mut self, words: &str) {
+        let (name, what) = words.split_once(' ').expect("waits HOST WHAT");
+        let group: GroupName = "web".parse().unwrap();
+        self.each(name, |host, _| {
+            let target = Target { host: name.parse().unwrap(), group: group.clone() };
+            host.reports.entry(target).or_default().waiting = Some(what.to_owned());
+        });
+    }
+
     /// `evil 9.9`: a host claims to have obeyed this generation.
     fn forges(&mut self, words: &str) {
         let (name, generation) = words.split_once(' ').expect("forges HOST EPOCH.COUNTER");

@@ -53,7 +53,7 @@ fn every_interleaving_of_two_targets_keeps_the_promises() {
         let mut field = Field::new(2, Kind::Deploy, true);
         field.policy.on_failed_activation = on_failed;
         field.policy.on_vanished = on_vanished;
-        field.budget = or_large(small, budget(1, 1, 1, 1));
+        field.budget = or_large(small, budget(1, 1, 0, 1));
         search(&format!("{on_failed:?} {on_vanished:?} {small:?}"), field);
     }
 }
@@ -76,7 +76,7 @@ fn every_interleaving_of_a_first_deployment_keeps_the_promises() {
 #[test]
 fn every_interleaving_of_a_rollback_keeps_the_promises() {
     let mut field = Field::new(2, Kind::Rollback, true);
-    field.budget = or_large(budget(0, 1, 0, 0), budget(1, 1, 1, 1));
+    field.budget = or_large(budget(0, 1, 0, 0), budget(1, 1, 0, 1));
     search("rollback", field);
 }
 

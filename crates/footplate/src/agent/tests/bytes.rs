@@ -99,6 +99,25 @@ async fn wrong_bytes_are_no_release() {
 }
 
 #[tokio::test]
+async fn a_source_that_does_not_answer_is_told_until_one_does() {
+    let site = Site::new();
+    let (artifact, bytes) = pack(&site, "one");
+    let desk = Desk { artifact: Arc::new(bytes), ..Desk::default() };
+    let agent = site.start("web-1");
+    let first = Release { artifact: Some(artifact), ..release("1", "", "") };
+    let wanted = order(1, Some("1"), &[first]);
+    let nobody = Source { base: "http://127.0.0.1:1/v1/artifacts".to_owned(), token: None };
+    site.assign("web-1", &Assignment { sources: vec![nobody], ..wanted.clone() }).await;
+    let report = site.report("web-1", "wait", |report| report.waiting.is_some()).await;
+    assert!(report.waiting.as_deref().is_some_and(|waiting| waiting.contains("127.0.0.1:1")), "{report:?}");
+    assert!(report.failed.is_empty(), "it is nobody's failure yet");
+    site.assign("web-1", &Assignment { sources: vec![desk.open().await], ..wanted }).await;
+    let report = site.report("web-1", "live release", |report| report.runs(&id("1"))).await;
+    assert_eq!(report.waiting, None);
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn apps_share_an_agent_and_prepare_so_many_at_a_time() {
     let mut site = Site::new();
     site.limits.prepares_max = 2;
