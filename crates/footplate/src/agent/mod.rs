@@ -11,6 +11,7 @@ mod crew;
 mod footprint;
 mod hands;
 mod memory;
+mod mishap;
 mod orders;
 mod outputs;
 mod presence;

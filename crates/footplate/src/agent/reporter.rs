@@ -56,6 +56,11 @@ impl Reporter {
         }
     }
 
+    /// Returns what was last left under this key.
+    pub fn published(&self, key: &str) -> Option<Vec<u8>> {
+        self.books().wanted.get(key).cloned()
+    }
+
     /// Notes that one of the awaited workers has reported, or can not.
     pub fn first_report_is_in(&self) {
         self.awaited.send_modify(|count| *count = count.saturating_sub(1));

@@ -94,11 +94,26 @@ impl StateDirectory {
         Ok(targets)
     }
 
+    /// Reads what is remembered of one target: nothing when there is no file, or none that can be read.
+    pub fn read_target(&self, target: &TargetName, now: Moment) -> Result<Memory, StateError> {
+        let path = self.path_of(target);
+        match read_memory(&path, &target.to_string()) {
+            Ok((_, memory)) => return Ok(memory),
+            Err(reason) if path.exists() => put_aside(&path, &reason, now)?,
+            Err(_) => (),
+        }
+        Ok(Memory::default())
+    }
+
     /// Writes what is remembered of one target, durably.
     pub fn write_target(&self, target: &TargetName, memory: &Memory) -> Result<(), StateError> {
         let stored = Stored { format: FORMAT, memory: memory.clone() };
         let text = serde_json::to_vec_pretty(&stored).expect("a memory is made of names, numbers and text");
-        Ok(disk::write_atomically(&self.folder.path().join("targets").join(format!("{target}.json")), &text)?)
+        Ok(disk::write_atomically(&self.path_of(target), &text)?)
+    }
+
+    fn path_of(&self, target: &TargetName) -> PathBuf {
+        self.folder.path().join("targets").join(format!("{target}.json"))
     }
 
     /// Returns the host's own credential, when it has joined with a token.

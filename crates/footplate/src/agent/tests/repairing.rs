@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use footplate_core::record::Key;
 
-use super::site::{Site, eventually, id, order, release, target};
+use super::site::{Site, eventually, id, order, release, switching, target};
 
 async fn with_two_releases(site: &Site, host: &str) {
     let both = [release("1", "", ""), release("2", "", "")];
@@ -158,5 +158,39 @@ async fn an_agent_that_cannot_see_its_disk_says_nothing_old_about_it() {
     assert_eq!((report.live, report.prepared.len()), (None, 0), "nothing is known under the new order");
     fs::remove_file(&versions).expect("it was written");
     fs::rename(&aside, &versions).expect("it was put aside");
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_is_reported_and_replaced_and_the_others_work_on() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    let other = "production.blog.files".parse().expect("a target");
+    site.assign_to("web-1", &other, &order(1, Some("1"), &[release("1", "", "")])).await;
+    let other_live = site.scratch("web-1/apps/production/blog/live");
+    eventually("the other app runs", || other_live.exists()).await;
+
+    // What runs is not what the order begins with, so that the worker reads the barrier, where the fault waits.
+    site.weather.plant_faults(3);
+    let both = [release("1", "", ""), release("2", "", "")];
+    site.assign("web-1", &switching("2", order(2, None, &both))).await;
+    let report = site.report("web-1", "failure", |report| !report.failed.is_empty()).await;
+    assert_eq!(report.generation.counter, 2);
+    assert_eq!(report.failed[&id("2")].reason, "footplate has a fault: the planted fault");
+
+    fs::remove_file(&other_live).expect("it was live");
+    eventually("the other app is repaired", || other_live.exists()).await;
+    site.open_barrier(2).await;
+    let report = site.report("web-1", "switch", |report| report.runs(&id("2"))).await;
+    assert!(report.failed.is_empty(), "{report:?}");
+    assert_eq!(site.weather.faults_left(), 0);
+
+    // Also one that panics again and again hears the next order, and lets the agent end.
+    site.weather.plant_faults(u32::MAX);
+    site.assign("web-1", &switching("1", order(3, None, &both))).await;
+    site.report("web-1", "failure", |report| !report.failed.is_empty()).await;
+    site.assign("web-1", &order(4, Some("1"), &both)).await;
+    site.report("web-1", "next release", |report| report.runs(&id("1")) && report.failed.is_empty()).await;
     agent.end().await;
 }

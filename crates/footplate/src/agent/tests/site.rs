@@ -1,6 +1,7 @@
 //! A small site for tests: the memory store behind a weather of our choosing, and agents in folders of their own.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Weather {
     inner: Arc<Memory>,
     down: watch::Sender<bool>,
+    /// How many of the next reads of a barrier panic, as a driver with a fault would.
+    faults: AtomicU32,
     requests: Mutex<Vec<String>>,
 }
 
@@ -36,6 +39,16 @@ impl Weather {
     /// Cuts the store off, or brings it back.
     pub fn set_down(&self, down: bool) {
         self.down.send_replace(down);
+    }
+
+    /// Makes so many of the next reads of a barrier panic.
+    pub fn plant_faults(&self, count: u32) {
+        self.faults.store(count, Ordering::Relaxed);
+    }
+
+    /// Returns how many are left.
+    pub fn faults_left(&self) -> u32 {
+        self.faults.load(Ordering::Relaxed)
     }
 
     /// Returns the requests since the last call, in order.
@@ -71,7 +84,12 @@ impl Store for Weather {
     }
 
     async fn read(&self, scope: &Scope) -> Result<Snapshot, StoreError> {
-        self.pass(format!("read {scope:?}"), self.inner.read(scope)).await
+        let request = format!("read {scope:?}");
+        let one_less = |count: u32| count.checked_sub(1);
+        let hit = request.contains("barriers/")
+            && self.faults.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        assert!(!hit, "the planted fault");
+        self.pass(request, self.inner.read(scope)).await
     }
 
     async fn wait(
@@ -161,6 +179,7 @@ impl Site {
         let weather = Weather {
             inner: Arc::clone(&store),
             down: watch::Sender::new(false),
+            faults: AtomicU32::new(0),
             requests: Mutex::default(),
         };
         let folder = tempfile::tempdir().expect("a folder");
