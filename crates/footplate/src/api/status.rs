@@ -49,6 +49,8 @@ pub struct AppStatus {
     pub current: Option<ReleaseSummary>,
     /// The release before.
     pub previous: Option<ReleaseSummary>,
+    /// Where a rollback goes that names no release. It is not `previous` when that was rolled back itself.
+    pub proposal: Option<ReleaseSummary>,
     /// Since when `current` is that, and by whom.
     pub since: Option<Moment>,
     /// By whom.

@@ -101,6 +101,7 @@ pub fn app(targets: Vec<TargetStatus>, rollout: Option<RolloutStatus>) -> AppSta
         path: shop(),
         current: Some(ReleaseSummary::from(&release("1"))),
         previous: None,
+        proposal: None,
         since: Some(Moment::from_millis(NOW.as_millis() - 3_600_000)),
         by: Some("ada".parse().expect("an actor")),
         rollout,

@@ -11,7 +11,7 @@ use footplate_drivers::store::Write;
 
 use super::act::Worker;
 use super::commit::put;
-use super::find::{find, known, names};
+use super::find::{find, find_kept, known};
 use super::forget::is_needed;
 use super::orders::{Answer, refused, who};
 use super::site::encode;
@@ -31,8 +31,7 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
                 (next, plan.goes, kept)
             }
             Some(wanted) => {
-                let found =
-                    current.kept().find(|release| names(wanted, release)).map(|release| release.id.clone());
+                let found = find_kept(current, wanted).map(|release| release.id.clone());
                 let id = found.map_or_else(
                     || find(&site, &path, wanted, what).map(|pushed| pushed.release.id.clone()),
                     Ok,

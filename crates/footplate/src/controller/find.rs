@@ -78,8 +78,14 @@ pub(super) fn find<'a>(
     }
 }
 
+/// Finds the release that a person means among those that the hosts keep; one with exactly that name comes first.
+pub(super) fn find_kept<'a>(current: &'a Current, wanted: &Wanted) -> Option<&'a Release> {
+    let exact = |release: &&Release| matches!(wanted, Wanted::Name(name) if release.id.as_str() == name);
+    current.kept().find(exact).or_else(|| current.kept().find(|release| names(wanted, release)))
+}
+
 /// Tells whether a person's words name this release.
-pub(super) fn names(wanted: &Wanted, release: &Release) -> bool {
+fn names(wanted: &Wanted, release: &Release) -> bool {
     const COMMIT_DIGITS_MIN: usize = 7;
     match wanted {
         Wanted::Newest => false,
@@ -91,5 +97,44 @@ pub(super) fn names(wanted: &Wanted, release: &Release) -> bool {
             release.id.as_str() == name
                 || release.commit.as_ref().is_some_and(|commit| short && commit.starts_with(name.as_str()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use footplate_core::fleet::Past;
+    use footplate_core::generation::Generation;
+    use footplate_core::moment::Moment;
+    use footplate_core::release::{Hooks, Workload};
+    use footplate_core::rollout::{Delivery, Kind};
+
+    use super::*;
+
+    #[test]
+    fn of_the_kept_releases_the_one_with_exactly_that_name_is_meant() {
+        let release = |id: &str| Release {
+            commit: Some("1a2b3c4d5e6f".to_owned()),
+            ..Release::new(
+                "shop".parse().unwrap(),
+                id.parse().unwrap(),
+                Workload::ReleaseDir(Hooks::default()),
+                Moment::default(),
+            )
+        };
+        let path = AppPath { environment: "production".parse().unwrap(), app: "shop".parse().unwrap() };
+        let delivery = Delivery::new("role=web".parse().unwrap(), BTreeSet::new());
+        let past = Past { release: release("1a2b3c4"), until: Moment::default(), left_by: Kind::Deploy };
+        let current = Current {
+            release: Some(release("1a2b3c4-again")),
+            past: vec![past],
+            ..Current::new(path, delivery, Generation::default())
+        };
+        let meant =
+            |name: &str| find_kept(&current, &Wanted::Name(name.to_owned())).map(|r| r.id.to_string());
+        assert_eq!(meant("1a2b3c4").as_deref(), Some("1a2b3c4"));
+        assert_eq!(meant("1a2b3c4d").as_deref(), Some("1a2b3c4-again"));
+        assert_eq!(meant("9"), None);
     }
 }

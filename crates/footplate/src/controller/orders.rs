@@ -15,7 +15,7 @@ use footplate_drivers::artifact::ArtifactStore;
 
 use super::act::Worker;
 use super::commit::{put, too_large};
-use super::find::{find, known, names, refuse_unreadable};
+use super::find::{find, find_kept, known, refuse_unreadable};
 use super::site::{Site, encode};
 use super::{clean, hosts, plan, status};
 use crate::api::{self, OrderVerb, Problem, ProblemKind};
@@ -179,10 +179,8 @@ fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Dec
     let to = match &order.to {
         None => None,
         Some(wanted) => {
-            let kept = current.kept().find(|release| names(wanted, release)).cloned();
-            Some(
-                kept.map_or_else(|| find(site, path, wanted, what).map(|pushed| pushed.release.clone()), Ok)?,
-            )
+            let pushed = || find(site, path, wanted, what).map(|pushed| pushed.release.clone());
+            Some(find_kept(current, wanted).cloned().map_or_else(pushed, Ok)?)
         }
     };
     let (actor, by) = who(order.actor.as_ref(), order.reason.as_ref());
@@ -191,7 +189,8 @@ fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Dec
     Decided { before: Some(current.clone()), records, actor }.fitting(what)
 }
 
-/// Writes what was decided, takes the app's turn at once, and answers with what begins.
+/// Writes what was decided and answers with what begins. Not taken here: the app's turn, which the worker takes for every
+/// app after each order.
 async fn begin(worker: &Worker<'_>, decided: Decided, what: &str) -> Result<Answer, Problem> {
     let answer = planned(worker, &decided);
     write_records(worker, &decided, what).await?;

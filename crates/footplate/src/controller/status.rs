@@ -86,6 +86,7 @@ fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -
         path: path.clone(),
         current: current.release.as_ref().map(Into::into),
         previous: current.past.first().map(|past| (&past.release).into()),
+        proposal: current.proposal().map(Into::into),
         since: current.since,
         by: current.by.clone(),
         rollout: app.rollout.as_ref().map(|record| rollout(site, record, attended, now)),

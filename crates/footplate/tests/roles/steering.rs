@@ -64,6 +64,23 @@ async fn a_rollback_never_waits_behind_a_deployment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rollbacks_in_a_row_go_where_the_status_proposes() {
+    let site = Site::with_hosts(&["a"]).await;
+    for version in ["1", "2", "3"] {
+        site.ship(version).await;
+    }
+    for to in ["2", "1"] {
+        let status = site.client.status().await.unwrap();
+        let proposal = status.apps[0].proposal.as_ref().expect("a proposal");
+        assert_eq!(proposal.id.as_str(), to);
+        site.roll_back(None).await.unwrap();
+        assert_eq!(site.end().await.exit_code, Some(0));
+        assert_eq!(site.page("a"), Some(format!("<p>{to}</p>")));
+    }
+    assert_eq!(site.client.status().await.unwrap().apps[0].proposal, None, "3 and 2 were rolled back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_waits_for_the_hosts_that_were_asked_for() {
     let mut site = Site::with_hosts(&["a"]).await;
     site.push("1", Hooks::default()).await.unwrap();
