@@ -1,6 +1,7 @@
 //! Orders to remove releases: by the retention rule, or one by name.
 //!
-//! Invariant: what runs, what ran before and what a rollout needs stays; the core says so.
+//! Invariants: what runs, what ran before and what a rollout needs stays; the core says so. Nothing is let go while some
+//! record cannot be read, of whatever app: it may need the same release or bytes.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,10 @@ use footplate_drivers::store::Write;
 use super::act::Worker;
 use super::commit::put;
 use super::find::{find, find_kept, known};
-use super::forget::is_needed;
+use super::forget::{is_needed, unreadable};
 use super::orders::{Answer, refused, who};
-use super::site::encode;
-use crate::api::{self, Problem};
+use super::site::{Site, encode};
+use crate::api::{self, Problem, ProblemKind};
 use crate::clock;
 
 /// Lets releases go, or only says which.
@@ -23,6 +24,7 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
     let path = clean.path.clone();
     let (next, removed, kept) = {
         let site = worker.shared.site();
+        refuse_partial(&site, what)?;
         let (current, latest) = known(&site, &path, what)?;
         match &clean.release {
             None => {
@@ -66,6 +68,19 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
     }
     forgotten.retain(|id| !removed.contains(id));
     Ok(Answer::Cleaned(api::Cleaned { removed, kept, forgotten }))
+}
+
+/// Refuses while some record cannot be read that may name what would be let go.
+fn refuse_partial(site: &Site, what: &str) -> Result<(), Problem> {
+    match unreadable(site) {
+        None => Ok(()),
+        Some((key, why)) => Err(Problem::new(
+            ProblemKind::Refused,
+            what,
+            format!("`{key}` cannot be read and may need the same releases: {why}"),
+            "upgrade this footplate, or remove that record if it is nobody's; nothing was changed",
+        )),
+    }
 }
 
 /// Removes the records and the bytes of releases that no environment of the app keeps any more.

@@ -95,10 +95,15 @@ fn forgettable(site: &Site, app: &AppName, rule: &Retention) -> Vec<ReleaseId> {
     retention::plan(rule, &candidates, |_| None, clock::now()).goes
 }
 
+/// Returns a record that cannot be read and may name a release, with why.
+pub(super) fn unreadable(site: &Site) -> Option<(&String, &String)> {
+    let naming = [Key::APPS, Key::ASSIGNMENTS, Key::RELEASES];
+    site.unreadable.iter().find(|(key, _)| naming.iter().any(|prefix| key.starts_with(prefix)))
+}
+
 /// Tells whether every record that may name a release could be read.
 fn is_whole(site: &Site) -> bool {
-    let naming = [Key::APPS, Key::ASSIGNMENTS, Key::RELEASES];
-    !site.unreadable.keys().any(|key| naming.iter().any(|prefix| key.starts_with(prefix)))
+    unreadable(site).is_none()
 }
 
 /// Tells whether an environment of the app keeps a release, verified it last, or moves to or from it.

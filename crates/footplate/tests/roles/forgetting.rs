@@ -9,7 +9,7 @@ use footplate_core::record::{Stored, Written};
 use footplate_core::release::Hooks;
 use footplate_drivers::store::Write;
 
-use crate::site::{Site, within};
+use crate::site::{Site, refusal, within};
 
 const DAY: u64 = 24 * 3600;
 
@@ -81,4 +81,22 @@ async fn nothing_is_forgotten_while_a_record_cannot_be_read() {
     // What is answered after an order was carried out after the first look.
     site.push("4", Hooks::default()).await.unwrap();
     assert_eq!(pushed(&site).await, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_lets_nothing_go_while_a_record_of_another_environment_cannot_be_read() {
+    let mut site = Site::with_hosts(&["a"]).await;
+    for version in ["1", "2", "3", "4"] {
+        site.ship(version).await;
+    }
+    let all = pushed(&site).await;
+    let newer = br#"{"format":99,"what":"nobody knows"}"#.to_vec();
+    let key = "apps/staging/shop/current".to_owned();
+    site.write_by_hand(vec![Write::Put(key.clone(), newer)]).await;
+    site.restart_controller().await;
+    for release in [Some("2"), None] {
+        let refused = refusal(site.clean(release).await.unwrap_err());
+        assert!(refused.contains(&key) && refused.contains("nothing was changed"), "{refused}");
+    }
+    assert_eq!(pushed(&site).await, all);
 }
