@@ -127,9 +127,13 @@ fn targets(site: &Site, app: &App, current: &Current, now: Moment) -> Vec<Target
 }
 
 fn settled(alive: bool, report: Option<&Report>, wanted: Option<&ReleaseId>) -> Stage {
+    let runs = |report: &Report| match wanted {
+        Some(wanted) => report.runs(wanted),
+        None => report.live.is_none(),
+    };
     match report {
         _ if !alive => Stage::Gone,
-        Some(report) if report.live.as_ref() == wanted && report.drift.is_none() => Stage::Steady,
+        Some(report) if runs(report) && report.drift.is_none() => Stage::Steady,
         Some(report) if !report.failed.is_empty() => Stage::Failed,
         _ => Stage::Converging,
     }
@@ -146,5 +150,32 @@ fn moving(state: &TargetState, active: Option<&Rollout>) -> Stage {
         TargetState::Failed { .. } => Stage::Failed,
         TargetState::GoingBack => Stage::Converging,
         TargetState::Back => Stage::Steady,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use footplate_core::target::{Failure, Verb};
+
+    use super::*;
+
+    #[test]
+    fn a_release_whose_activation_failed_is_not_steady() {
+        let id: ReleaseId = "2".parse().unwrap();
+        let mut report = Report { live: Some(id.clone()), ..Report::default() };
+        assert_eq!(settled(true, Some(&report), Some(&id)), Stage::Steady);
+        let failure = |verb| Failure {
+            verb,
+            generation: Default::default(),
+            reason: "exit 1".to_owned(),
+            output: String::new(),
+            attempts: 1,
+            at: Moment::default(),
+        };
+        report.failed.insert(id.clone(), failure(Verb::Activate));
+        assert_eq!(settled(true, Some(&report), Some(&id)), Stage::Failed);
+        let other: ReleaseId = "3".parse().unwrap();
+        report.failed = [(other, failure(Verb::Prepare))].into();
+        assert_eq!(settled(true, Some(&report), Some(&id)), Stage::Steady, "of another release");
     }
 }
