@@ -110,19 +110,27 @@ impl StoreSettings {
         }
     }
 
-    /// Fills what is absent here from `lower`, the layer below.
+    /// Fills what is absent here from `lower`, the layer below. Credentials are taken as one: a token here leaves no user of
+    /// the layer below.
     #[must_use]
     pub fn or(self, lower: Self) -> Self {
+        let who = if self.names_credentials() { &self } else { &lower };
+        let (token_file, user, password_file) =
+            (who.token_file.clone(), who.user.clone(), who.password_file.clone());
         Self {
             address: self.address.or(lower.address),
             root: self.root.or(lower.root),
-            token_file: self.token_file.or(lower.token_file),
-            user: self.user.or(lower.user),
-            password_file: self.password_file.or(lower.password_file),
+            token_file,
+            user,
+            password_file,
             ca_file: self.ca_file.or(lower.ca_file),
             datacenter: self.datacenter.or(lower.datacenter),
             insecure_private_network: self.insecure_private_network || lower.insecure_private_network,
         }
+    }
+
+    fn names_credentials(&self) -> bool {
+        self.token_file.is_some() || self.user.is_some() || self.password_file.is_some()
     }
 
     /// Returns the address, or the default one.
@@ -178,6 +186,22 @@ impl StoreSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_of_two_layers_are_never_mixed() {
+        let file = |name: &str| Some(PathBuf::from(name));
+        let lower = StoreSettings {
+            user: Some("team".to_owned()),
+            password_file: file("password"),
+            root: Some("ours/".to_owned()),
+            ..StoreSettings::default()
+        };
+        let upper = StoreSettings { token_file: file("token"), ..StoreSettings::default() };
+        let merged = upper.or(lower.clone());
+        assert_eq!((merged.token_file, merged.user, merged.password_file), (file("token"), None, None));
+        assert_eq!(merged.root.as_deref(), Some("ours/"));
+        assert_eq!(StoreSettings::default().or(lower.clone()), lower);
+    }
 
     #[test]
     fn a_store_in_clear_beyond_this_machine_is_refused_and_says_which_key_allows_it() {
