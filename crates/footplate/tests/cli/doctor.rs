@@ -19,7 +19,7 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
         "did you mean `hooks`?",
         "SICK  token file: token can be read by others",
         "chmod 600 token",
-        "SICK  controller: does not answer at http://127.0.0.1:",
+        "SICK  controller: it cannot be asked",
     ] {
         assert!(ran.stdout.contains(part), "{part:?} is missing in {}", ran.stdout);
     }

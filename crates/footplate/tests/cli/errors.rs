@@ -113,7 +113,7 @@ fn the_token_of_the_data_directory_is_shown_to_no_other_controller() {
     let here = folder();
     let data = here.path().join(".footplate");
     std::fs::create_dir(&data).expect("a folder");
-    std::fs::write(data.join("token"), "a-token-for-one-controller-alone").expect("a file");
+    crate::program::write_secret(&data.join("token"), "a-token-for-one-controller-alone");
     let context = format!("controller = {:?}\ntoken_file = \"token\"\n", nobody());
     std::fs::write(data.join("context.toml"), context).expect("a file");
     let stranger = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,5 +1,6 @@
 //! Runs the real program in a folder of its own, with nothing of this machine's environment.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -45,4 +46,10 @@ pub fn folder() -> tempfile::TempDir {
 pub fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("bound"))
+}
+
+/// Writes a file that its owner alone may read.
+pub fn write_secret(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
 }

@@ -41,7 +41,7 @@ fn what_does_not_exist_is_refused_and_nothing_changes() {
 fn a_wrong_token_is_refused() {
     let site = Site::start();
     let token = site.folder().join("wrong");
-    std::fs::write(&token, "0123456789012345678901234567890123456789").expect("a file");
+    crate::program::write_secret(&token, "0123456789012345678901234567890123456789");
     let ran = crate::program::run(
         site.folder(),
         &["status", "--controller", &site.controller, "--token-file", "wrong"],
@@ -126,7 +126,7 @@ fn a_host_joins_with_nothing_but_an_address_and_a_token() {
     let address = crate::site::address(&said, sign);
     let root = ["--store", &address, "--store-token-file", "store/root.token"];
     let made = crate::program::run(here.path(), &[["store", "token", "join"].as_slice(), &root].concat());
-    std::fs::write(here.path().join("join.token"), made.stdout).expect("a file");
+    crate::program::write_secret(&here.path().join("join.token"), &made.stdout);
     let agent = [
         "agent",
         "--host",

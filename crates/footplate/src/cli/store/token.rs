@@ -19,6 +19,7 @@ use crate::stores::{Purpose, Role, Token, Tokens};
 pub enum TokenCommand {
     /// Make a token for a role and print it
     #[command(after_help = "Examples:
+  umask 077     # whoever reads a token file refuses one that others may read
   footplate store token create --role controller > controller.token
   footplate store token create --role agent --host web-1 > web-1.token
 
@@ -26,6 +27,7 @@ The token is shown once; the store keeps only its hash.")]
     Create(CreateArgs),
     /// Make a token that each new host exchanges once for one of its own
     #[command(after_help = "Examples:
+  umask 077
   footplate store token join --uses 20 --valid 2h > join.token
   footplate agent --store https://10.0.0.5:7700 --join-token-file join.token")]
     Join(JoinArgs),
