@@ -57,6 +57,8 @@ impl Key {
     pub const FLEET: &'static str = "fleet/";
     /// The prefix of all releases.
     pub const RELEASES: &'static str = "releases/";
+    /// The prefix of all lanes' leases.
+    pub const LANES: &'static str = "lanes/";
 
     /// Returns the prefix of one host's orders: the agent's one long poll.
     pub fn assignments_of(host: &HostName) -> String {

@@ -15,7 +15,7 @@ pub enum Role {
     Controller,
     /// The agent of one host.
     Agent(HostName),
-    /// Whoever only looks.
+    /// Whoever only looks: at all but orders, which hold the token that agents show for artifacts.
     Reader,
     /// An agent or a deployer in the original Depro's tree, below this prefix.
     Depro(String),
@@ -50,6 +50,9 @@ pub struct Grant {
     pub access: Access,
 }
 
+/// All that a reader may read.
+const READABLE: [&str; 6] = [Key::AGENTS, Key::APPS, Key::BARRIERS, Key::FLEET, Key::LANES, Key::RELEASES];
+
 /// Returns the least a role needs, below `root` (as in [`super::Config::root`]).
 pub fn grants(root: &str, role: &Role) -> Vec<Grant> {
     let grant = |prefix: String, access| Grant { prefix: format!("{root}{prefix}"), access };
@@ -60,7 +63,7 @@ pub fn grants(root: &str, role: &Role) -> Vec<Grant> {
             grant(Key::BARRIERS.to_owned(), Access::Read),
             grant(Key::agent_of(host), Access::Write),
         ],
-        Role::Reader => vec![grant(String::new(), Access::Read)],
+        Role::Reader => READABLE.map(|prefix| grant(prefix.to_owned(), Access::Read)).into(),
         Role::Depro(prefix) => {
             vec![Grant { prefix: format!("{}/", prefix.trim_matches('/')), access: Access::Write }]
         }
@@ -156,6 +159,12 @@ mod tests {
         assert!(etcd.contains(own) && etcd.matches("readwrite").count() == 1, "{etcd}");
         let embedded = policy("footplate/", Dialect::Embedded, &role);
         assert_eq!(embedded.matches("\"write\"").count(), 2, "{embedded}");
+    }
+
+    #[test]
+    fn a_reader_sees_no_orders() {
+        let prefixes = grants("a/", &Role::Reader).into_iter().map(|grant| grant.prefix).collect::<Vec<_>>();
+        assert_eq!(prefixes, ["a/agents/", "a/apps/", "a/barriers/", "a/fleet/", "a/lanes/", "a/releases/"]);
     }
 
     #[test]

@@ -89,15 +89,38 @@ async fn an_agent_can_do_its_work_and_nothing_else(controller: Arc<dyn Store>, a
     );
 }
 
+/// Orders hold a token of the controller's; whoever only looks has no use for it.
+async fn a_reader_sees_all_but_orders_and_writes_nothing(controller: Arc<dyn Store>, reader: Arc<dyn Store>) {
+    for key in ["hosts/web-1/a", "fleet/web-1", "releases/shop.1"] {
+        assert_eq!(write(&controller, put(key)).await.unwrap(), Applied::Yes);
+    }
+    for prefix in ["agents/", "apps/", "barriers/", "fleet/", "lanes/", "releases/"] {
+        let seen = reader.read(&Scope::Prefix(prefix.to_owned())).await.unwrap();
+        let all = controller.read(&Scope::Prefix(prefix.to_owned())).await.unwrap();
+        assert_eq!(seen.entries, all.entries, "{prefix}");
+    }
+    for scope in [Scope::Prefix("hosts/".to_owned()), Scope::Key("hosts/web-1/a".to_owned())] {
+        let orders = reader.read(&scope).await;
+        assert!(
+            matches!(&orders, Err(StoreError::Denied { .. }))
+                || orders.as_ref().is_ok_and(|seen| seen.entries.is_empty()),
+            "{orders:?}"
+        );
+    }
+    let outcome = write(&reader, put("fleet/web-1")).await;
+    assert!(matches!(outcome, Err(StoreError::Denied { .. })), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn consul_grants_an_agent_what_it_needs_and_no_more() {
     let consul = Consul::start(ConsulSetup { durable: false, access_control: true }).await.unwrap();
     let mut stores = Vec::new();
-    for (name, role) in [("controller", Role::Controller), ("agent", agent())] {
+    for (name, role) in [("controller", Role::Controller), ("agent", agent()), ("reader", Role::Reader)] {
         let secret = consul.create_token(name, &policy(ROOT, Dialect::Consul, &role)).await.unwrap();
         stores.push(with(&consul.url(), token(secret), None));
     }
     an_agent_can_do_its_work_and_nothing_else(Arc::clone(&stores[0]), Arc::clone(&stores[1])).await;
+    a_reader_sees_all_but_orders_and_writes_nothing(Arc::clone(&stores[0]), Arc::clone(&stores[2])).await;
 }
 
 #[tokio::test]
@@ -105,7 +128,7 @@ async fn etcd_grants_an_agent_what_it_needs_and_no_more() {
     let etcd = Etcd::start_secured().await.unwrap();
     let address = format!("etcd+{}", etcd.url());
     let mut stores = Vec::new();
-    for (name, role) in [("controller", Role::Controller), ("agent", agent())] {
+    for (name, role) in [("controller", Role::Controller), ("agent", agent()), ("reader", Role::Reader)] {
         let granted = grants(ROOT, &role);
         let access = |access| match access {
             Access::Read => footplate_testkit::Access::Read,
@@ -118,17 +141,19 @@ async fn etcd_grants_an_agent_what_it_needs_and_no_more() {
         stores.push(with(&address, login, etcd.ca_file()));
     }
     an_agent_can_do_its_work_and_nothing_else(Arc::clone(&stores[0]), Arc::clone(&stores[1])).await;
+    a_reader_sees_all_but_orders_and_writes_nothing(Arc::clone(&stores[0]), Arc::clone(&stores[2])).await;
 }
 
 #[tokio::test]
 async fn the_embedded_server_grants_an_agent_what_it_needs_and_no_more() {
     let embedded = Embedded::start(true).await;
     let mut stores = Vec::new();
-    for (name, role) in [("controller", Role::Controller), ("agent", agent())] {
+    for (name, role) in [("controller", Role::Controller), ("agent", agent()), ("reader", Role::Reader)] {
         let secret = embedded.create_token(name, &policy(ROOT, Dialect::Embedded, &role)).await;
         stores.push(with(&embedded.url(), token(secret), None));
     }
     an_agent_can_do_its_work_and_nothing_else(Arc::clone(&stores[0]), Arc::clone(&stores[1])).await;
+    a_reader_sees_all_but_orders_and_writes_nothing(Arc::clone(&stores[0]), Arc::clone(&stores[2])).await;
     let nobody = with(&embedded.url(), Credentials::None, None).read(&Scope::Key("a".to_owned())).await;
     assert!(matches!(nobody, Err(StoreError::Denied { .. })), "{nobody:?}");
 }

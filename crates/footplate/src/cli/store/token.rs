@@ -45,7 +45,7 @@ pub(super) enum RoleName {
     Controller,
     /// The orders and reports of one host
     Agent,
-    /// Looking, and nothing else
+    /// Looking at everything but the orders
     Reader,
 }
 
