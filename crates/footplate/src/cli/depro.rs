@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::depro::config::{self, Settings};
+use crate::depro::config::{self, FLAGS, Settings};
 use crate::depro::stop::Stop;
 use crate::depro::tree::Version;
-use crate::depro::{agent, deploy, query};
+use crate::depro::{agent, deploy, query, talk};
 use crate::secret::Secret;
 
 /// The version of the original whose command line this is.
@@ -128,16 +128,16 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         ("deploy", false) => run_deploy(rest),
         ("query", false) => run_query(rest),
         ("version", _) if arguments[0].starts_with('-') => {
-            eprintln!("{ORIGINAL}");
+            talk::explain(ORIGINAL);
             Ok(())
         }
         ("version", _) => show(&format!("Depro {ORIGINAL} (footplate {})", env!("CARGO_PKG_VERSION"))),
         ("h" | "help", _) => {
-            eprintln!("{HELP}");
+            talk::explain(HELP);
             Ok(())
         }
         _ => {
-            eprintln!("{HELP}");
+            talk::explain(HELP);
             return ExitCode::from(127);
         }
     };
@@ -145,7 +145,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 }
 
 fn show(text: &str) -> Result<(), Stop> {
-    println!("{text}");
+    talk::say(text);
     Ok(())
 }
 
@@ -252,11 +252,11 @@ impl Line {
                 line.switches.push(name.to_owned());
             } else if flags.contains(&name) {
                 let value = value.or_else(|| rest.next().cloned());
-                let value = value.ok_or_else(|| Stop::usage(format!("flag needs an argument: -{name}")))?;
+                let value = value
+                    .ok_or_else(|| Stop::usage(format!("flag needs an argument: -{name}")).next(FLAGS))?;
                 line.flags.push((name.to_owned(), value));
             } else {
-                return Err(Stop::usage(format!("flag provided but not defined: -{name}"))
-                    .next("`--help` after the command lists its flags"));
+                return Err(Stop::usage(format!("flag provided but not defined: -{name}")).next(FLAGS));
             }
         }
         Ok(line)
@@ -266,7 +266,8 @@ impl Line {
         match self.words.get(most) {
             None => Ok(()),
             Some(word) => {
-                Err(Stop::usage(format!("`{}` is one word too many for `{command}`", word.escape_debug())))
+                Err(Stop::usage(format!("`{}` is one word too many for `{command}`", word.escape_debug()))
+                    .next(FLAGS))
             }
         }
     }
@@ -279,6 +280,7 @@ impl Line {
         let nodes = text("nodes").map(|nodes| {
             nodes.parse().map_err(|_| {
                 Stop::usage(format!("invalid value \"{}\" for flag -nodes", nodes.escape_debug()))
+                    .next("give a whole number of nodes")
             })
         });
         let mut settings = Settings {
@@ -293,7 +295,9 @@ impl Line {
             ..Settings::default()
         };
         if let Some(login) = text("auth") {
-            settings.authenticate(&login).map_err(|why| Stop::usage("cannot use -auth").because(why))?;
+            settings
+                .authenticate(&login)
+                .map_err(|why| Stop::usage("cannot use -auth").because(why).next(config::LOGIN))?;
         }
         Ok(settings)
     }
@@ -341,6 +345,7 @@ mod tests {
         for text in ["-colour=red 1", "1 -prefix", "1 -nodes=many", "1 -nodes=-1", "1 -auth=user"] {
             let stop = parse(text).and_then(|line| line.settings()).expect_err(text);
             assert_eq!(stop.code(), 1, "{text}");
+            assert!(format!("{stop:?}").contains("next: Some"), "{stop:?}");
         }
         assert_eq!(parse("1 2").expect("parsed").takes_words(1, "deploy").expect_err("too many").code(), 1);
     }

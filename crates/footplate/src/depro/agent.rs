@@ -40,8 +40,7 @@ struct Agent {
 
 /// Runs an agent until a signal ends it. `adopt_all` takes every directory of the original for whole.
 pub async fn run(config: AgentConfig, adopt_all: bool) -> Result<(), Stop> {
-    let wire = Wire::open(&config.connection)
-        .map_err(|error| Stop::usage("cannot use the store's address").because(chain(&error)))?;
+    let wire = Wire::open(&config.connection).map_err(|error| Stop::address(chain(&error)))?;
     let folders = config.deployments.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let agent = Agent {
         config,
@@ -60,8 +59,11 @@ pub async fn run(config: AgentConfig, adopt_all: bool) -> Result<(), Stop> {
 }
 
 fn open(deployment: &Deployment) -> Result<Arc<Folder>, Stop> {
-    let cannot =
-        |why: String| Stop::failed(format!("cannot serve the deployment `{}`", deployment.id)).because(why);
+    let cannot = |why: String| {
+        Stop::failed(format!("cannot serve the deployment `{}`", deployment.id))
+            .because(why)
+            .next("mend that and start the agent again; one agent serves a folder")
+    };
     let folder = Folder::open(&deployment.path).map_err(|error| cannot(chain(&error)))?;
     let ended = end_leftovers(&folder.running(), LEFTOVERS).map_err(|error| cannot(chain(&error)))?;
     for script in ended {

@@ -25,6 +25,12 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(600);
 const ACTIVATE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a script may run.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(3600);
+/// What to do about a flag that cannot be used.
+pub const FLAGS: &str = "`--help` after the command lists its flags and shows an example";
+/// What to do about a login that cannot be used.
+pub const LOGIN: &str = "write it as `user:password`";
+/// What to do about a configuration that cannot be used.
+const EXAMPLE: &str = "mend the file; `footplate depro agent --help` shows an example";
 
 /// Everything that can be said in a file, in the environment or by flags. Absent and empty mean the same.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -96,14 +102,16 @@ impl Settings {
             ..Self::default()
         };
         if let Some(text) = look_up(&["DEPRO_AUTH"]) {
-            settings.authenticate(&text).map_err(|why| Stop::usage("cannot use DEPRO_AUTH").because(why))?;
+            settings
+                .authenticate(&text)
+                .map_err(|why| Stop::usage("cannot use DEPRO_AUTH").because(why).next(LOGIN))?;
         }
         Ok(settings)
     }
 
     /// Takes `user:password`.
     pub fn authenticate(&mut self, text: &str) -> Result<(), String> {
-        let (user, password) = text.split_once(':').ok_or("it has no colon; write it as `user:password`")?;
+        let (user, password) = text.split_once(':').ok_or("it has no colon")?;
         self.username = Some(user.to_owned());
         self.password = Some(Secret::new(password));
         Ok(())
@@ -181,14 +189,14 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Stop> {
 fn read_file(file: &Path) -> Result<Settings, Stop> {
     let text = std::fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
     Settings::parse(&text).map_err(|why| {
-        Stop::usage(format!("cannot use the configuration {}", file.display()))
-            .because(why)
-            .next("mend the file; `footplate depro agent --help` shows an example")
+        Stop::usage(format!("cannot use the configuration {}", file.display())).because(why).next(EXAMPLE)
     })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Stop {
-    Stop::usage(format!("cannot read the configuration {}", path.display())).because(error.to_string())
+    Stop::usage(format!("cannot read the configuration {}", path.display()))
+        .because(error.to_string())
+        .next("name a file or a directory that this user can read")
 }
 
 /// How to reach the store.
@@ -256,7 +264,7 @@ pub struct Deployment {
 
 /// Resolves an agent's configuration. `host` is its name when nothing else says one.
 pub fn agent(settings: &Settings, host: &str) -> Result<AgentConfig, Stop> {
-    let wrong = |what: &str, why: String| Stop::usage(format!("cannot use {what}")).because(why);
+    let wrong = |what: &str, why: String| Stop::usage(format!("cannot use {what}")).because(why).next(FLAGS);
     let name = settings.name.as_deref().unwrap_or(host);
     let name = name.parse().map_err(|error| wrong("the agent's name", format!("{error}")))?;
     let deployments: Vec<Deployment> =
@@ -288,7 +296,8 @@ pub fn agent(settings: &Settings, host: &str) -> Result<AgentConfig, Stop> {
 fn deployment(from: &DeploymentSettings) -> Result<Deployment, Stop> {
     let prefix_text = from.prefix.clone().unwrap_or_default();
     let id = said(from.id.clone()).unwrap_or_else(|| prefix_text.clone());
-    let wrong = |why: String| Stop::usage(format!("cannot use the deployment `{id}`")).because(why);
+    let wrong =
+        |why: String| Stop::usage(format!("cannot use the deployment `{id}`")).because(why).next(EXAMPLE);
     let path = said(from.path.clone()).ok_or_else(|| wrong("it has no `path`".to_owned()))?;
     let prefix = prefix_text.parse().map_err(|error| wrong(format!("{error}")))?;
     let shell = said(from.shell.clone()).unwrap_or_else(|| "bash".to_owned()).to_lowercase();
@@ -331,7 +340,7 @@ pub struct CommandConfig {
 
 /// Resolves the configuration of `deploy` and `query`.
 pub fn command(settings: &Settings) -> Result<CommandConfig, Stop> {
-    let wrong = |what: &str, why: String| Stop::usage(format!("cannot use {what}")).because(why);
+    let wrong = |what: &str, why: String| Stop::usage(format!("cannot use {what}")).because(why).next(FLAGS);
     let prefix = settings.prefix.as_deref().unwrap_or(PREFIX);
     let prepare = settings.timeout.as_deref().or(settings.wait.as_deref());
     let activate = settings.activate_timeout.as_deref();

@@ -15,6 +15,7 @@ use super::config::CommandConfig;
 use super::listing::{alive, said, standings};
 use super::readiness::{Activated, Goal, Prepared, Waiting, activated, prepared, progress};
 use super::stop::Stop;
+use super::talk;
 use super::tree::{Node, Standings, State, Version};
 use super::wire::{Wire, Wish};
 
@@ -35,17 +36,16 @@ const PREPARATION: &str = "Deployment failed or timed out during preperation pha
 /// Deploys a version; ends well when every node runs it.
 pub async fn deploy(config: &CommandConfig, version: &Version) -> Result<(), Stop> {
     let goal = Goal { version: version.clone(), nodes_min: config.nodes_min };
-    let wire = Wire::open(&config.connection)
-        .map_err(|error| Stop::usage("cannot use the store's address").because(chain(&error)))?;
+    let wire = Wire::open(&config.connection).map_err(|error| Stop::address(chain(&error)))?;
     let mut deploy = Deploy { config, wire, goal, shown: Standings::new(), wish: Wish::default() };
     let expected = deploy.begin().await?;
-    println!("Starting deployment of version '{version}'");
+    talk::say(format!("Starting deployment of version '{version}'"));
     let nodes = deploy.prepare(expected).await?;
-    println!("Version '{version}' deployed to all nodes, starting rollout.");
+    talk::say(format!("Version '{version}' deployed to all nodes, starting rollout."));
     let was_current = deploy.switch().await?;
-    println!("Version '{version}' marked for rollout");
+    talk::say(format!("Version '{version}' marked for rollout"));
     deploy.activate(&nodes, was_current).await?;
-    println!("Version '{version}' successfully deployed");
+    talk::say(format!("Version '{version}' successfully deployed"));
     Ok(())
 }
 
@@ -211,7 +211,7 @@ impl Deploy<'_> {
         *seen = if listed.index < *seen { 0 } else { listed.index };
         let now = standings(prefix, version, &listed.value);
         for line in progress(version, &self.shown, &now) {
-            println!("{line}");
+            talk::say(line);
         }
         self.shown.clone_from(&now);
         Ok(now)

@@ -19,6 +19,7 @@ pub mod readiness;
 mod script;
 mod session;
 pub mod stop;
+pub mod talk;
 pub mod tree;
 mod watcher;
 mod wire;

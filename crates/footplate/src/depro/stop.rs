@@ -4,6 +4,8 @@
 
 use std::process::ExitCode;
 
+use super::talk;
+
 /// The end of a command that did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
@@ -23,6 +25,13 @@ impl Stop {
     /// A deploy that failed, a deadline, or a store that cannot be used: exit code 2.
     pub fn failed(what: impl Into<String>) -> Self {
         Self { code: 2, ..Self::usage(what) }
+    }
+
+    /// An address of the store that cannot be used.
+    pub fn address(why: impl Into<String>) -> Self {
+        Self::usage("cannot use the store's address").because(why).next(
+            "give `-server HOST:PORT`, or over the open internet `-server https://HOST:PORT` with `-token`",
+        )
     }
 
     /// Adds the line that the original would print.
@@ -54,14 +63,14 @@ impl Stop {
     /// Prints it and returns the exit code.
     pub fn report(&self) -> ExitCode {
         if let Some(line) = &self.line {
-            println!("{line}");
+            talk::say(line);
         }
-        eprintln!("error: {}", self.what);
+        talk::explain(format!("error: {}", self.what));
         if let Some(why) = &self.because {
-            eprintln!("  because: {why}");
+            talk::explain(format!("  because: {why}"));
         }
         if let Some(advice) = &self.next {
-            eprintln!("  next: {advice}");
+            talk::explain(format!("  next: {advice}"));
         }
         ExitCode::from(self.code)
     }

@@ -97,6 +97,16 @@ on_both! {
         assert!(ended.stderr.contains("1 more node"), "{ended:?}");
     }
 
+    async fn a_deploy_that_nobody_reads_goes_on_to_its_end(place) {
+        let _agent = place.agent("a");
+        let (reader, gone) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut deploy = place.command(&["deploy", "1"]);
+        deploy.stdout(gone.try_clone().unwrap()).stderr(gone);
+        assert_eq!(deploy.status().await.unwrap().code(), Some(0));
+        assert_eq!(place.live("a").as_deref(), Some("1"));
+    }
+
     async fn a_node_that_lives_under_the_current_version_is_waited_for_without_nodes(place) {
         let _agents = ["a", "b"].map(|node| place.agent_with(node, json!([place.deployment(node, true)])));
         place.open_gate("deploy-a");
