@@ -3,6 +3,7 @@
 //! Invariant: the own one is the same controller under the same lease. When this process ends early the record stays,
 //! `footplate status` says *unattended*, and the next holder of the lease goes on.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,20 +55,45 @@ impl Own {
 impl Connection {
     /// Finds the controller that runs, or hosts one; `what` says what for.
     pub async fn open(operator: &Operator, args: &ConnectionArgs, what: &str) -> Result<Self, Failure> {
+        Self::find(operator, args, what, true).await
+    }
+
+    /// Finds the controller that runs, or hosts one that only shows what the store holds.
+    pub async fn look(operator: &Operator, args: &ConnectionArgs, what: &str) -> Result<Self, Failure> {
+        Self::find(operator, args, what, false).await
+    }
+
+    async fn find(
+        operator: &Operator,
+        args: &ConnectionArgs,
+        what: &str,
+        acts: bool,
+    ) -> Result<Self, Failure> {
         let client = operator.client()?;
         let named = args.controller_config.as_deref();
         match client.health().await {
             Ok(_) => Ok(Self { client, own: None }),
             Err(ClientError::Unreachable { .. }) if role::is_there(named, FILE_NAME) => {
-                Self::host(operator, args, what).await
+                Self::host(operator, args, what, acts).await
             }
             Err(error) => Err(operator.failed(what, error)),
         }
     }
 
-    async fn host(operator: &Operator, args: &ConnectionArgs, what: &str) -> Result<Self, Failure> {
-        operator.ui.say("No controller runs; hosting one here until the rollout is over.");
-        let (config, store) = ControllerArgs::of_file(args.controller_config.clone()).settle()?;
+    async fn host(
+        operator: &Operator,
+        args: &ConnectionArgs,
+        what: &str,
+        acts: bool,
+    ) -> Result<Self, Failure> {
+        let (mut config, store) = ControllerArgs::of_file(args.controller_config.clone()).settle()?;
+        if acts {
+            operator.ui.say("No controller runs; hosting one here until the rollout is over.");
+        } else {
+            operator.ui.say("No controller runs; reading the store from here.");
+            let listen = (Ipv4Addr::LOCALHOST, 0).into();
+            config = controller::Config { acts, listen, advertise: None, tls: None, ..config };
+        }
         let stop = CancellationToken::new();
         let running = controller::start(config, store.open()?, stop.clone()).await?;
         // Agents trust a controller by the authority of the store, and so do we.
@@ -81,6 +107,9 @@ impl Connection {
             }
         };
         let connection = Self { client, own: Some(own) };
+        if !acts {
+            return Ok(connection);
+        }
         match connection.acts(operator).await {
             Ok(()) => Ok(connection),
             Err(failure) => {

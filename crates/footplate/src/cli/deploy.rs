@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use footplate_core::name::AppPath;
-use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished};
+use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Phase};
 use serde::Serialize;
 
 use super::Operator;
 use super::app::{EnvironmentArgs, Subject, config_here};
 use super::connection::{Connection, ConnectionArgs};
 use super::watch;
-use crate::api::{self, Overrides, Planned, Wanted};
+use crate::api::{self, Overrides, Planned, ProblemKind, RolloutStatus, Wanted};
+use crate::client::ClientError;
 use crate::config::duration;
 use crate::failure::{Exit, Failure};
 
@@ -134,13 +135,66 @@ pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failur
         let planned = client.plan(&order).await.map_err(|error| operator.failed(&what, error));
         planned.and_then(|planned| operator.ui.show(&Preview(planned)))
     } else {
-        match client.deploy(&order).await {
+        match begin(operator, &connection, &order, &what).await {
             Ok(begun) => conclude(operator, &connection, &path, begun, args.detach).await,
-            Err(error) => Err(operator.failed(&what, error)),
+            Err(failure) => Err(failure),
         }
     };
     connection.close().await;
     ended
+}
+
+/// Begins a rollout; one that was left unattended is brought to its end first, as nobody else would.
+async fn begin(
+    operator: &Operator,
+    connection: &Connection,
+    order: &api::Deploy,
+    what: &str,
+) -> Result<Planned, Failure> {
+    let client = &connection.client;
+    let begun = match client.deploy(order).await {
+        Err(ClientError::Problem(problem))
+            if problem.kind == ProblemKind::Refused
+                && connection.is_own()
+                && attend(operator, connection, &order.path).await? =>
+        {
+            client.deploy(order).await
+        }
+        begun => begun,
+    };
+    begun.map_err(|error| operator.failed(what, error))
+}
+
+/// Follows what a former controller left under way to its end; tells whether there was something that goes on by itself.
+async fn attend(operator: &Operator, connection: &Connection, path: &AppPath) -> Result<bool, Failure> {
+    let status = connection.client.status().await;
+    let status = status.map_err(|error| operator.failed("cannot read the status", error))?;
+    let app = status.apps.into_iter().find(|app| app.path == *path);
+    let goes_on = |rollout: &RolloutStatus| {
+        rollout.record.paused.is_none() && !matches!(rollout.record.phase, Phase::Holding { .. })
+    };
+    let Some(rollout) = app.and_then(|app| app.rollout).filter(goes_on) else { return Ok(false) };
+    if rollout.ended {
+        return Ok(true);
+    }
+    operator.ui.say(format!("Left unattended, and goes on first: {}.", watch::title(&rollout)));
+    let ended = watch::until_the_end(operator, &connection.client, path, rollout.record.number).await;
+    match ended.map_err(|failure| leaving(connection, failure)) {
+        Err(failure) if failure.exit() == Exit::Interrupted => Err(failure),
+        Err(failure) => {
+            operator.ui.say(failure.render());
+            Ok(true)
+        }
+        Ok(()) => Ok(true),
+    }
+}
+
+/// Adds what it means to stop watching a rollout whose controller ends with this process.
+fn leaving(connection: &Connection, failure: Failure) -> Failure {
+    match connection.is_own() && failure.exit() == Exit::Interrupted {
+        true => failure.because_of(watch::UNATTENDED),
+        false => failure,
+    }
 }
 
 /// Shows a rollout that has begun until its end, or only that it has begun.
@@ -153,11 +207,7 @@ pub async fn conclude(
 ) -> Result<(), Failure> {
     if !detach {
         let ended = watch::until_the_end(operator, &connection.client, path, begun.number).await;
-        let leaves = |failure: &Failure| connection.is_own() && failure.exit() == Exit::Interrupted;
-        return ended.map_err(|failure| match leaves(&failure) {
-            true => failure.because_of(watch::UNATTENDED),
-            false => failure,
-        });
+        return ended.map_err(|failure| leaving(connection, failure));
     }
     if connection.is_own() {
         operator.ui.say(watch::UNATTENDED);

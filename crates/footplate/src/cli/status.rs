@@ -7,6 +7,7 @@ use clap::Args;
 use footplate_core::name::{AppName, EnvironmentName};
 use serde::Serialize;
 
+use super::connection::{Connection, ConnectionArgs};
 use super::when::ago;
 use super::{Operator, ui};
 use crate::api::{AppStatus, RolloutStatus, Stage, Status, TargetStatus};
@@ -22,7 +23,8 @@ const TARGETS_LISTED_MAX: usize = 20;
   footplate status shop --all           one app, every target
   footplate status --json
 
-With more than 20 targets only those are listed that are not as they should be; `--all` lists the rest.")]
+With more than 20 targets only those are listed that are not as they should be; `--all` lists the rest.
+With no controller running the store is read from here, with what controller.toml says.")]
 pub struct StatusArgs {
     /// App [default: all]
     app: Option<AppName>,
@@ -32,12 +34,17 @@ pub struct StatusArgs {
     /// List every target
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    connection: ConnectionArgs,
 }
 
 /// Shows what runs where.
 pub async fn status(operator: &Operator, args: &StatusArgs) -> Result<(), Failure> {
-    let status = operator.client()?.status().await;
-    let mut status = status.map_err(|error| operator.failed("cannot read the status", error))?;
+    let what = "cannot read the status";
+    let connection = Connection::look(operator, &args.connection, what).await?;
+    let status = connection.client.status().await;
+    connection.close().await;
+    let mut status = status.map_err(|error| operator.failed(what, error))?;
     status.apps.retain(|app| {
         args.app.as_ref().is_none_or(|name| *name == app.path.app)
             && args.environment.as_ref().is_none_or(|name| *name == app.path.environment)

@@ -67,8 +67,10 @@ pub fn right(shared: &Shared, headers: &HeaderMap) -> Option<Right> {
 async fn operators_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     match right(&shared, request.headers()) {
         Some(Right::Operate) => {
-            if request.method() == Method::GET {
-                shared.look().await;
+            if request.method() == Method::GET
+                && let Err(problem) = shared.look().await
+            {
+                return problem.into_response();
             }
             next.run(request).await
         }
@@ -193,7 +195,8 @@ async fn read_status(
             // Nobody wakes those who wait at a controller that does not follow the store.
             while !view.borrow().is_acting && view.borrow().change == query.seen {
                 tokio::time::sleep(LOOK_AGAIN).await;
-                shared.look().await;
+                // Never fails: what was read before this wait is something to show.
+                drop(shared.look().await);
             }
             view.wait_for(|view| view.change != query.seen).await.map(drop)
         };

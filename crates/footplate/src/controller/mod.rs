@@ -67,6 +67,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// How many pushed releases of an app it keeps that no environment keeps; younger than a day they stay anyway.
     pub keep_pushed: u32,
+    /// Whether it acts when it can have the lease; one that does not only shows what the store holds.
+    pub acts: bool,
 }
 
 /// What handlers and the worker share.
@@ -83,6 +85,9 @@ pub(crate) struct Shared {
     unpublished: AtomicBool,
     asks: mpsc::Sender<(Ask, oneshot::Sender<Result<Answer, Problem>>)>,
 }
+
+/// The number of a site before anything was read.
+const CHANGE_FIRST: u64 = 1;
 
 /// What readers wait on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,7 +155,7 @@ pub async fn start(
         artifacts,
         journal,
         site: RwLock::default(),
-        view: watch::Sender::new(View { change: 1, is_acting: false }),
+        view: watch::Sender::new(View { change: CHANGE_FIRST, is_acting: false }),
         unpublished: AtomicBool::new(false),
         asks,
         config,
@@ -207,13 +212,19 @@ impl Shared {
         }
     }
 
-    /// Brings the site up to date for somebody who looks: a controller without the lease does not follow the store.
-    pub(crate) async fn look(&self) {
+    /// Brings the site up to date for somebody who looks: a controller without the lease does not follow the store. Fails
+    /// when there is nothing to show, not even something old.
+    pub(crate) async fn look(&self) -> Result<(), Problem> {
         if self.view.borrow().is_acting {
-            return;
+            return Ok(());
         }
-        if let Err(problem) = self.ask(Ask::Look).await {
-            tracing::debug!(because = ?problem.because, "what is shown may be old");
+        match self.ask(Ask::Look).await {
+            Err(problem) if self.view.borrow().change == CHANGE_FIRST => Err(problem),
+            Err(problem) => {
+                tracing::debug!(because = ?problem.because, "what is shown may be old");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use footplate_core::record;
 use footplate_drivers::failpoint;
-use footplate_drivers::store::Scope;
+use footplate_drivers::store::{Scope, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,10 @@ pub(super) async fn take_lease(
         if !former_is_closed {
             former_is_closed = memory.close_former(&shared.store).await.is_ok();
         }
+        if !shared.config.acts {
+            only_look(shared, inbox, stop).await;
+            return None;
+        }
         let holder = record::Lease {
             address: Some(shared.base.clone()),
             holder: format!("footplate {} at {}", crate::VERSION, shared.base),
@@ -60,15 +64,37 @@ pub(super) async fn take_lease(
             tokio::select! {
                 () = stop.cancelled() => return None,
                 () = &mut freed => break,
-                Some((ask, reply)) = inbox.recv() => match ask {
-                    Ask::Look => {
-                        refresh(shared, &mut looked_at).await;
-                        answer(reply, Ok(Answer::Looked));
-                    }
-                    _ => answer(reply, Err(not_acting(&ask, &because))),
-                },
+                Some((ask, reply)) = inbox.recv() => {
+                    answer(reply, hear(shared, &ask, &because, &mut looked_at).await);
+                }
             }
         }
+    }
+}
+
+/// Shows what the store holds until `stop` is cancelled, and leaves the lease to others.
+async fn only_look(shared: &Shared, inbox: &mut Inbox, stop: &CancellationToken) {
+    let mut looked_at = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some((ask, reply)) = inbox.recv() => {
+                answer(reply, hear(shared, &ask, "it only shows the store", &mut looked_at).await);
+            }
+        }
+    }
+}
+
+/// Answers somebody who looks; every order is refused.
+async fn hear(
+    shared: &Shared,
+    ask: &Ask,
+    because: &str,
+    looked_at: &mut Option<Instant>,
+) -> Result<Answer, Problem> {
+    match ask {
+        Ask::Look => refresh(shared, looked_at).await.map(|()| Answer::Looked),
+        _ => Err(not_acting(ask, because)),
     }
 }
 
@@ -82,15 +108,22 @@ fn not_acting(ask: &Ask, because: &str) -> Problem {
 }
 
 /// Reads the store for somebody who only looks, unless that was done a moment ago.
-async fn refresh(shared: &Shared, looked_at: &mut Option<Instant>) {
+async fn refresh(shared: &Shared, looked_at: &mut Option<Instant>) -> Result<(), Problem> {
     if looked_at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
-        return;
+        return Ok(());
     }
     for prefix in PREFIXES {
-        if let Ok(snapshot) = shared.store.read(&Scope::Prefix(prefix.to_owned())).await {
-            shared.change(|site| site.absorb(prefix, &snapshot));
-        }
+        let snapshot = shared.store.read(&Scope::Prefix(prefix.to_owned())).await;
+        let snapshot = snapshot.map_err(|error| unreadable(&error))?;
+        shared.change(|site| site.absorb(prefix, &snapshot));
     }
     *looked_at = Some(Instant::now());
     shared.publish();
+    Ok(())
+}
+
+fn unreadable(error: &StoreError) -> Problem {
+    let next = "check that the store runs, and [store] in controller.toml";
+    let because = problem::causes(error).join(": ");
+    Problem::new(ProblemKind::Unavailable, Ask::Look.describe(), because, next)
 }

@@ -90,6 +90,7 @@ async fn with_store(
         advertise: None,
         tls: None,
         keep_pushed: controller::KEEP_PUSHED_DEFAULT,
+        acts: true,
     };
     let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;
     let lease = "for the lease of a controller that was here before, 90 s at most";

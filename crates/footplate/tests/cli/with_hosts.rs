@@ -14,6 +14,19 @@ fn push(site: &Site, version: &str, prepare: &str) {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
 
+/// Ends the controller; returns the flags of a command that hosts its own.
+fn without_controller(site: &mut Site) -> [String; 4] {
+    assert!(site.roles.remove(1).stop(), "the controller ends well");
+    let config =
+        format!("listen = \"127.0.0.1:0\"\nfolder = \"controller\"\n[store]\naddress = \"{}\"\n", site.store);
+    std::fs::write(site.folder().join("controller.toml"), config).expect("a file");
+    ["--controller", &site.controller, "--controller-config", "controller.toml"].map(str::to_owned)
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
 #[test]
 fn a_version_goes_to_every_host_and_comes_back() {
     let site = site(&["web-1", "web-2"]);
@@ -135,15 +148,43 @@ fn old_releases_are_cleaned_and_the_current_one_is_not() {
 fn with_no_controller_a_deploy_hosts_its_own() {
     let mut site = site(&["web-1"]);
     push(&site, "1", "true");
-    assert!(site.roles.remove(1).stop(), "the controller ends well");
-    let config =
-        format!("listen = \"127.0.0.1:0\"\nfolder = \"controller\"\n[store]\naddress = \"{}\"\n", site.store);
-    std::fs::write(site.folder().join("controller.toml"), config).expect("a file");
-    let alone = ["--controller", &site.controller, "--controller-config", "controller.toml"];
-    let ran = run(site.folder(), &[["deploy", "hello@1"].as_slice(), &alone].concat());
+    let alone = without_controller(&mut site);
+    let ran = run(site.folder(), &[["deploy", "hello@1"].as_slice(), &strs(&alone)].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.starts_with("No controller runs; hosting one here"), "{}", ran.stderr);
     assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+}
+
+#[test]
+fn a_deploy_killed_with_its_own_controller_leaves_a_rollout_that_the_next_one_finishes_first() {
+    let mut site = site(&["web-1"]);
+    let gate = site.folder().join("let-go");
+    push(&site, "1", "true");
+    push(&site, "2", &format!("while ! test -e {}; do sleep 0.05; done", gate.display()));
+    push(&site, "3", "true");
+    let alone = without_controller(&mut site);
+    let alone = strs(&alone);
+    let go = |arguments: &[&str]| run(site.folder(), &[arguments, &alone].concat());
+    assert_eq!(go(&["deploy", "hello@1"]).code, 0);
+    let killed = [["deploy", "hello@2"].as_slice(), &alone].concat();
+    drop(Role::start(site.folder(), &killed, "waiting for web-1").0);
+
+    let status = go(&["status"]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(status.stdout.contains("rollout 2 to 2"), "{}", status.stdout);
+    assert!(status.stdout.contains("unattended: no controller acts"), "{}", status.stdout);
+    std::fs::write(&gate, "").expect("written");
+    let next = go(&["deploy", "hello@3"]);
+    assert_eq!(next.code, 0, "{}", next.stderr);
+    let first = "Left unattended, and goes on first: hello in production, rollout 2 to 2.";
+    assert!(next.stderr.contains(first), "{}", next.stderr);
+    assert!(next.stderr.contains("`production.hello` runs `2`"), "{}", next.stderr);
+    assert_eq!(site.page("web-1").as_deref(), Some("page 3"));
+
+    assert!(site.roles.pop().expect("the store").stop());
+    let blind = run(site.folder(), &[["status"].as_slice(), &alone].concat());
+    assert_eq!((blind.code, blind.stdout.as_str()), (5, ""), "{}", blind.stderr);
+    assert!(blind.stderr.contains("cannot read the store"), "{}", blind.stderr);
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl Site {
             advertise: None,
             tls: None,
             keep_pushed: 2,
+            acts: true,
         };
         let mut running = controller::start(config, store, self.controller_stop.clone()).await.unwrap();
         if self.controllers == 1 {
