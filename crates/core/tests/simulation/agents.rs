@@ -129,7 +129,7 @@ impl World {
         let now = self.now();
         let (lost, repeated) = (self.knobs.wake_lost, self.knobs.wake_repeated);
         let (lost, repeated) = (self.chance(lost), self.chance(repeated));
-        let groups = self.groups.clone();
+        let (groups, mut has_read_all) = (self.groups.clone(), true);
         for group in groups {
             let store = &self.scene.store;
             let machine = self.scene.machines.get_mut(host).expect("it is there");
@@ -140,6 +140,7 @@ impl World {
             }
             let work = agent.works.entry(group.clone()).or_default();
             if activates(work) {
+                has_read_all = false;
                 continue;
             }
             let disk = machine.disks.get_mut(&group).expect("every group has a disk");
@@ -152,18 +153,21 @@ impl World {
             let taken = changed.is_some_and(|order| disk.offer(order, self.mutation));
             if taken {
                 // What the new order wants first as well goes on; the barrier is read anew.
-                work.barrier = None;
+                (work.barrier, work.barrier_was_read) = (None, false);
                 let next = disk.next(None, now, self.mutation);
                 work.busy.take_if(|(action, _)| next.as_ref() != Some(action));
             }
             if disk.order.as_ref().is_some_and(|order| order.switch.is_some()) {
-                work.barrier = barrier(store);
+                (work.barrier, work.barrier_was_read) = (barrier(store), true);
             }
             let after = disk.obeyed;
             if taken {
                 self.note(|| format!("{target} obeys {after}"));
                 self.tell(&Fact::Obeyed { target: &target, instance, before, after });
             }
+        }
+        if !has_read_all {
+            return;
         }
         let revision = self.scene.store.revision;
         self.scene.machines.get_mut(host).expect("it is there").agent.as_mut().expect("it runs").seen =
@@ -177,6 +181,7 @@ impl World {
             match work.busy.clone() {
                 Some((action, until)) if until <= self.scene.now => self.finish(host, &group, &action),
                 Some(_) => {}
+                None if disk.must_read_barrier(work) => {}
                 None => {
                     if let Some(action) = disk.next(work.barrier, self.scene.now, self.mutation) {
                         self.begin(host, &group, action);

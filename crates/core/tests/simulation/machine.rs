@@ -53,6 +53,8 @@ pub struct Agent {
 #[derive(Default)]
 pub struct Work {
     pub barrier: Option<Generation>,
+    /// Whether the barrier was read since the order came, or the agent began.
+    pub barrier_was_read: bool,
     pub busy: Option<(Action, Moment)>,
 }
 
@@ -89,7 +91,7 @@ impl Machine {
         let mut agent = Agent::default();
         for (group, disk) in &self.disks {
             let busy = disk.activating.clone().map(|release| (Action::Activate(release), now));
-            agent.works.insert(group.clone(), Work { barrier: None, busy });
+            agent.works.insert(group.clone(), Work { busy, ..Work::default() });
         }
         self.agent = Some(agent);
     }
@@ -124,6 +126,12 @@ impl Disk {
             self.obeyed = order.generation;
         }
         newer
+    }
+
+    /// Tells whether the barrier must be read before anything is planned, as `live` is not what runs before the switch.
+    pub fn must_read_barrier(&self, work: &Work) -> bool {
+        let order = self.order.as_ref().filter(|order| order.switch.is_some());
+        !work.barrier_was_read && order.is_some_and(|order| order.run != self.live)
     }
 
     /// Returns what the real planner says is next, or what a planted fault makes of it.
