@@ -1,4 +1,5 @@
-//! Artifacts over HTTP: `GET`, `HEAD` and `PUT BASE/sha256:HEX` with a bearer token, as the controller serves them.
+//! Artifacts over HTTP: `GET BASE/sha256:HEX` with a bearer token, as the controller serves them. The upload is in the
+//! command line's client.
 //!
 //! Several sources are tried in turn. Size and digest are checked while the bytes come; a source that sends nothing for
 //! a while is given up. Bytes of a wrong source never reach the destination's name.
@@ -13,7 +14,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{ArtifactError, ArtifactStore, Fetch, FetchError};
+use super::{Fetch, FetchError};
 use crate::archive::Hasher;
 use crate::disk::{self, DiskError};
 
@@ -65,13 +66,8 @@ impl Http {
         self
     }
 
-    fn request(
-        &self,
-        method: reqwest::Method,
-        source: &Source,
-        artifact: &ArtifactRef,
-    ) -> reqwest::RequestBuilder {
-        let request = self.client.request(method, format!("{}/{}", source.base, artifact.digest));
+    fn request(&self, source: &Source, artifact: &ArtifactRef) -> reqwest::RequestBuilder {
+        let request = self.client.get(format!("{}/{}", source.base, artifact.digest));
         match &source.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -79,7 +75,7 @@ impl Http {
     }
 
     async fn fetch_from(&self, source: &Source, artifact: &ArtifactRef, to: &Path) -> Result<(), Trouble> {
-        let request = self.request(reqwest::Method::GET, source, artifact);
+        let request = self.request(source, artifact);
         let answer = self.patiently(request.send()).await.map_err(Trouble::Absent)?;
         if answer.status().is_server_error() {
             return Err(Trouble::Absent(self.refusal(answer).await));
@@ -125,13 +121,6 @@ impl Http {
         let said: String = said.trim().chars().take(200).collect();
         if said.is_empty() { format!("it says {status}") } else { format!("it says {status}: {said}") }
     }
-
-    fn first(&self) -> Result<&Source, ArtifactError> {
-        self.sources.first().ok_or_else(|| ArtifactError::Remote {
-            address: "an artifact source".to_owned(),
-            answer: "none is configured".to_owned(),
-        })
-    }
 }
 
 #[async_trait]
@@ -176,36 +165,5 @@ impl Fetch for Http {
             "check that the controller runs and can be reached from this host; it is tried again by itself";
         let is_absence = absent > 0 && absent == self.sources.len();
         Err(FetchError { is_absence, ..failed(reasons.join("; "), next) })
-    }
-}
-
-#[async_trait]
-impl ArtifactStore for Http {
-    fn describe(&self) -> String {
-        self.sources.first().map_or_else(|| "no artifact source".to_owned(), |source| source.base.clone())
-    }
-
-    async fn has(&self, artifact: &ArtifactRef) -> Result<bool, ArtifactError> {
-        let source = self.first()?;
-        let remote = |answer| ArtifactError::Remote { address: source.base.clone(), answer };
-        let request = self.request(reqwest::Method::HEAD, source, artifact);
-        let answer = self.patiently(request.send()).await.map_err(remote)?;
-        match answer.status() {
-            status if status.is_success() => Ok(true),
-            reqwest::StatusCode::NOT_FOUND => Ok(false),
-            _ => Err(remote(self.refusal(answer).await)),
-        }
-    }
-
-    async fn put(&self, artifact: &ArtifactRef, file: &Path) -> Result<(), ArtifactError> {
-        let source = self.first()?;
-        let remote = |answer| ArtifactError::Remote { address: source.base.clone(), answer };
-        let opened = tokio::fs::File::open(file).await.map_err(disk::failed("open", file))?;
-        let body =
-            reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(opened, 128 * 1024));
-        let request = self.request(reqwest::Method::PUT, source, artifact);
-        let request = request.header(reqwest::header::CONTENT_LENGTH, artifact.bytes).body(body);
-        let answer = request.send().await.map_err(|error| remote(crate::chain(&error)))?;
-        if answer.status().is_success() { Ok(()) } else { Err(remote(self.refusal(answer).await)) }
     }
 }

@@ -47,14 +47,6 @@ pub enum ArtifactError {
         /// The name they have.
         found: footplate_core::artifact::Digest,
     },
-    /// The other side does not answer, or says no.
-    #[error("cannot reach {address}: {answer}")]
-    Remote {
-        /// Whom we asked.
-        address: String,
-        /// What it said, or why it did not.
-        answer: String,
-    },
 }
 
 impl ArtifactError {
@@ -63,9 +55,6 @@ impl ArtifactError {
         match self {
             ArtifactError::Disk(error) => error.next(),
             ArtifactError::Mismatch { .. } => "build and push the release again".to_owned(),
-            ArtifactError::Remote { address, .. } => {
-                format!("check that {address} is right, and the token for it")
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the controller remembers beside the store: history, rollouts, what scripts printed.
+//! What the controller remembers beside the store: history, and what scripts printed.
 //!
 //! Contract of every driver: history is only ever appended to and its sequence only rises; what a call returned from is
 //! durable; outputs are bounded, the oldest go first. The store wins where both know something.
@@ -8,7 +8,6 @@ pub mod sqlite;
 use async_trait::async_trait;
 use footplate_core::moment::Moment;
 use footplate_core::name::{Actor, AppName, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
-use footplate_core::rollout::Rollout;
 use footplate_core::target::Verb;
 
 pub use sqlite::Sqlite;
@@ -104,20 +103,6 @@ pub trait Ledger: Send + Sync {
 
     /// Returns at most `limit` events, the newest first.
     async fn events(&self, filter: &Filter, limit: u32) -> Result<Vec<Event>, LedgerError>;
-
-    /// Remembers a rollout as it is now, in place of what was known of it.
-    async fn put_rollout(&self, rollout: &Rollout) -> Result<(), LedgerError>;
-
-    /// Returns one rollout.
-    async fn rollout(&self, path: &AppPath, number: u64) -> Result<Option<Rollout>, LedgerError>;
-
-    /// Returns at most `limit` rollouts of an app, the newest first, all below `before` when given.
-    async fn rollouts(
-        &self,
-        path: &AppPath,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<Rollout>, LedgerError>;
 
     /// Remembers what a script printed, and forgets the oldest when there is too much. Returns its sequence.
     async fn put_output(&self, printed: &Printed) -> Result<u64, LedgerError>;

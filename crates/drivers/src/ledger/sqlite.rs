@@ -8,7 +8,6 @@ use std::path::Path;
 use async_trait::async_trait;
 use footplate_core::moment::Moment;
 use footplate_core::name::AppPath;
-use footplate_core::rollout::Rollout;
 use footplate_core::target::Verb;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -57,11 +56,6 @@ impl Sqlite {
     fn foreign(&self, source: Fault) -> LedgerError {
         LedgerError::Foreign { place: self.place.clone(), source }
     }
-
-    fn rollout_of(&self, row: &SqliteRow) -> Result<Rollout, LedgerError> {
-        let record: &str = row.try_get("record").map_err(|error| self.foreign(error.into()))?;
-        serde_json::from_str(record).map_err(|error| self.foreign(error.into()))
-    }
 }
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -103,41 +97,6 @@ impl Ledger for Sqlite {
         page(&mut query, filter.before, filter.after, limit);
         let rows = query.build().fetch_all(&self.reader).await.map_err(self.cannot("read"))?;
         rows.iter().map(|row| event(row).map_err(|error| self.foreign(error))).collect()
-    }
-
-    async fn put_rollout(&self, rollout: &Rollout) -> Result<(), LedgerError> {
-        let record = serde_json::to_string(rollout).map_err(self.cannot("write to"))?;
-        sqlx::query("INSERT INTO rollout (environment, app, number, record) VALUES ($1, $2, $3, $4) ON CONFLICT DO UPDATE SET record = excluded.record")
-            .bind(rollout.path.environment.as_str())
-            .bind(rollout.path.app.as_str())
-            .bind(number(rollout.number))
-            .bind(record)
-            .execute(&self.writer)
-            .await
-            .map_err(self.cannot("write to"))?;
-        Ok(())
-    }
-
-    async fn rollout(&self, path: &AppPath, number: u64) -> Result<Option<Rollout>, LedgerError> {
-        let found = self.rollouts(path, number.checked_add(1), 1).await?;
-        Ok(found.into_iter().find(|rollout| rollout.number == number))
-    }
-
-    async fn rollouts(
-        &self,
-        path: &AppPath,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<Rollout>, LedgerError> {
-        let rows = sqlx::query("SELECT record FROM rollout WHERE environment = $1 AND app = $2 AND number < $3 ORDER BY number DESC LIMIT $4")
-            .bind(path.environment.as_str())
-            .bind(path.app.as_str())
-            .bind(before.map_or(i64::MAX, number))
-            .bind(limit)
-            .fetch_all(&self.reader)
-            .await
-            .map_err(self.cannot("read"))?;
-        rows.iter().map(|row| self.rollout_of(row)).collect()
     }
 
     async fn put_output(&self, printed: &Printed) -> Result<u64, LedgerError> {

@@ -1,7 +1,7 @@
 //! A git repository, through the git program.
 //!
-//! A folder is read where it is; an address is mirrored into a cache folder and fetched before each look. git never
-//! prompts, runs no hook of the repository, and every name is passed where it cannot be taken for an option.
+//! The repository is read where it is; nothing is fetched. git never prompts, runs no hook of the repository, and every
+//! name is passed where it cannot be taken for an option.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::shell::{self, Finished, Script};
 
 /// How long a question to a repository on this machine may take.
 const LOOK: Duration = Duration::from_secs(30);
-/// How long a transfer or a checkout may take.
-const TRANSFER: Duration = Duration::from_secs(600);
+/// How long a checkout may take.
+const CHECKOUT: Duration = Duration::from_secs(600);
 /// The full id, the time in seconds, author and summary, each on a line.
 const FORMAT: &str = "--format=%H%n%ct%n%an%n%s";
 
@@ -26,15 +26,14 @@ const FORMAT: &str = "--format=%H%n%ct%n%an%n%s";
 #[derive(Clone, Debug)]
 pub struct Git {
     place: String,
-    /// Where git reads: the repository itself, or our mirror of it.
+    /// Where git reads.
     folder: PathBuf,
-    mirrored: bool,
 }
 
 impl Git {
     /// Opens the repository that holds `folder`.
     pub async fn open(folder: &Path) -> Result<Self, SourceError> {
-        let git = Self { place: folder.display().to_string(), folder: folder.to_owned(), mirrored: false };
+        let git = Self { place: folder.display().to_string(), folder: folder.to_owned() };
         let found = git.run(&["rev-parse", "--absolute-git-dir"], LOOK).await;
         match found {
             Ok(found) if found.succeeded() => Ok(git),
@@ -48,31 +47,12 @@ impl Git {
         }
     }
 
-    /// Opens the repository at an address (`https://…`, `ssh://…`, `host:path`), mirrored into `cache`.
-    pub async fn open_remote(address: &str, cache: &Path) -> Result<Self, SourceError> {
-        disk::create_folder(cache)?;
-        let folder = cache.join(footplate_core::name::key_segment(address));
-        let git = Self { place: address.to_owned(), folder, mirrored: true };
-        if !git.folder.join("HEAD").is_file() {
-            disk::remove_tree(&git.folder)?;
-            // Cloned under another name first: a half-made mirror must not look like one.
-            let fresh = disk::with_suffix(&git.folder, ".new");
-            disk::remove_tree(&fresh)?;
-            let arguments = ["clone", "--quiet", "--mirror", "--template=", "--", address];
-            let mut script = script(cache, &arguments, TRANSFER);
-            script.arguments.push(fresh.clone().into());
-            git.expect("clone", shell::run(&script, &CancellationToken::new()).await?)?;
-            std::fs::rename(&fresh, &git.folder).map_err(disk::failed("rename", &fresh))?;
-        }
-        Ok(git)
-    }
-
     /// Makes a repository in `folder` (absent or empty of `.git`) out of the files that are there, with one commit.
     ///
     /// Where git knows no name to commit under, the repository gets one, so that its user can go on at once.
     pub async fn init(folder: &Path, message: &str) -> Result<Self, SourceError> {
         disk::create_folder(folder)?;
-        let git = Self { place: folder.display().to_string(), folder: folder.to_owned(), mirrored: false };
+        let git = Self { place: folder.display().to_string(), folder: folder.to_owned() };
         let begun = git.run(&["init", "--quiet", "--initial-branch=main", "--template="], LOOK).await?;
         git.expect("create a repository in", begun)?;
         for (key, value) in [("user.name", "Footplate"), ("user.email", "footplate@localhost")] {
@@ -93,14 +73,6 @@ impl Git {
             self.expect("commit to", self.run(&arguments, LOOK).await?)?;
         }
         self.head(None).await
-    }
-
-    async fn refresh(&self) -> Result<(), SourceError> {
-        if !self.mirrored {
-            return Ok(());
-        }
-        let fetched = self.run(&["fetch", "--quiet", "--prune", "origin"], TRANSFER).await?;
-        self.expect("fetch from", fetched).map(drop)
     }
 
     /// Returns the commit that a revision in git's own language names.
@@ -138,7 +110,6 @@ impl Source for Git {
     }
 
     async fn head(&self, branch: Option<&str>) -> Result<Commit, SourceError> {
-        self.refresh().await?;
         match branch {
             Some(branch) => self.look_up(&format!("refs/heads/{branch}"), branch).await,
             None => self.look_up("HEAD", "HEAD").await,
@@ -146,7 +117,6 @@ impl Source for Git {
     }
 
     async fn resolve(&self, name: &str) -> Result<Commit, SourceError> {
-        self.refresh().await?;
         // A revision may also be a search or a range in git's language; a name of ours is neither.
         let is_more = |c: char| c.is_control() || " ~^:?*[\\{}@".contains(c);
         if name.is_empty() || name.contains("..") || name.contains(is_more) {
@@ -160,13 +130,13 @@ impl Source for Git {
         let mut clone = script(
             &self.folder,
             &["clone", "--quiet", "--shared", "--no-checkout", "--template=", "--"],
-            TRANSFER,
+            CHECKOUT,
         );
         clone.arguments.extend([OsString::from("."), folder.into()]);
         let stop = CancellationToken::new();
         self.expect("clone", shell::run(&clone, &stop).await?)?;
         let check_out =
-            script(folder, &["checkout", "--quiet", "--force", "--detach", &commit.id, "--"], TRANSFER);
+            script(folder, &["checkout", "--quiet", "--force", "--detach", &commit.id, "--"], CHECKOUT);
         self.expect("check out", shell::run(&check_out, &stop).await?).map(drop)
     }
 }

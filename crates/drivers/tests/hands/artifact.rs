@@ -183,21 +183,3 @@ async fn a_fetch_stops_when_it_is_told_to_and_a_full_disk_is_not_the_sources_fau
     let error = http(&[]).fetch(&artifact, &to, &CancellationToken::new()).await.unwrap_err();
     assert_eq!(error.because, "no source for artifacts is known");
 }
-
-#[tokio::test]
-async fn an_artifact_is_put_and_looked_for_over_http() {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, artifact) = bytes_file(folder.path(), b"some bytes");
-    let (good, asked) = serve(Answer::Raw(ok(b""))).await;
-    let store = http(&[&good]);
-    assert!(store.has(&artifact).await.unwrap());
-    store.put(&artifact, &file).await.unwrap();
-    let put = asked.lock().unwrap()[1].clone();
-    assert!(put.starts_with(&format!("PUT /v1/artifacts/{} HTTP/1.1", artifact.digest)), "{put}");
-    assert!(put.ends_with("\r\n\r\nsome bytes"), "{put}");
-    let absent = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec();
-    let (none, _) = serve(Answer::Raw(absent)).await;
-    assert!(!http(&[&none]).has(&artifact).await.unwrap());
-    let error = http(&[&none]).put(&artifact, &file).await.unwrap_err();
-    assert!(error.to_string().ends_with("it says 404 Not Found"), "{error}");
-}

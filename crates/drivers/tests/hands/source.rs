@@ -71,24 +71,3 @@ async fn no_hook_of_a_repository_runs() {
     git.check_out(&commit, &folder.path().join("tree")).await.unwrap();
     assert!(!folder.path().join("trapped").exists());
 }
-
-#[tokio::test]
-async fn a_repository_elsewhere_is_mirrored_and_followed() {
-    let folder = tempfile::tempdir().unwrap();
-    let there = folder.path().join("there");
-    write_files(&there, &[("a", "a")]);
-    let origin = Git::init(&there, "Begin").await.unwrap();
-    let address = format!("file://{}", there.display());
-    let cache = folder.path().join("cache");
-    let mirror = Git::open_remote(&address, &cache).await.unwrap();
-    assert_eq!(mirror.head(Some("main")).await.unwrap(), origin.head(None).await.unwrap());
-    fs::write(there.join("a"), "b").unwrap();
-    let second = origin.commit_all("Go on").await.unwrap();
-    assert_eq!(mirror.head(None).await.unwrap(), second);
-    let again = Git::open_remote(&address, &cache).await.unwrap();
-    assert_eq!(again.resolve(&second.id).await.unwrap(), second);
-    again.check_out(&second, &folder.path().join("tree")).await.unwrap();
-    assert_eq!(fs::read_to_string(folder.path().join("tree/a")).unwrap(), "b");
-    let error = Git::open_remote(&format!("{address}-not"), &cache).await.unwrap_err();
-    assert!(matches!(error, SourceError::Git { action: "clone", .. }), "{error}");
-}

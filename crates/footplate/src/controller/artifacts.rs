@@ -146,9 +146,7 @@ async fn check(artifact: &ArtifactRef, file: &std::path::Path, what: &str) -> Re
 fn problem(what: &str, error: &ArtifactError) -> Problem {
     match error {
         ArtifactError::Mismatch { .. } => Problem::new(ProblemKind::Refused, what, error, &error.next()),
-        ArtifactError::Disk(_) | ArtifactError::Remote { .. } => {
-            Problem::new(ProblemKind::Unavailable, what, error, &error.next())
-        }
+        ArtifactError::Disk(_) => Problem::new(ProblemKind::Unavailable, what, error, &error.next()),
     }
 }
 
