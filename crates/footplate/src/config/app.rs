@@ -18,7 +18,7 @@ use crate::api::Push;
 pub const FILE_NAME: &str = "footplate.toml";
 
 /// The process group of an app without services.
-const FILES: &str = "files";
+pub const FILES: &str = "files";
 /// The environment of an app that names none.
 const ENVIRONMENT_DEFAULT: &str = "production";
 const HOOK_DEADLINE: Duration = Duration::from_secs(600);

@@ -1,9 +1,11 @@
 //! Who may do what: tokens, hosts that are set aside, bytes that are not what they say.
 
-use footplate::api::{HostOrder, HostVerb, Overrides, path};
+use footplate::api::{Delivery, HostOrder, HostVerb, Overrides, Push, path};
 use footplate::client::Client;
 use footplate_core::artifact::Digest;
-use footplate_core::release::Hooks;
+use footplate_core::release::{Hooks, Workload};
+use footplate_core::retention::Retention;
+use footplate_core::rollout::Policy;
 use footplate_drivers::archive;
 use footplate_drivers::store::{Scope, Store};
 
@@ -122,4 +124,30 @@ async fn a_record_of_a_newer_footplate_is_left_alone() {
     let stored = site.store.read(&Scope::Key(key.to_owned())).await.unwrap();
     assert_eq!(stored.entries[key].value, newer);
     assert_eq!(site.page("a").as_deref(), Some("<p>1</p>"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_with_another_group_than_files_is_refused_when_it_is_pushed() {
+    let site = Site::with_hosts(&["a"]).await;
+    for groups in [&["files", "worker"][..], &["worker"], &[]] {
+        let delivery = Delivery {
+            selector: "role=web".parse().unwrap(),
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+            policy: Policy::default(),
+            retention: Retention::default(),
+        };
+        let push = Push {
+            app: "shop".parse().unwrap(),
+            version: "1".parse().unwrap(),
+            commit: None,
+            summary: None,
+            actor: None,
+            artifact: None,
+            workload: Workload::ReleaseDir(Hooks::default()),
+            environments: [("production".parse().unwrap(), delivery)].into(),
+        };
+        let refused = site.client.push(&push).await.unwrap_err();
+        let refused = refusal(refused);
+        assert!(refused.contains("only `files` is supported"), "{refused}");
+    }
 }
