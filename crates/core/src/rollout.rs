@@ -59,9 +59,13 @@ pub struct Rollout {
     pub groups: BTreeSet<GroupName>,
     /// The hosts that must take part: the matching ones when the rollout was planned.
     pub hosts: BTreeSet<HostName>,
-    /// Hosts that it no longer waits for, because they vanished or were cordoned before the switch. Their orders stand.
+    /// Hosts that it no longer waits for: they vanished, or were cordoned and are not any more. They have its orders.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excused: BTreeSet<HostName>,
+    /// Hosts that were cordoned while it prepared, and still are, with the age of their orders, which leave out `to` and
+    /// the switch. No other order has that age, so that a host that is free again gets a newer one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set_aside: BTreeMap<HostName, Generation>,
     /// The rules it follows.
     pub policy: Policy,
     /// How the app is delivered once it arrives; as before when absent. A host that joins gets `to` by it from the
@@ -99,14 +103,14 @@ impl Rollout {
         self.hosts.contains(&target.host) && self.groups.contains(&target.group)
     }
 
-    /// Lists all targets that have its orders: the required and the excused ones.
-    pub fn participants(&self) -> impl Iterator<Item = Target> {
+    /// Lists all targets that it takes along: the required and the excused ones.
+    pub(crate) fn participants(&self) -> impl Iterator<Item = Target> {
         targets(&self.hosts, &self.groups).chain(targets(&self.excused, &self.groups))
     }
 
     /// Tells whether this host has its orders.
     pub fn concerns(&self, host: &HostName) -> bool {
-        self.hosts.contains(host) || self.excused.contains(host)
+        self.hosts.contains(host) || self.excused.contains(host) || self.set_aside.contains_key(host)
     }
 
     /// Tells whether it is still under way.
@@ -151,9 +155,11 @@ impl Rollout {
 }
 
 fn targets(hosts: &BTreeSet<HostName>, groups: &BTreeSet<GroupName>) -> impl Iterator<Item = Target> {
-    hosts
-        .iter()
-        .flat_map(|host| groups.iter().map(|group| Target { host: host.clone(), group: group.clone() }))
+    hosts.iter().flat_map(|host| targets_of(host, groups))
+}
+
+fn targets_of(host: &HostName, groups: &BTreeSet<GroupName>) -> impl Iterator<Item = Target> {
+    groups.iter().map(|group| Target { host: host.clone(), group: group.clone() })
 }
 
 /// Whether a rollout goes on or back.

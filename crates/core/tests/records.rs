@@ -98,6 +98,7 @@ fn rollout(phase: Phase) -> Rollout {
         groups: BTreeSet::from(["web".parse().unwrap(), "worker".parse().unwrap()]),
         hosts: BTreeSet::from(["web-1".parse().unwrap(), "web-2.example".parse().unwrap()]),
         excused: BTreeSet::from(["web-3".parse().unwrap()]),
+        set_aside: BTreeMap::new(),
         policy: Policy::default(),
         delivery: None,
         actor: "ann".parse().unwrap(),

@@ -12,6 +12,7 @@ use crate::target::{Failure, Verb};
 
 impl Rollout {
     pub(super) fn observe(&mut self, seen: &Observation) {
+        self.take_along(seen);
         match self.phase.clone() {
             Phase::Preparing { until } => self.prepare(seen, until),
             Phase::Holding { until } => self.hold(seen.now, until),
@@ -22,7 +23,7 @@ impl Rollout {
     }
 
     fn prepare(&mut self, seen: &Observation, until: Moment) {
-        self.excuse(self.hosts.iter().filter(|host| seen.is_cordoned(host)).cloned().collect());
+        self.leave_out(seen);
         if self.hosts_missing() > 0 {
             let excused = &self.excused;
             self.hosts.extend(seen.eligible().filter(|host| !excused.contains(*host)).cloned());
@@ -172,6 +173,8 @@ impl Rollout {
             Phase::Ended { .. } => return,
         }
         self.generation = generation;
+        // Their orders are older than what they may have obeyed.
+        self.excused.extend(std::mem::take(&mut self.set_aside).into_keys());
     }
 
     /// Fails a rollout that stayed paused for as long as it may wait for a person.
@@ -190,6 +193,26 @@ impl Rollout {
 
     pub(super) fn nodes_min(&self) -> usize {
         self.policy.nodes_min.max(1) as usize
+    }
+
+    /// Sets aside the hosts that were cordoned since the last look. All others get newer orders with a barrier of their
+    /// own, so that a host that has yet to hear of it cannot switch by the order that it holds.
+    fn leave_out(&mut self, seen: &Observation) {
+        let (cordoned, free): (BTreeSet<_>, _) =
+            std::mem::take(&mut self.hosts).into_iter().partition(|host| seen.is_cordoned(host));
+        self.hosts = free;
+        if !cordoned.is_empty() {
+            let age = self.generation.after(seen.now);
+            self.set_aside.extend(cordoned.into_iter().map(|host| (host, age)));
+            self.generation = age.after(seen.now);
+        }
+    }
+
+    /// Takes along, without waiting for them, the hosts that were set aside and are cordoned no more.
+    fn take_along(&mut self, seen: &Observation) {
+        let free = |host: &HostName| !seen.is_cordoned(host);
+        self.excused.extend(self.set_aside.keys().filter(|host| free(host)).cloned());
+        self.set_aside.retain(|host, _| !free(host));
     }
 
     fn excuse(&mut self, hosts: BTreeSet<HostName>) {

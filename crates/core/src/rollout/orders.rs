@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Phase, Rollout};
+use super::{Phase, Rollout, targets_of};
 use crate::generation::Generation;
 use crate::name::Target;
 use crate::release::Release;
@@ -14,10 +14,14 @@ use crate::target::{Assignment, Switch};
 /// Returns the order of every target that takes part. Sources are left to the controller, which knows the addresses.
 ///
 /// Forward: run what ran before, and switch at the barrier. Back, and after an end with nothing switched: run what ran
-/// before, no switch, at a higher generation, so that nobody waits for a barrier that never opens.
+/// before, no switch, at a higher generation, so that nobody waits for a barrier that never opens. A host that is set aside
+/// goes on with what it runs.
 pub fn assignments(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
     let order = if rollout.leads_forward() { forward(rollout) } else { back(rollout) };
-    rollout.participants().map(|target| (target, order.clone())).collect()
+    let left_out = rollout.set_aside.iter().flat_map(|(host, age)| {
+        targets_of(host, &rollout.groups).map(|target| (target, aside(rollout, *age)))
+    });
+    rollout.participants().map(|target| (target, order.clone())).chain(left_out).collect()
 }
 
 /// Returns the generation that the app's barrier must have reached, once the rollout opened it.
@@ -73,4 +77,10 @@ fn back(rollout: &Rollout) -> Assignment {
         keep: rollout.kept_back(),
         sources: Vec::new(),
     }
+}
+
+/// Under another delivery the host may never have run the app, so the order names nothing to run: whatever runs stays.
+fn aside(rollout: &Rollout, generation: Generation) -> Assignment {
+    let back = back(rollout);
+    Assignment { generation, run: back.run.filter(|_| rollout.delivery.is_none()), ..back }
 }

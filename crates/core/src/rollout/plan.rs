@@ -1,6 +1,6 @@
 //! How a rollout begins: which hosts must take part, and whether anything is left to prepare.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Delivery, Kind, Observation, Phase, Policy, Rollout};
 use crate::generation::Generation;
@@ -63,6 +63,7 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         groups: request.groups,
         hosts: seen.eligible().cloned().collect(),
         excused: BTreeSet::new(),
+        set_aside: BTreeMap::new(),
         phase: Phase::Preparing { until: seen.now + request.policy.prepare_deadline },
         policy: request.policy,
         delivery: request.delivery,

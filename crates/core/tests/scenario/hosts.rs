@@ -127,32 +127,77 @@ fn a_reimaged_host_converges_by_itself() {
 }
 
 #[test]
-fn a_cordoned_host_is_excused() {
+fn a_host_that_is_cordoned_gets_no_switch_and_follows_once_it_is_free() {
     check(
         "
         hosts a b
         runs 1
         deploy 2
           ann prepares `2` of `production.shop` on 2 hosts
+        prepares a b
+          `production.shop` switches to `2` on 2 hosts
+        activates a b
+          `production.shop` runs `2` on 2 targets
+        deploy 3
+          ann prepares `3` of `production.shop` on 2 hosts
         prepares a
         cordon b
-          `production.shop` switches to `2` on 1 host
-        activates a
-          `production.shop` runs `2` on 1 target
+          `production.shop` switches to `3` on 1 host
         orders
-          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
-          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
-        hosts c
+          a/web 0.5: run 2, then 3 at 0.5, keep 3 2 1
+          b/web 0.4: run 2, keep 2 1
+        prepares b
+        activates a b
+          `production.shop` runs `3` on 1 target
+        live
+          a: 3, b: 2
+        uncordon b
+        cordon b
+        orders
+          a/web 0.5: run 2, then 3 at 0.5, keep 3 2 1
+          b/web 0.5: run 2, then 3 at 0.5, keep 3 2 1
+        prepares b
+        activates b
+        live
+          a: 3, b: 3
+        ",
+    );
+}
+
+#[test]
+fn what_is_left_out_of_a_rollout_with_another_delivery_runs_what_it_ran() {
+    check(
+        "
+        hosts a b
+        labels b role=db
+        runs 1
+        says hosts role!=none
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        cordon a b
+        orders
+          a/web 0.3: run nothing, keep 1
+          b/web 0.3: run nothing, keep 1
+        live
+          a: 1, b: nothing
+        ",
+    );
+}
+
+#[test]
+fn a_host_that_was_cordoned_before_it_joined_gets_no_order() {
+    check(
+        "
+        hosts a
+        runs 1
         cordon c
+        hosts c
         orders
-          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
-          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
-          c/web 0.2: run 2, keep 2 1
+          a/web 0.1: run nothing, then 1 at 0.1, keep 1
         uncordon c
         orders
-          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
-          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
-          c/web 0.2: run 2, keep 2 1
+          a/web 0.1: run nothing, then 1 at 0.1, keep 1
+          c/web 0.1: run 1, keep 1
         deploy 3
           ann prepares `3` of `production.shop` on 2 hosts
         waiting

@@ -78,6 +78,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
             groups: BTreeSet::from(["files".parse().expect("a group")]),
             hosts: targets.iter().map(|target| target.target.host.clone()).collect(),
             excused: BTreeSet::new(),
+            set_aside: BTreeMap::new(),
             policy: Policy::default(),
             delivery: None,
             actor: "ada".parse().expect("an actor"),
