@@ -5,6 +5,7 @@
 //! one (copied) state directory can not take the name from each other for ever; the name is taken in one transaction
 //! with this agent's reports, so that a report under a living presence is never a former life's.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ pub const SESSION_TTL: Duration = Duration::from_secs(30);
 const RENEW_EVERY: Duration = Duration::from_secs(15);
 /// Every so many renewals the key itself is read, in case somebody deleted it by hand.
 const RENEWALS_PER_LOOK: u32 = 8;
-/// Every so many renewals it is written instead, with what the machine is like now: every ten minutes.
-const RENEWALS_PER_WORD: u32 = 40;
+/// Every so many renewals it is written instead, with what the machine is like now: every hour. Each such write wakes the
+/// controller, which lists all agents, so that ten thousand idle ones cost it three lists a second.
+const RENEWALS_PER_WORD: u32 = 240;
 /// How long one wait for the name to become free lasts before it is asked for anew.
 const FREE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -210,7 +212,7 @@ impl Presence {
     async fn hold(&self, session: &SessionId) {
         let mut trouble = self.troubles.of("renew this host's session");
         let mut pause = RENEW_EVERY;
-        let mut renewals = 0u32;
+        let mut renewals = head_start(&self.announcement.host);
         loop {
             let doubted = timeout(pause, self.doubted.notified()).await.is_ok();
             renewals = renewals.wrapping_add(1);
@@ -259,6 +261,14 @@ impl Presence {
     }
 }
 
+/// Returns by how many renewals a host speaks earlier than after a whole hour, once: many that were started together must
+/// not speak together for ever.
+fn head_start(host: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    host.hash(&mut hasher);
+    u32::try_from(hasher.finish() % u64::from(RENEWALS_PER_WORD)).expect("it is below the number of renewals")
+}
+
 /// What a renewal does besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewal {
@@ -277,6 +287,15 @@ mod tests {
     use footplate_drivers::store::memory::Memory;
 
     use super::*;
+
+    #[test]
+    fn hosts_speak_spread_over_the_hour() {
+        let mut by_minute = [0; 60];
+        for host in 0..6000 {
+            by_minute[(head_start(&format!("web-{host}")) / 4) as usize] += 1;
+        }
+        assert!(by_minute.iter().all(|hosts| (50..200).contains(hosts)), "{by_minute:?}");
+    }
 
     #[tokio::test]
     async fn a_name_is_spoken_for_anew_while_it_is_held_and_never_after() {

@@ -18,8 +18,8 @@ use crate::clock;
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// The most that a clock may be ahead.
 const SKEW_MAX: Duration = Duration::from_secs(5);
-/// A host that lives says how it is every ten minutes; two more are patience.
-const WORD_EVERY_MAX: Duration = Duration::from_secs(12 * 60);
+/// A host that lives says how it is every hour; five minutes more are patience.
+const WORD_EVERY_MAX: Duration = Duration::from_secs(65 * 60);
 /// So many hosts are named.
 const LISTED_MAX: usize = 5;
 
@@ -200,11 +200,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_ahead_or_long_behind_is_named() {
-        let sound = clocks(&hosts(&[("web-1", 3, 0), ("web-2", -540, 0)]), NOW);
+        let sound = clocks(&hosts(&[("web-1", 3, 0), ("web-2", -3700, 0)]), NOW);
         assert!(sound.ok, "{sound:?}");
-        let sick = clocks(&hosts(&[("web-1", 180, 0), ("web-2", -3600, 0), ("web-3", 0, 0)]), NOW);
+        let sick = clocks(&hosts(&[("web-1", 180, 0), ("web-2", -7200, 0), ("web-3", 0, 0)]), NOW);
         assert!(!sick.ok);
-        assert_eq!(sick.found, "web-1 is 3 min ahead, web-2 is behind, or has not spoken for 1 h");
+        assert_eq!(sick.found, "web-1 is 3 min ahead, web-2 is behind, or has not spoken for 2 h");
         assert!(sick.next.expect("advice").contains("NTP"));
     }
 
