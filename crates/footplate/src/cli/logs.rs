@@ -22,6 +22,8 @@ const PAGE: u32 = 200;
 const WHAT: &str = "cannot read what hooks printed";
 
 /// Show what hooks and scripts printed on the targets of an app
+///
+/// With `--json` each line is one entry, an object of its own (JSON lines), because what is followed has no end.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate logs shop                  all hosts, oldest first
@@ -71,7 +73,11 @@ pub async fn logs(operator: &Operator, args: &LogsArgs) -> Result<(), Failure> {
             shown |= reader.show(page)?;
         }
         if !args.follow {
-            return if shown { Ok(()) } else { operator.ui.show(&Outputs(Vec::new())) };
+            return if shown || operator.ui.is_json() {
+                Ok(())
+            } else {
+                operator.ui.show(&Outputs(Vec::new()))
+            };
         }
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => reads_on = true,
@@ -123,8 +129,18 @@ impl Reader<'_> {
         if page.is_empty() {
             return Ok(false);
         }
-        self.operator.ui.show(&Outputs(page)).map(|()| true)
+        let shown = match self.operator.ui.is_json() {
+            true => self.operator.ui.print(&lines(&page)),
+            false => self.operator.ui.show(&Outputs(page)),
+        };
+        shown.map(|()| true)
     }
+}
+
+/// Writes each entry as a line of JSON.
+fn lines(page: &[OutputEntry]) -> String {
+    let line = |entry| serde_json::to_string(entry).expect("entries have text keys only") + "\n";
+    page.iter().map(line).collect()
 }
 
 impl fmt::Display for Outputs {
@@ -150,5 +166,30 @@ impl fmt::Display for Outputs {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use footplate_core::moment::Moment;
+    use footplate_core::target::Verb;
+
+    use super::*;
+
+    #[test]
+    fn entries_of_two_pages_are_lines_of_json_one_after_the_other() {
+        let entry = |sequence| OutputEntry {
+            sequence,
+            at: Moment::default(),
+            host: "web-1".parse().unwrap(),
+            target: "production.shop.files".parse().unwrap(),
+            release: "1".parse().unwrap(),
+            verb: Verb::Prepare,
+            ok: true,
+            text: "one\ntwo".to_owned(),
+        };
+        let text = lines(&[entry(1), entry(2)]) + &lines(&[entry(3)]);
+        let read = text.lines().map(|line| serde_json::from_str::<OutputEntry>(line).unwrap().sequence);
+        assert_eq!(read.collect::<Vec<_>>(), [1, 2, 3]);
     }
 }
