@@ -21,7 +21,7 @@ mod root;
 pub mod rules;
 pub mod server;
 mod shared;
-mod slow;
+pub mod slow;
 pub mod state;
 pub mod timers;
 pub mod token;

@@ -93,6 +93,8 @@ pub async fn controller(operator: &Operator, args: &ControllerArgs) -> Result<()
     let (config, store) = args.settle()?;
     let stop = signal::stop_on_signal();
     let token_file = config.data.join("token");
+    // Each connection is an open file, and a controller starts no program that would inherit this.
+    footplate_kv::raise_open_files();
     let running = controller::start(config, store.open()?, stop).await?;
     operator.ui.say(format!(
         "The controller answers at {}; the token is in {}.",

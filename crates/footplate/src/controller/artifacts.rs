@@ -15,6 +15,7 @@ use footplate_drivers::archive::{self, UnpackError};
 use footplate_drivers::artifact::{ArtifactError, ArtifactStore};
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,9 @@ const ARTIFACT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How long an upload may stand still.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// How many uploads are judged at once: each takes a core for as long as it is unpacked.
+pub(super) const CHECKS_MAX: usize = 2;
 
 /// `GET` and `HEAD`: the bytes, or 404.
 pub(super) async fn fetch(
@@ -76,7 +80,7 @@ pub(super) async fn put(
     let stored = match received {
         Ok(bytes) => {
             let artifact = ArtifactRef { digest, bytes };
-            check(&artifact, &incoming, &what).await?;
+            check(&shared.checks, &artifact, &incoming, &what).await?;
             shared.artifacts.put(&artifact, &incoming).await.map_err(|error| problem(&what, &error))
         }
         Err(error) => {
@@ -126,13 +130,25 @@ async fn receive(file: &std::path::Path, body: Body, idle_max: Duration) -> std:
 }
 
 /// Refuses early what every agent would refuse to unpack. Other bytes than were promised are left to be refused as such.
-async fn check(artifact: &ArtifactRef, file: &std::path::Path, what: &str) -> Result<(), Problem> {
+///
+/// It waits for its turn, and stops when it is dropped: nobody waits for the answer any more.
+async fn check(
+    turns: &Arc<Semaphore>,
+    artifact: &ArtifactRef,
+    file: &std::path::Path,
+    what: &str,
+) -> Result<(), Problem> {
+    let turn = turns.clone().acquire_owned().await.expect("the turns are never closed");
+    let stop = CancellationToken::new();
+    let _guard = stop.clone().drop_guard();
     let (artifact, file) = (artifact.clone(), file.to_owned());
     let checked = tokio::task::spawn_blocking(move || {
+        // Given back only when the work is really over.
+        let _turn = turn;
         if archive::digest_file(&file).is_ok_and(|found| found != artifact) {
             return Ok(());
         }
-        archive::check(&file, &archive::Limits::default(), &CancellationToken::new()).map(drop)
+        archive::check(&file, &archive::Limits::default(), &stop).map(drop)
     });
     let refused = |error: UnpackError| Problem {
         kind: ProblemKind::Refused,
@@ -166,5 +182,23 @@ mod tests {
         let error = tokio::time::timeout(PATIENCE, cut).await.expect("it is cut").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
         assert_eq!(receive(&file, Body::from("all of it"), PATIENCE).await.unwrap(), 9);
+    }
+
+    #[tokio::test]
+    async fn uploads_are_judged_one_after_the_other_and_a_caller_that_left_leaves_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "no archive").unwrap();
+        let artifact = archive::digest_file(&file).unwrap();
+        let turns = Arc::new(Semaphore::new(1));
+        let first = turns.clone().acquire_owned().await.unwrap();
+        let waiting = tokio::time::timeout(Duration::ZERO, check(&turns, &artifact, &file, "cannot"));
+        assert!(waiting.await.is_err(), "it waits for its turn, and is dropped");
+        drop(first);
+        let judged = tokio::time::timeout(PATIENCE, check(&turns, &artifact, &file, "cannot"));
+        let refused = judged.await.expect("it is its turn").unwrap_err();
+        assert_eq!(refused.kind, ProblemKind::Refused);
+        let free = tokio::time::timeout(PATIENCE, turns.acquire()).await;
+        drop(free.expect("the turn is given back").unwrap());
     }
 }

@@ -34,7 +34,7 @@ use std::time::Duration;
 use footplate_core::name::{AppName, LaneName};
 use footplate_drivers::artifact::Directory;
 use footplate_drivers::store::Store;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Problem, ProblemKind};
@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) base: String,
     pub(crate) tokens: Tokens,
     pub(crate) artifacts: Directory,
+    /// Whose turn it is to have an upload judged.
+    pub(crate) checks: Arc<Semaphore>,
     pub(crate) journal: Journal,
     /// What the store holds. Written by the worker in short, locked steps; never held across an await.
     pub(crate) site: RwLock<Site>,
@@ -153,6 +155,7 @@ pub async fn start(
         base: base.clone(),
         tokens,
         artifacts,
+        checks: Arc::new(Semaphore::new(artifacts::CHECKS_MAX)),
         journal,
         site: RwLock::default(),
         view: watch::Sender::new(View { change: CHANGE_FIRST, is_acting: false }),
