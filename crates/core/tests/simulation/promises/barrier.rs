@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use footplate_core::name::{ReleaseId, Target};
-use footplate_core::rollout::{Phase, Rollout};
+use footplate_core::rollout::Rollout;
 use footplate_core::target::Action;
 
 use super::{Fact, Promise, Scene, hold};
@@ -26,9 +26,10 @@ impl Promise for Barrier {
         match fact {
             Fact::Wrote { write, before, .. } => match (&write.value, before) {
                 (Some(Value::Rollout(new)), before) => {
-                    let opened = matches!(new.phase, Phase::Switching { .. });
+                    // One look may take it through the switch to its end: somebody moved every `live` by hand.
+                    let opened = new.has_switched();
                     let already = matches!(before, Some(Value::Rollout(old))
-                        if old.number == new.number && matches!(old.phase, Phase::Switching { .. }));
+                        if old.number == new.number && old.has_switched());
                     if opened && !already {
                         self.opened.insert(new.to.id.clone());
                         return all_have(new, scene);
