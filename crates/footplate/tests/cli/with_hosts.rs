@@ -1,5 +1,7 @@
 //! A store, a controller and agents: a version goes out, fails, comes back and is cleaned away.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::program::run;
 use crate::site::{Role, Site};
 
@@ -202,6 +204,19 @@ fn the_doctor_finds_a_sound_site_well() {
     ] {
         assert!(ran.stdout.contains(part), "{part:?} is missing in {}", ran.stdout);
     }
+}
+
+#[test]
+fn the_doctor_finds_a_wrong_token() {
+    let site = Site::start();
+    let wrong = site.folder().join("wrong");
+    std::fs::write(&wrong, "0123456789012345678901234567890123456789").expect("a file");
+    std::fs::set_permissions(&wrong, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    let arguments = ["doctor", "--controller", &site.controller, "--token-file", "wrong"];
+    let ran = run(site.folder(), &arguments);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    assert!(ran.stdout.contains("SICK  token: "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("next: give the file with the controller's token"), "{}", ran.stdout);
 }
 
 #[test]
