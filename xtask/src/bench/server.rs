@@ -3,10 +3,12 @@
 use super::process::{Process, poll};
 use crate::failure::Failure;
 use crate::packages;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Which server holds the store.
@@ -118,11 +120,20 @@ fn etcd(address: SocketAddr, folder: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Returns a loopback address whose port nobody listens on at the moment.
+/// Returns a loopback address whose port nobody listens on at the moment, another one each time: what is handed out may
+/// not be listened on yet when the next one is asked for.
 pub fn free_address() -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener
-        .map_err(|error| Failure::new("cannot find a free port", error, "stop other servers on this machine"))
+    static HANDED_OUT: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    let mut handed_out = HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let free = free.map_err(|error| {
+            Failure::new("cannot find a free port", error, "stop other servers on this machine")
+        })?;
+        if handed_out.insert(free) {
+            return Ok(free);
+        }
+    }
 }
 
 /// The answer to a small request.
