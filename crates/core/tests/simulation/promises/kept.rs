@@ -19,8 +19,10 @@ impl Promise for Kept {
                 hold(disk.live.as_ref() != Some(release), || {
                     format!("{target} cleans {release}, which is live")
                 })?;
-                // A target that has not heard of the newest orders may still clean by older ones; it prepares again.
-                let protection = current.protection(release).filter(|_| disk.obeyed >= current.orders);
+                // A target that has not heard of the newest orders may still clean by older ones, and one that obeyed what a
+                // restored store has forgotten by those; it prepares again.
+                let obeys_these = disk.obeyed >= current.orders && disk.obeyed <= current.generation;
+                let protection = current.protection(release).filter(|_| obeys_these);
                 hold(protection.is_none(), || {
                     format!("{target} cleans {release} although {}", protection.expect("it is"))
                 })
