@@ -94,10 +94,10 @@ c000-d000 r-xp 00001000 fe:00 2 /usr/lib/libc.so.6";
     #[test]
     fn the_program_goes_on_after_its_text_was_unmapped() {
         let constant = std::hint::black_box("a constant in the program");
-        let text = mapped_text();
         let begun = std::time::Instant::now();
         // The tests beside this one touch the same text; some moment finds it unmapped.
         loop {
+            let text = mapped_text();
             unmap_text();
             let rest = mapped_text();
             if rest < text {

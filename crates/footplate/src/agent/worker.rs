@@ -29,9 +29,6 @@ use crate::clock;
 
 /// How long the repair of a drift waits for its report to be written.
 const DRIFT_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a worker rests before it notes on the disk what it did. The disk itself says what is live and prepared; these
-/// notes only spare a restarted agent questions, and may wait until other targets of this disk have switched.
-const SAVE_AFTER: Duration = Duration::from_secs(3);
 /// How long a worker waits before it looks again at a disk that it could not read or write.
 const DISK_PAUSE: Duration = Duration::from_secs(5);
 
@@ -99,7 +96,6 @@ enum Wake {
     Stop,
     Offer,
     Barrier(Generation),
-    Save,
     Look,
 }
 
@@ -246,7 +242,7 @@ impl Worker {
 
 /// Resting.
 impl Worker {
-    /// Reports, then rests.
+    /// Reports, then notes on the disk what was done, then rests.
     async fn settle(&mut self, plan: &Plan) {
         // Nothing is left to do, so what had drifted is repaired, or cannot be.
         self.drift = self.seen.drift.clone();
@@ -254,29 +250,23 @@ impl Worker {
             self.report();
         }
         self.settled = Some(self.seen.clone());
+        self.save().await;
         self.rest(plan).await;
     }
 
     async fn rest(&mut self, plan: &Plan) {
-        let wake = match self.wake(plan, self.unsaved).await {
-            Wake::Save => {
-                self.save().await;
-                // Not tried again before the next pass: a full disk is not mended by asking it often.
-                self.wake(plan, false).await
-            }
-            wake => wake,
-        };
+        let wake = self.wake(plan).await;
         self.idle = matches!(wake, Wake::Look);
         match wake {
             Wake::Stop => (),
             Wake::Offer => self.hear().await,
             Wake::Barrier(reached) => self.note_barrier(Some(reached)),
             Wake::Look if self.unobeyed.is_some() => self.hear().await,
-            Wake::Look | Wake::Save => (),
+            Wake::Look => (),
         }
     }
 
-    async fn wake(&mut self, plan: &Plan, to_save: bool) -> Wake {
+    async fn wake(&mut self, plan: &Plan) -> Wake {
         self.watch_barrier(plan.barrier);
         let pause = self.pause(plan);
         tokio::select! {
@@ -284,7 +274,6 @@ impl Worker {
             () = self.stop.cancelled() => Wake::Stop,
             Ok(()) = self.offers.changed() => Wake::Offer,
             reached = opened(&mut self.watch) => Wake::Barrier(reached),
-            () = tokio::time::sleep(SAVE_AFTER), if to_save => Wake::Save,
             () = tokio::time::sleep(pause) => Wake::Look,
         }
     }
