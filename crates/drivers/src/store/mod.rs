@@ -24,6 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use crate::secret::Secret;
+pub use backoff::Backoff;
 pub use config::{Address, Config, Credentials, Kind, open};
 pub use copy::{Copied, CopyError, copy};
 pub use http::Handler;

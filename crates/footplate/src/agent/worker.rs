@@ -3,6 +3,7 @@
 //! Invariants: an order is on the disk before it is obeyed, and an older one is never obeyed; a running action that
 //! the newest order no longer plans is killed before anything else is done; every wake-up runs the same pass.
 
+mod absence;
 mod act;
 mod hear;
 
@@ -26,6 +27,7 @@ use super::outputs::Outputs;
 use super::reporter::Reporter;
 use super::state::StateDirectory;
 use crate::clock;
+use absence::Absence;
 
 /// How long the repair of a drift waits for its report to be written.
 const DRIFT_PATIENCE: Duration = Duration::from_secs(2);
@@ -85,10 +87,8 @@ pub struct Worker {
     idle: bool,
     /// Whether the agent's announcement waits for this worker's first look.
     owes_first_report: bool,
-    /// How often in a row no artifact source answered.
-    absences: u32,
-    /// What it waits for that is nobody's failure, once it did for a while.
-    waiting: Option<String>,
+    /// The artifact sources that do not answer, while what it does needs them.
+    absence: Option<Absence>,
 }
 
 /// What ends a rest.
@@ -129,8 +129,7 @@ impl Worker {
             is_blind: false,
             idle: false,
             owes_first_report,
-            absences: 0,
-            waiting: None,
+            absence: None,
         }
     }
 
@@ -244,7 +243,8 @@ impl Worker {
 impl Worker {
     /// Reports, then notes on the disk what was done, then rests.
     async fn settle(&mut self, plan: &Plan) {
-        // Nothing is left to do, so what had drifted is repaired, or cannot be.
+        // Nothing is left to do: no source is needed any more, and what had drifted is repaired, or cannot be.
+        self.absence = None;
         self.drift = self.seen.drift.clone();
         if self.has_news() || (self.idle && self.reported.as_ref() != Some(&self.next_report())) {
             self.report();

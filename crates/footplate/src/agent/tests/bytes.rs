@@ -118,6 +118,20 @@ async fn a_source_that_does_not_answer_is_told_until_one_does() {
 }
 
 #[tokio::test]
+async fn a_source_that_is_no_longer_needed_is_no_longer_waited_for() {
+    let site = Site::new();
+    let (artifact, _bytes) = pack(&site, "one");
+    let agent = site.start("web-1");
+    let first = Release { artifact: Some(artifact), ..release("1", "", "") };
+    let nobody = Source { base: "http://127.0.0.1:1/v1/artifacts".to_owned(), token: None };
+    site.assign("web-1", &Assignment { sources: vec![nobody], ..order(1, Some("1"), &[first]) }).await;
+    site.report("web-1", "wait", |report| report.waiting.is_some()).await;
+    site.assign("web-1", &order(2, None, &[])).await;
+    site.report("web-1", "rest", |report| report.generation.counter == 2 && report.waiting.is_none()).await;
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn apps_share_an_agent_and_prepare_so_many_at_a_time() {
     let mut site = Site::new();
     site.limits.prepares_max = 2;

@@ -1,24 +1,17 @@
 //! Acting: one action to its end, or to the order that no longer wants it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use footplate_core::name::ReleaseId;
 use footplate_core::target::{Action, Assignment, Verb};
 
 use footplate_drivers::failpoint;
 
+use super::absence::Absence;
 use super::{Worker, opened};
 use crate::agent::hands::Done;
 use crate::agent::memory;
 use crate::clock;
-
-/// The first pause before an artifact source that did not answer is asked again; doubled each time.
-const ABSENCE_PAUSE_MIN: Duration = Duration::from_millis(200);
-/// How often in a row no source answers before others are told: a controller that restarts is no news.
-const ABSENCES_UNSAID: u32 = 4;
-/// The longest of these pauses.
-const ABSENCE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Does one action. A newer order that does not plan it kills it first.
@@ -35,10 +28,9 @@ impl Worker {
         };
         failpoint!("agent.acted");
         if done.is_absence {
-            return self.wait_for_a_source(release, &done).await;
+            return self.wait_for_a_source(release, done.failure.unwrap_or_default()).await;
         }
-        self.absences = 0;
-        self.waiting = None;
+        self.absence = None;
         self.shared.outputs.send(&self.target, release, verb, &done, &want.sources);
         self.note(verb, release, done);
     }
@@ -74,21 +66,18 @@ impl Worker {
     }
 
     /// Waits a moment for an artifact source that does not answer, or for an order that names another.
-    ///
-    /// A controller that is being restarted is no failure of this host; the rollout's deadline is what ends the wait.
-    async fn wait_for_a_source(&mut self, release: &ReleaseId, done: &Done) {
-        if self.absences == 0 {
-            let because = done.failure.as_deref().unwrap_or_default();
-            tracing::warn!(host = %self.shared.host, app = %self.target, %release, "waiting for an artifact source: {because}");
-        }
-        if self.absences >= ABSENCES_UNSAID {
-            self.waiting.clone_from(&done.failure);
-            if self.has_news() {
-                self.report();
+    async fn wait_for_a_source(&mut self, release: &ReleaseId, because: String) {
+        match &mut self.absence {
+            Some(absence) => absence.goes_on(because),
+            None => {
+                tracing::warn!(host = %self.shared.host, app = %self.target, %release, "waiting for an artifact source: {because}");
+                self.absence = Some(Absence::new(because));
             }
         }
-        let pause = ABSENCE_PAUSE_MIN.saturating_mul(1 << self.absences.min(5)).min(ABSENCE_PAUSE_MAX);
-        self.absences += 1;
+        if self.absence.as_ref().is_some_and(|absence| absence.told().is_some()) && self.has_news() {
+            self.report();
+        }
+        let pause = self.absence.as_mut().map(Absence::pause).unwrap_or_default();
         tokio::select! {
             () = tokio::time::sleep(pause) => (),
             Ok(()) = self.offers.changed() => self.hear().await,

@@ -8,6 +8,7 @@ use footplate_core::target::{Assignment, Failure, Report, Verb};
 use footplate_drivers::{chain, failpoint};
 
 use super::Worker;
+use super::absence::Absence;
 use crate::agent::memory::{Heard, Memory};
 use crate::agent::orders::Offer;
 use crate::clock;
@@ -115,7 +116,7 @@ impl Worker {
 
     pub(super) fn next_report(&self) -> Report {
         let mut report = self.memory.report(&self.seen);
-        report.waiting.clone_from(&self.waiting);
+        report.waiting = self.absence.as_ref().and_then(Absence::told).map(str::to_owned);
         report.drift = report.drift.or_else(|| self.drift.clone());
         if let Some((order, failure)) = &self.unobeyed {
             let asked = order.switch.as_ref().map(|switch| &switch.to).or(order.run.as_ref());
