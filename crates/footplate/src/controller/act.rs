@@ -84,7 +84,7 @@ pub(super) async fn run(
 
 /// All that a controller reads.
 pub(super) const PREFIXES: [&str; 7] =
-    [Key::RELEASES, Key::APPS, Key::FLEET, Key::BARRIERS, Key::ASSIGNMENTS, Key::AGENTS, "lanes/"];
+    [Key::RELEASES, Key::APPS, Key::FLEET, Key::BARRIERS, Key::ASSIGNMENTS, Key::AGENTS, Key::LANES];
 
 /// The acting controller.
 pub(super) struct Worker<'a> {
