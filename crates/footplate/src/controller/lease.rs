@@ -3,7 +3,7 @@
 //! Invariants: at most one controller holds it; every write of the controller is guarded by it ([`Lease::guard`]), so one
 //! that lost it changes nothing more, whatever it still believes.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use footplate_core::name::LaneName;
 use footplate_core::record::{self, Key};
+use footplate_drivers::disk::{DiskError, HeldFolder};
 use footplate_drivers::store::{
     Applied, Guard, Scope, SessionId, Store, StoreError, Transaction, WATCH_PATIENCE, Write,
 };
@@ -46,27 +47,23 @@ impl Lease {
 
 /// Remembers the session of the lease across a crash, so that the same controller need not wait for itself.
 pub struct Memory {
-    file: PathBuf,
-    _lock: File,
+    folder: HeldFolder,
 }
 
 impl Memory {
-    /// Opens the memory in the controller's folder and keeps other controllers out of that folder.
-    pub fn open(data: &Path) -> io::Result<Self> {
-        let lock = File::create(data.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                let why = format!("another controller works in {}", data.display());
-                io::Error::new(io::ErrorKind::ResourceBusy, why)
-            }
-            TryLockError::Error(error) => error,
-        })?;
-        Ok(Self { file: data.join("session"), _lock: lock })
+    /// Takes the controller's folder, making it when it is missing, and opens the memory in it. `None` when another
+    /// controller works there.
+    pub fn open(data: &Path) -> Result<Option<Self>, DiskError> {
+        Ok(HeldFolder::take(data)?.map(|folder| Self { folder }))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("session")
     }
 
     /// Closes the session that a controller in this folder had before it was killed. Nobody else can be using it.
     pub async fn close_former(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-        match fs::read_to_string(&self.file) {
+        match fs::read_to_string(self.file()) {
             Ok(session) if !session.is_empty() => store.close_session(&SessionId(session)).await,
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -79,7 +76,7 @@ impl Memory {
 
     /// Remembers the session of a lease that was just taken. A loss costs only time, so it is not made durable.
     pub fn remember(&self, lease: &Lease) {
-        if let Err(error) = fs::write(&self.file, &lease.session.0) {
+        if let Err(error) = fs::write(self.file(), &lease.session.0) {
             tracing::warn!(%error, "the lease's session could not be remembered");
         }
     }

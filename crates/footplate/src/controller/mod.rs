@@ -133,9 +133,12 @@ pub async fn start(
 ) -> Result<Running, Failure> {
     let what = "cannot start the controller";
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Failed, what).because(error);
-    std::fs::create_dir_all(&config.data).map_err(|error| failed(&error))?;
-    let memory = lease::Memory::open(&config.data)
-        .map_err(|error| failed(&error).next("stop the other one, or choose another data directory"))?;
+    let memory = lease::Memory::open(&config.data).map_err(|error| failed(&error).next(error.next()))?;
+    let memory = memory.ok_or_else(|| {
+        Failure::new(Exit::Failed, what)
+            .because_of(format!("another controller works in {}", config.data.display()))
+            .next("stop the other one, or choose another data directory")
+    })?;
     artifacts::sweep_uploads(&config.data).map_err(|error| failed(&error))?;
     let tokens = Tokens::open(&config.data.join("token")).map_err(|error| failed(&error))?;
     let artifacts = Directory::open(&config.data.join("artifacts")).map_err(|error| failed(&error))?;

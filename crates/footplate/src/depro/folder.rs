@@ -10,8 +10,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use footplate_drivers::disk::{DiskError, create_folder, failed, remove_file, remove_tree, sync_all_below};
-use rustix::fs::{FlockOperation, flock};
+use footplate_drivers::disk::{
+    DiskError, HeldFolder, create_folder, failed, remove_file, remove_tree, sync_all_below,
+};
 
 use super::plan::{Copy, Local, Rollout};
 use super::tree::{Version, parse_current};
@@ -26,7 +27,7 @@ pub struct Folder {
     boot: String,
     lives: Mutex<Lives>,
     /// Held for as long as the agent lives.
-    _lock: File,
+    _held: HeldFolder,
 }
 
 /// How often each version's directory was begun anew or removed: what a mark is about. Its lock is held while a mark is
@@ -48,18 +49,14 @@ impl Folder {
     /// Opens the folder, making it when it is missing, and takes its lock.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let own = path.join(".depro");
+        let held = HeldFolder::take(&own)?.ok_or_else(|| FolderError::Taken(path.to_owned()))?;
         for folder in [own.join("versions"), own.join("running")] {
             create_folder(&folder)?;
-        }
-        let lock_file = own.join("lock");
-        let lock = File::create(&lock_file).map_err(failed("create", &lock_file))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(FolderError::Taken(path.to_owned()));
         }
         remove_unfinished(&own)?;
         let boot =
             fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        Ok(Self { path: path.to_owned(), own, boot, lives: Mutex::default(), _lock: lock })
+        Ok(Self { path: path.to_owned(), own, boot, lives: Mutex::default(), _held: held })
     }
 
     /// Returns the directory of a version.
