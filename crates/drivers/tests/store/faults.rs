@@ -1,6 +1,7 @@
 //! A watch survives whatever the network and the servers do, says so once, and never spins.
 
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use footplate_drivers::store::memory::{Memory, Weather};
@@ -13,30 +14,42 @@ use serde_json::json;
 
 use crate::site::{Follower, Real, SOON, Site, poll_rate, put, see};
 
-/// What a subscriber wrote, to count the lines.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What the test on this thread said; each test has a thread of its own.
+    static SAID: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the thread that speaks.
+struct Lines;
 
 impl Lines {
-    /// Collects what this thread says until the guard is dropped.
-    fn collect(&self) -> tracing::subscriber::DefaultGuard {
-        let lines = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || lines.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    /// Collects from here on what every thread says, each for itself.
+    ///
+    /// One subscriber serves the whole process: with one for each test, a place that speaks first on a thread without
+    /// any stays mute for all of them.
+    fn collect() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .with_writer(|| Self)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            tracing::callsite::rebuild_interest_cache();
+        });
     }
 
-    fn holding(&self, words: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(words)).count()
+    fn holding(words: &str) -> usize {
+        SAID.with_borrow(|said| {
+            String::from_utf8_lossy(said).lines().filter(|line| line.contains(words)).count()
+        })
     }
 }
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        SAID.with_borrow_mut(|said| said.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -54,8 +67,7 @@ async fn no_trouble(site: &Site) {
 }
 
 async fn survives_refused_connections(site: Site) {
-    let lines = Lines::default();
-    let _guard = lines.collect();
+    Lines::collect();
     site.proxy.refuse().await;
     site.put("a/k", "1").await;
     let mut watches: Vec<Follower> = (0..5).map(|_| site.watch(WATCH_PATIENCE)).collect();
@@ -73,8 +85,8 @@ async fn survives_refused_connections(site: Site) {
         see(watch, "a/k", Some("2")).await;
     }
     no_trouble(&site).await;
-    assert_eq!(lines.holding("we keep trying"), 2, "once for each outage, not for each watch or try");
-    assert_eq!(lines.holding("the store answers again"), 2);
+    assert_eq!(Lines::holding("we keep trying"), 2, "once for each outage, not for each watch or try");
+    assert_eq!(Lines::holding("the store answers again"), 2);
 }
 
 #[tokio::test]
