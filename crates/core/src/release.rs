@@ -1,12 +1,19 @@
 //! What a target runs: an artifact and what to do with it. Immutable once written.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRef;
 use crate::moment::Moment;
-use crate::name::{AppName, ReleaseId, Version};
+use crate::name::{AppName, EnvironmentName, GroupName, ReleaseId, Version};
+
+mod schedule;
+pub mod service;
+
+pub use schedule::{Calendar, NotACalendar, Schedule};
+pub use service::{Service, Variables};
 
 /// What a target runs. Two releases with one id are equal for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +35,9 @@ pub struct Release {
     pub artifact: Option<ArtifactRef>,
     /// What prepare, activate and clean mean for it.
     pub workload: Workload,
+    /// Plain variables by environment, for services, hooks and scripts alike.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<EnvironmentName, Variables>,
     /// When it was pushed.
     pub created_at: Moment,
     /// A signature over the other fields. Always absent today; the field is in the first format so that
@@ -47,9 +57,24 @@ impl Release {
             summary: None,
             artifact: None,
             workload,
+            variables: BTreeMap::new(),
             created_at,
             signature: None,
         }
+    }
+
+    /// Returns what this process group runs; `None` when it is files or scripts, or unknown to this release.
+    pub fn service(&self, group: &GroupName) -> Option<&Service> {
+        match &self.workload {
+            Workload::Service { services, .. } => services.get(group),
+            Workload::Command(_) | Workload::ReleaseDir(_) => None,
+        }
+    }
+
+    /// Returns the plain variables of this environment.
+    pub fn variables_in(&self, environment: &EnvironmentName) -> impl Iterator<Item = (&str, &str)> {
+        let here = self.variables.get(environment).into_iter().flatten();
+        here.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -61,6 +86,13 @@ pub enum Workload {
     Command(Scripts),
     /// Yola's way: unpacked under `versions/RELEASE`, a `live` symlink, and hooks.
     ReleaseDir(Hooks),
+    /// Files as in a release directory, and a process for each process group.
+    Service {
+        /// The hooks of the files; each target runs them for itself.
+        hooks: Hooks,
+        /// What each process group runs; at least one.
+        services: BTreeMap<GroupName, Service>,
+    },
 }
 
 /// Depro's three script lists. Each list is one script: variables and `cd` carry over from line to line.

@@ -15,7 +15,8 @@ use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, ReleaseId, Target, Version};
 use footplate_core::record::{Barrier, Key, Lease, Record, Stored, Written, check_size};
-use footplate_core::release::{Hook, Hooks, Release, Scripts, Workload};
+use footplate_core::release::service::{Check, Health, Listen, Ports, Probe};
+use footplate_core::release::{Hook, Hooks, Release, Schedule, Scripts, Service, Workload, service};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
     Delivery, Kind, NAMED_MAX, Outcome, Phase, Policy, REASON_CHARS_MAX, Rollout, Signature, Why,
@@ -81,6 +82,42 @@ fn scripted() -> Release {
     Release { workload: Workload::Command(scripts), ..bare("2") }
 }
 
+fn served() -> Release {
+    let text = |text: &str| text.to_owned();
+    let web = Service {
+        directory: text("app"),
+        user: Some(text("shop")),
+        env: BTreeMap::from([(text("LOG_LEVEL"), text("info"))]),
+        kind: service::Kind::Web { ports: Ports { first: 21_000, last: 21_099 }, listen: Listen::Socket },
+        health: Health {
+            startup: Some(Probe::new(Check::Tcp)),
+            readiness: Some(Probe::new(Check::Http { path: text("/health") })),
+            liveness: Some(Probe::new(Check::Command { command: text("./alive") })),
+            ..Health::default()
+        },
+        ..Service::web("./serve")
+    };
+    let beat = Probe::new(Check::Heartbeat { within: Duration::from_secs(30) });
+    let worker = Service {
+        health: Health { readiness: Some(beat), ..Health::default() },
+        ..Service::worker("./work")
+    };
+    let every = Schedule::Every(Duration::from_secs(300));
+    let nightly = Schedule::Calendar("30 3 * * *".parse().unwrap());
+    let services = BTreeMap::from([
+        ("web".parse().unwrap(), web),
+        ("worker".parse().unwrap(), worker),
+        ("poller".parse().unwrap(), Service::new("./poll", service::Kind::Scheduled { schedule: every })),
+        ("report".parse().unwrap(), Service::new("./report", service::Kind::Scheduled { schedule: nightly })),
+    ]);
+    let production = BTreeMap::from([(text("DATABASE"), text("shop")), (text("LOG_LEVEL"), text("warn"))]);
+    Release {
+        workload: Workload::Service { hooks: Hooks::default(), services },
+        variables: BTreeMap::from([("production".parse().unwrap(), production)]),
+        ..full()
+    }
+}
+
 fn delivery(selector: &str) -> Delivery {
     Delivery::new(selector.parse().unwrap(), BTreeSet::from(["web".parse().unwrap()]))
 }
@@ -123,6 +160,7 @@ fn releases_keep_their_stored_form() {
     check("release-v1", Pushed { release: full(), environments });
     check("release-bare-v1", Pushed { release: bare("1"), environments: BTreeMap::new() });
     check("release-scripts-v1", Pushed { release: scripted(), environments: BTreeMap::new() });
+    check("release-service-v1", Pushed { release: served(), environments: BTreeMap::new() });
 }
 
 #[test]

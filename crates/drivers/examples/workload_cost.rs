@@ -75,6 +75,7 @@ fn release(folder: &Path, id: &str, workload: Kind) -> Result<Release, Failure> 
         artifact: has_files.then(|| archive::digest_file(&folder.join("packed"))).transpose()?,
         workload,
         created_at: Moment::default(),
+        variables: Default::default(),
         signature: None,
     })
 }

@@ -58,7 +58,7 @@ pub async fn build(
     let version = version.cloned().unwrap_or_else(of_commit);
     let artifact = match &app.workload {
         Workload::Command(_) => None,
-        Workload::ReleaseDir(hooks) => {
+        Workload::ReleaseDir(hooks) | Workload::Service { hooks, .. } => {
             let order = order(&app, commit, &version);
             let file = workplace.path().join("artifact.tar.zst");
             let packed = Command.build(&app_folder, &order, &file, each_line, stop).await;

@@ -30,7 +30,9 @@ pub(super) fn of_release(
         ("PREVIOUS", text(live.map_or("", ReleaseId::as_str))),
     ];
     variables.extend(release.commit.as_deref().map(|commit| ("COMMIT", text(commit))));
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // The app's own come first: what Footplate says of a run is never hidden by them.
+    let own = release.variables_in(&placement.name.path.environment).map(|(name, value)| (name, text(value)));
+    own.chain(variables).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Returns the five variables of the original Depro for a target of ours.

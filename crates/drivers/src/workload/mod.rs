@@ -1,6 +1,6 @@
 //! What prepare, activate and clean mean on this machine.
 //!
-//! Layout of one target, below `ROOT/ENVIRONMENT/APP/`:
+//! Layout of one target, below `ROOT/ENVIRONMENT/APP/` (`APP.GROUP/` for a process group that runs a service):
 //! `versions/RELEASE/` the files · `versions/.RELEASE.complete` the completion mark · `live` a relative symlink to
 //! `versions/RELEASE` · `activating` the release whose `activated` hook has not succeeded yet · `output/` what scripts
 //! said · `run/` one file for each script that runs now.
@@ -43,9 +43,15 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Returns the target's own folder: `ROOT/ENVIRONMENT/APP`.
+    /// Returns the target's own folder: `ROOT/ENVIRONMENT/APP`, and `ROOT/ENVIRONMENT/APP.GROUP` for each process group of
+    /// an app with services. No app's name has a dot.
     pub fn folder(&self) -> PathBuf {
-        self.root.path().join(self.name.path.environment.as_str()).join(self.name.path.app.as_str())
+        let TargetName { path, group } = &self.name;
+        let name = match group.as_str() {
+            "files" => path.app.to_string(),
+            group => format!("{}.{group}", path.app),
+        };
+        self.root.path().join(path.environment.as_str()).join(name)
     }
 }
 

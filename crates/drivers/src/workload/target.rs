@@ -98,7 +98,9 @@ impl Workload for Target {
         failpoint!("activate.begun");
         match &release.workload {
             release::Workload::Command(scripts) => command::activate(self, release, scripts, stop).await,
-            release::Workload::ReleaseDir(hooks) => release_dir::activate(self, release, hooks, stop).await,
+            release::Workload::ReleaseDir(hooks) | release::Workload::Service { hooks, .. } => {
+                release_dir::activate(self, release, hooks, stop).await
+            }
         }
     }
 
@@ -219,7 +221,9 @@ impl Target {
         }
         let output = match &release.workload {
             release::Workload::Command(scripts) => command::prepare(self, release, scripts, stop).await,
-            release::Workload::ReleaseDir(hooks) => release_dir::prepare(self, release, hooks, stop).await,
+            release::Workload::ReleaseDir(hooks) | release::Workload::Service { hooks, .. } => {
+                release_dir::prepare(self, release, hooks, stop).await
+            }
         }?;
         failpoint!("prepare.hook_done");
         let (id, artifact) = (release.id.clone(), release.artifact.clone());

@@ -123,6 +123,7 @@ pub fn release(id: &str, artifact: Option<ArtifactRef>, workload: Kind) -> Relea
         artifact,
         workload,
         created_at: Moment::from_millis(0),
+        variables: Default::default(),
         signature: None,
     }
 }

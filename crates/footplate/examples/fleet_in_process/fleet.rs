@@ -265,6 +265,7 @@ fn push(version: &str) -> Result<Push, Failure> {
         summary: None,
         artifact: None,
         workload: Workload::Command(scripts),
+        variables: Default::default(),
         actor: None,
         environments: [("production".parse()?, delivery)].into(),
     })

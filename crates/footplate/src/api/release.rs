@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
 use footplate_core::name::{Actor, AppName, AppPath, EnvironmentName, ReleaseId, Version};
-use footplate_core::release::Workload;
+use footplate_core::release::{Variables, Workload};
 use footplate_core::rollout::Delivery;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Push {
     pub artifact: Option<ArtifactRef>,
     /// What prepare, activate and clean mean.
     pub workload: Workload,
+    /// Plain variables by environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<EnvironmentName, Variables>,
     /// How each environment is delivered to.
     pub environments: BTreeMap<EnvironmentName, Delivery>,
     /// The person on whose behalf.

@@ -30,6 +30,7 @@ pub fn release(version: &str) -> Release {
         artifact: None,
         workload: Workload::ReleaseDir(Hooks::default()),
         created_at: NOW,
+        variables: Default::default(),
         signature: None,
     }
 }

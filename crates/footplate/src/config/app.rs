@@ -94,6 +94,7 @@ impl AppConfig {
             summary,
             artifact,
             workload: self.workload.clone(),
+            variables: BTreeMap::new(),
             environments: environments.collect(),
             actor: None,
         }

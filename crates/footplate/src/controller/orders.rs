@@ -294,6 +294,7 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
             commit: push.commit,
             summary: push.summary,
             artifact: push.artifact,
+            variables: push.variables,
             ..Release::new(push.app, push.version, push.workload, created_at)
         },
         environments: push.environments,

@@ -144,6 +144,7 @@ async fn an_app_with_another_group_than_files_is_refused_when_it_is_pushed() {
             actor: None,
             artifact: None,
             workload: Workload::ReleaseDir(Hooks::default()),
+            variables: Default::default(),
             environments: [("production".parse().unwrap(), delivery)].into(),
         };
         let refused = site.client.push(&push).await.unwrap_err();

@@ -180,6 +180,7 @@ impl Site {
             actor: None,
             artifact: Some(packed.artifact),
             workload: Workload::ReleaseDir(hooks),
+            variables: Default::default(),
             environments: [("production".parse().unwrap(), delivery)].into(),
         };
         self.client.push(&push).await.map(drop)

@@ -350,6 +350,7 @@ pub fn release(name: &str, prepare: &str, activated: &str) -> Release {
         artifact: None,
         workload: Workload::ReleaseDir(Hooks { prepare: hook(prepare), activated: hook(activated) }),
         created_at: Moment::from_millis(0),
+        variables: Default::default(),
         signature: None,
     }
 }
