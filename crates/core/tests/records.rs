@@ -224,6 +224,8 @@ fn rollouts_keep_their_stored_form_in_every_phase() {
             ..rollout(Phase::Switching { until: at(600) })
         },
     );
+    let set_aside = BTreeMap::from([("web-4".parse().unwrap(), Generation::new(1, 41))]);
+    check("rollout-set-aside-v1", Rollout { set_aside, ..rollout(Phase::Preparing { until: at(600) }) });
     let failed = BTreeMap::from([("web-1/web".to_owned(), "it broke".to_owned())]);
     for (name, outcome) in [
         ("done", Outcome::Done),

@@ -275,10 +275,14 @@ fn what_a_host_makes_up_stops_no_deployment() {
         forges a 18446744073709551615.18446744073709551615
         deploy 2
           ann prepares `2` of `production.shop` on 2 hosts
+        forges stranger 0.99
         prepares a b
           `production.shop` switches to `2` on 2 hosts
         activates a b
           `production.shop` runs `2` on 2 targets
+        orders
+          a/web 0.2: run 1, then 2 at 0.2, keep 2 1
+          b/web 0.2: run 1, then 2 at 0.2, keep 2 1
         ",
     );
 }
