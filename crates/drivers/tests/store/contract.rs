@@ -31,6 +31,7 @@ pub async fn hold(clients: Clients) {
         a_big_transaction_fits(c),
         a_prefix_is_deleted_in_one_write(c),
         a_waiter_hears_of_a_new_key_a_change_and_a_delete(c),
+        a_waiter_that_comes_late_hears_how_things_are_and_hears_it_once(c),
         a_wait_without_news_ends_with_its_patience(c),
         a_revision_from_the_future_does_not_hide_what_is_there(c),
     );
@@ -225,6 +226,21 @@ async fn a_waiter_hears_of_a_new_key_a_change_and_a_delete(c: &Clients) {
         let seen = wait_until(&c.one, &scope, before, is(Some("3"))).await;
         write(&c.other, vec![Write::Delete("heard/k".to_owned())]).await;
         wait_until(&c.one, &scope, seen.revision, is(None)).await;
+    }
+}
+
+/// Of several changes the last state is heard, and a wait from there hears none of them again.
+async fn a_waiter_that_comes_late_hears_how_things_are_and_hears_it_once(c: &Clients) {
+    for (number, scope) in [key("late/k"), below("late/")].iter().enumerate() {
+        let before = read(&c.one, scope).await.revision;
+        let last = format!("the last of {number}");
+        for text in ["1", "2", &last] {
+            write(&c.other, vec![put("late/k", text)]).await;
+        }
+        let seen = c.one.wait(scope, before, PATIENCE).await.expect("the wait is answered").expect("news");
+        assert_eq!(seen.entries["late/k"].value, last.as_bytes());
+        let again = c.one.wait(scope, seen.revision, Duration::from_millis(300)).await;
+        assert_eq!(again.expect("the wait is answered"), None, "{scope:?}");
     }
 }
 

@@ -218,8 +218,11 @@ async fn a_watch_survives_the_compaction_of_what_it_waited_for() {
     etcd.compact(seen.revision.0 + 15).await.unwrap();
     site.proxy.accept().await.unwrap();
     see(&mut watch, "a/k", Some("2")).await;
-    let waited = site.direct.wait(&Scope::Prefix("a/".to_owned()), seen.revision, SOON).await.unwrap();
-    assert!(waited.is_some(), "a wait from before the compaction reads again");
+    for scope in [Scope::Prefix("a/".to_owned()), Scope::Key("a/k".to_owned())] {
+        let waited = site.direct.wait(&scope, seen.revision, SOON).await.unwrap();
+        let read = waited.expect("a wait from before the compaction reads again");
+        assert_eq!(read.entries["a/k"].value, b"2");
+    }
 }
 
 async fn survives_slow_answers(site: Site) {
