@@ -73,6 +73,31 @@ async fn losing_the_store_stops_nothing_and_it_catches_up() {
 }
 
 #[tokio::test]
+async fn a_barrier_that_cannot_be_read_is_closed() {
+    let site = Site::new();
+    let agent = site.start("web-1");
+    with_two_releases(&site, "web-1").await;
+    let both = [release("1", "", ""), release("2", "", "")];
+    site.assign("web-1", &switching("2", order(2, Some("1"), &both))).await;
+    site.report("web-1", "obeyed order", |report| report.generation.counter == 2).await;
+    site.weather.set_down(true);
+    site.weather.refuses_barriers(3).await;
+    assert_eq!(site.live("web-1").as_deref(), Some("1"), "nobody said that it is open");
+
+    // What the disk shows does not tell what must run, and nobody is there to ask.
+    agent.kill().await;
+    fs::remove_file(site.path("web-1", "live")).expect("it was live");
+    let agent = site.start("web-1");
+    site.weather.refuses_barriers(3).await;
+    assert_eq!(site.live("web-1"), None, "it may be open by now, or not");
+    site.weather.set_down(false);
+    site.report("web-1", "old release", |report| report.runs(&id("1"))).await;
+    site.open_barrier(2).await;
+    site.report("web-1", "switch", |report| report.runs(&id("2"))).await;
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn a_hook_that_was_cut_by_the_death_of_its_agent_runs_again() {
     let site = Site::new();
     let agent = site.start("web-1");

@@ -33,6 +33,8 @@ pub struct Weather {
     /// How many of the next reads of a barrier panic, as a driver with a fault would.
     faults: AtomicU32,
     requests: Mutex<Vec<String>>,
+    /// How often a barrier was asked for in vain.
+    barriers_refused: AtomicU32,
 }
 
 impl Weather {
@@ -56,22 +58,33 @@ impl Weather {
         std::mem::take(&mut *self.requests.lock().expect("no test panics while it counts"))
     }
 
+    /// Waits until so many more questions for a barrier were left without an answer.
+    pub async fn refuses_barriers(&self, count: u32) {
+        let refused = || self.barriers_refused.load(Ordering::Relaxed);
+        let before = refused();
+        eventually("the barrier is asked for in vain", || refused() >= before + count).await;
+    }
+
     async fn pass<T>(
         &self,
         request: String,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut down = self.down.subscribe();
+        let asks_barrier = request.contains("barriers/");
         if !*down.borrow() {
             self.requests.lock().expect("no test panics while it counts").push(request);
         }
         tokio::select! {
             biased;
-            _ = down.wait_for(|down| *down) => Err(StoreError::Unreachable {
-                driver: "memory",
-                address: "nowhere".to_owned(),
-                source: "the test cut it off".into(),
-            }),
+            _ = down.wait_for(|down| *down) => {
+                self.barriers_refused.fetch_add(u32::from(asks_barrier), Ordering::Relaxed);
+                Err(StoreError::Unreachable {
+                    driver: "memory",
+                    address: "nowhere".to_owned(),
+                    source: "the test cut it off".into(),
+                })
+            }
             answer = answer => answer,
         }
     }
@@ -181,6 +194,7 @@ impl Site {
             down: watch::Sender::new(false),
             faults: AtomicU32::new(0),
             requests: Mutex::default(),
+            barriers_refused: AtomicU32::new(0),
         };
         let folder = tempfile::tempdir().expect("a folder");
         let limits = Limits { look_every: Duration::from_millis(300), ..Limits::default() };
