@@ -365,6 +365,9 @@ impl Drop for Aborted {
 
 #[cfg(test)]
 mod tests {
+    use footplate_drivers::store::memory::Memory;
+    use footplate_drivers::store::{Applied, Transaction};
+
     use super::*;
 
     #[test]
@@ -372,5 +375,21 @@ mod tests {
         let gap = |targets, of| gap_while(Missing { targets, of }).as_millis();
         assert_eq!((gap(200, 200), gap(100, 200), gap(3, 200), gap(0, 200)), (50, 25, 5, 5));
         assert_eq!(gap(0, 0), 5, "a rollout without targets waits for nothing");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_is_waited_for_is_taken_sooner_once_few_are_missing() {
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        let (tell, mut told) = watch::channel(None);
+        let gap = watch::Sender::new(Duration::from_secs(3600));
+        let looks = watch_agents(store.clone(), &Troubles::default(), tell, gap.subscribe());
+        let _looks = Aborted(tokio::spawn(looks).abort_handle());
+        told.changed().await.expect("a first look");
+        let report = Write::Put(format!("{}web-1/alive", Key::AGENTS), b"{}".to_vec());
+        let written = store.apply(&Transaction { guards: Vec::new(), writes: vec![report] }).await;
+        assert_eq!(written.expect("it answers"), Applied::Yes);
+        gap.send_replace(LOOK_GAP_MIN);
+        let second = tokio::time::timeout(Duration::from_secs(20), told.changed()).await;
+        second.expect("it is not waited for as long as it was").expect("a second look");
     }
 }

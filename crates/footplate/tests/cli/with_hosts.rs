@@ -64,6 +64,25 @@ fn a_version_goes_to_every_host_and_comes_back() {
 }
 
 #[test]
+fn what_hooks_printed_is_read_as_lines_of_json_and_the_newest_alone() {
+    let site = site(&["web-1", "web-2"]);
+    for version in ["1", "2", "3"] {
+        push(&site, version, "echo checked $RELEASE");
+        site.done(&["deploy", &format!("hello@{version}")]);
+    }
+    let logs = |arguments: &[&str]| -> Vec<String> {
+        let text = site.done(&[&["logs", "hello", "--host", "web-1", "--json"], arguments].concat());
+        let entry = |line| serde_json::from_str::<serde_json::Value>(line).expect("a line is an object");
+        text.lines().map(|line| entry(line)["text"].as_str().expect("a text").trim().to_owned()).collect()
+    };
+    site.eventually(&["status", "hello"], |_| logs(&[]).len() == 3);
+    assert_eq!(logs(&[]), ["checked 1", "checked 2", "checked 3"]);
+    assert_eq!(logs(&["--lines", "2"]), ["checked 2", "checked 3"]);
+    assert_eq!(logs(&["--lines", "9"]), logs(&[]));
+    assert_eq!(logs(&["--failed", "--lines", "2"]), [""; 0]);
+}
+
+#[test]
 fn a_failing_hook_changes_nothing_and_says_why() {
     let site = site(&["web-1", "web-2"]);
     push(&site, "1", "true");
@@ -143,7 +162,9 @@ fn old_releases_are_cleaned_and_the_current_one_is_not() {
     let versions = site.folder().join("web-1/apps/production/hello/versions");
     site.eventually(&["status"], |_| !versions.join("1").exists());
     assert!(versions.join("5").exists() && versions.join("4").exists());
-    assert_eq!(site.run(&["clean", "hello", "--release", "5"]).code, 3, "it is what runs");
+    let refused = site.run(&["clean", "hello", "--release", "5"]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("it is what runs"), "{}", refused.stderr);
 }
 
 #[test]

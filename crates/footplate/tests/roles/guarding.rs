@@ -1,5 +1,7 @@
 //! Who may do what: tokens, hosts that are set aside, bytes that are not what they say.
 
+use std::time::Duration;
+
 use footplate::api::{Delivery, HostOrder, HostVerb, Overrides, Push, path};
 use footplate::client::Client;
 use footplate_core::artifact::Digest;
@@ -8,8 +10,9 @@ use footplate_core::retention::Retention;
 use footplate_core::rollout::Policy;
 use footplate_drivers::archive;
 use footplate_drivers::store::{Scope, Store};
+use tokio::io::AsyncWriteExt;
 
-use crate::site::{Site, refusal, rollout, runs};
+use crate::site::{Site, refusal, rollout, runs, within};
 
 fn host_order(verb: HostVerb) -> HostOrder {
     HostOrder { verb, reason: Some("new disk".to_owned()), actor: None }
@@ -48,6 +51,41 @@ async fn bytes_that_do_not_match_their_digest_are_refused_and_leave_nothing() {
     let incoming = site.folder.path().join("controller-1/incoming");
     let left: Vec<_> = std::fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_cut_leaves_nothing_and_can_be_made_again() {
+    let site = Site::with_hosts(&[]).await;
+    let (tree, file) = (site.folder.path().join("tree"), site.folder.path().join("file"));
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("page"), "hello").unwrap();
+    let digest = archive::pack(&tree, &file, 0).unwrap().artifact.digest;
+    let bytes = std::fs::read(&file).unwrap();
+    let incoming = site.folder.path().join("controller-1/incoming");
+    let uploads = || std::fs::read_dir(&incoming).unwrap().count();
+
+    let address = site.client.address().strip_prefix("http://").unwrap().to_owned();
+    let mut connection = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let head = format!(
+        "PUT {}/{digest} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        path::ARTIFACTS,
+        site.token(),
+        bytes.len()
+    );
+    let half = [head.as_bytes(), &bytes[..bytes.len() / 2]].concat();
+    connection.write_all(&half).await.unwrap();
+    within("the upload is there", until(|| uploads() == 1)).await;
+    drop(connection);
+    within("the upload is gone", until(|| uploads() == 0)).await;
+    assert!(!site.client.has_artifact(&digest).await.unwrap());
+    site.client.put_artifact(&digest, &file).await.unwrap();
+    assert!(site.client.has_artifact(&digest).await.unwrap());
+}
+
+async fn until(claim: impl Fn() -> bool) {
+    while !claim() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
