@@ -9,12 +9,14 @@ pub use footplate_core::rollout::Delivery;
 use footplate_core::moment::Moment;
 use serde::{Deserialize, Serialize};
 
+mod by;
 mod history;
 mod host;
 mod release;
 mod rollout;
 mod status;
 
+pub use by::By;
 pub use history::{HistoryEntry, OutputEntry, OutputPost};
 pub use host::{HostOrder, HostStatus, HostVerb};
 pub use release::{Clean, Cleaned, Push, Wanted};

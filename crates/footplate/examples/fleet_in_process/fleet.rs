@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use footplate::agent::{self, AgentConfig};
-use footplate::api::{Deploy, Push, Wanted};
+use footplate::api::{By, Deploy, Push, Wanted};
 use footplate::client::Client;
 use footplate::controller::{self, Config};
 use footplate_core::name::AppPath;
@@ -105,13 +105,7 @@ impl Fleet {
         let start = SystemTime::now();
         let release = Wanted::Name(version.to_owned());
         self.client
-            .deploy(&Deploy {
-                path: path()?,
-                release,
-                reason: None,
-                overrides: Default::default(),
-                actor: None,
-            })
+            .deploy(&Deploy { path: path()?, release, overrides: Default::default(), by: By::default() })
             .await?;
         self.poll_until("every host runs it", async || {
             Ok((0..self.agents).all(|host| self.is_live(host, version)))

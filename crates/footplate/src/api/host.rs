@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use footplate_core::name::{Actor, HostName};
+use footplate_core::name::HostName;
 use serde::{Deserialize, Serialize};
+
+use super::By;
 
 /// One host as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,12 +29,9 @@ pub struct HostStatus {
 pub struct HostOrder {
     /// What.
     pub verb: HostVerb,
-    /// Why, for the history.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// The person on whose behalf.
-    #[serde(default)]
-    pub actor: Option<Actor>,
+    /// Who orders it, and why.
+    #[serde(flatten)]
+    pub by: By,
 }
 
 /// What can be done with a host.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use footplate_core::name::{Actor, AppPath, HostName, ReleaseId, Target};
+use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
 use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Policy};
 use serde::{Deserialize, Serialize};
 
-use super::Wanted;
+use super::{By, Wanted};
 
 /// Begins a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,15 +16,12 @@ pub struct Deploy {
     pub path: AppPath,
     /// What.
     pub release: Wanted,
-    /// Why, for the history.
-    #[serde(default)]
-    pub reason: Option<String>,
     /// What differs from the app's own rules this time.
     #[serde(default)]
     pub overrides: Overrides,
-    /// The person on whose behalf; the token's owner when absent.
-    #[serde(default)]
-    pub actor: Option<Actor>,
+    /// Who orders it, and why.
+    #[serde(flatten)]
+    pub by: By,
 }
 
 /// What one deploy changes in the app's rules.
@@ -67,12 +64,9 @@ pub struct RollBack {
     pub path: AppPath,
     /// To which release; the one before when absent.
     pub to: Option<Wanted>,
-    /// Why, for the history.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// The person on whose behalf.
-    #[serde(default)]
-    pub actor: Option<Actor>,
+    /// Who orders it, and why.
+    #[serde(flatten)]
+    pub by: By,
 }
 
 /// What a deploy or a rollback would do, or does.
@@ -109,12 +103,9 @@ pub struct Order {
     pub path: AppPath,
     /// What to do.
     pub verb: OrderVerb,
-    /// Why, for the history.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// The person on whose behalf.
-    #[serde(default)]
-    pub actor: Option<Actor>,
+    /// Who orders it, and why.
+    #[serde(flatten)]
+    pub by: By,
 }
 
 /// The commands a running rollout obeys.

@@ -124,9 +124,8 @@ pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failur
     let order = api::Deploy {
         path: path.clone(),
         release: release.unwrap_or(Wanted::Newest),
-        reason: args.order.reason.clone(),
         overrides: args.rules.overrides(),
-        actor: operator.actor()?,
+        by: operator.by(args.order.reason.as_deref())?,
     };
     let what = format!("cannot deploy `{}` to {}", path.app, path.environment);
     let connection = Connection::open(operator, &args.connection, &what).await?;

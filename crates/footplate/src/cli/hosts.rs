@@ -57,7 +57,7 @@ pub async fn hosts(operator: &Operator, command: &HostsCommand) -> Result<(), Fa
 }
 
 async fn order(operator: &Operator, args: &HostArgs, verb: HostVerb) -> Result<(), Failure> {
-    let order = HostOrder { verb, reason: args.reason.clone(), actor: operator.actor()? };
+    let order = HostOrder { verb, by: operator.by(args.reason.as_deref())? };
     let what = format!("cannot give the order for host `{}`", args.host);
     let host = operator.client()?.host(&args.host, &order).await;
     let host = host.map_err(|error| operator.failed(&what, error))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use footplate_core::name::Actor;
 
 use super::{Globals, Ui};
-use crate::api::{Problem, ProblemKind};
+use crate::api::{By, Problem, ProblemKind};
 use crate::client::{Client, ClientError};
 use crate::config::context::{self, Context};
 use crate::failure::{Exit, Failure};
@@ -95,6 +95,11 @@ impl Operator {
     /// Returns the name that the history records; none leaves it to the token.
     pub fn actor(&self) -> Result<Option<Actor>, Failure> {
         actor(self.globals.actor.clone(), std::env::var("USER").ok())
+    }
+
+    /// Returns who gives an order with this reason.
+    pub fn by(&self, reason: Option<&str>) -> Result<By, Failure> {
+        Ok(By { reason: reason.map(str::to_owned), actor: self.actor()? })
     }
 
     /// Turns an answer of the controller into what the person reads; `what` says what we were doing.

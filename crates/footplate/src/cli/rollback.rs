@@ -61,8 +61,7 @@ async fn begin(
         None if !args.yes => Some(agree(operator, client, path).await?),
         named => named.clone(),
     };
-    let order =
-        api::RollBack { path: path.clone(), to, reason: args.order.reason.clone(), actor: operator.actor()? };
+    let order = api::RollBack { path: path.clone(), to, by: operator.by(args.order.reason.as_deref())? };
     let begun = client.roll_back(&order).await.map_err(|error| operator.failed(&what(path), error))?;
     deploy::conclude(operator, connection, path, begun, args.detach).await
 }

@@ -76,8 +76,7 @@ pub async fn order(
     verb: OrderVerb,
     args: &OrderArgs,
 ) -> Result<RolloutStatus, Failure> {
-    let order =
-        api::Order { path: path.clone(), verb, reason: args.reason.clone(), actor: operator.actor()? };
+    let order = api::Order { path: path.clone(), verb, by: operator.by(args.reason.as_deref())? };
     let what = format!("cannot give the order to `{}` in {}", path.app, path.environment);
     operator.client()?.order(&order).await.map_err(|error| operator.failed(&what, error))
 }

@@ -14,7 +14,7 @@ use super::act::Worker;
 use super::commit::put;
 use super::find::{find, find_kept, known};
 use super::forget::{is_needed, unreadable};
-use super::orders::{Answer, refused, who};
+use super::orders::{Answer, named, refused};
 use super::site::{Site, encode};
 use crate::api::{self, Problem, ProblemKind};
 use crate::clock;
@@ -56,7 +56,7 @@ pub(super) async fn clean_up(worker: &Worker<'_>, clean: api::Clean, what: &str)
         let current = put(&Key::Current(path.clone()), encode(&next));
         worker.write_together(vec![current]).await.map_err(|trip| trip.problem(what))?;
         forget_releases(worker, &path, &removed, what).await?;
-        let (actor, _) = who(clean.actor.as_ref(), None);
+        let actor = named(clean.actor.as_ref());
         for id in &removed {
             let text = format!("{actor} removed `{id}` of `{path}`");
             worker.shared.journal.note(Some(&path), None, "clean", &actor, &text);

@@ -7,7 +7,7 @@ use footplate_drivers::store::Write;
 
 use super::act::Worker;
 use super::commit::put;
-use super::orders::{Answer, who};
+use super::orders::{Answer, named};
 use super::site::encode;
 use super::status;
 use crate::api::{self, Problem, ProblemKind};
@@ -28,11 +28,11 @@ pub(super) async fn set_host(
         let next = "see the hosts with `footplate hosts list`";
         return Err(Problem::new(ProblemKind::Unknown, what, "no such host is known", next));
     }
-    let (actor, _) = who(order.actor.as_ref(), None);
+    let actor = named(order.by.actor.as_ref());
     let state = |restriction| HostState {
         restriction,
         actor: actor.clone(),
-        reason: order.reason.clone(),
+        reason: order.by.reason.clone(),
         since: clock::now(),
     };
     let key = Key::HostState(host.clone());
@@ -52,8 +52,7 @@ pub(super) async fn set_host(
     };
     worker.write_together(writes).await.map_err(|trip| trip.problem(what))?;
     let verb = format!("{:?}", order.verb).to_lowercase();
-    let reason = order.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let text = format!("{actor} ordered `{verb}` for host `{host}`{reason}");
+    let text = format!("{actor} ordered `{verb}` for host `{host}`{}", order.by.because());
     worker.shared.journal.note(None, None, &verb, &actor, &text);
     Ok(Answer::Host(status::host(&worker.shared.site(), &host)))
 }

@@ -165,7 +165,7 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     let before = app.and_then(|app| app.current.clone());
     let new = || Current::new(path.clone(), delivery.clone(), site.highest(path));
     let current = before.clone().unwrap_or_else(new);
-    let (actor, by) = who(deploy.actor.as_ref(), deploy.reason.as_ref());
+    let (actor, by) = who(&deploy.by);
     let seen = site.observation(path, &delivery.selector, clock::now());
     let latest = app.and_then(|app| app.rollout.as_ref());
     let policy = deploy.overrides.over(&delivery.policy);
@@ -184,7 +184,7 @@ fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Dec
             Some(find_kept(current, wanted).cloned().map_or_else(pushed, Ok)?)
         }
     };
-    let (actor, by) = who(order.actor.as_ref(), order.reason.as_ref());
+    let (actor, by) = who(&order.by);
     let seen = site.observation(path, &current.delivery.selector, clock::now());
     let records = fleet::rollback(current, latest, to, by, &seen).map_err(refused)?;
     Decided { before: Some(current.clone()), records, actor }.fitting(what)
@@ -235,15 +235,15 @@ async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<A
             OrderVerb::Resume => Command::Resume,
             OrderVerb::Abort => Command::Abort,
         };
-        let (actor, by) = who(order.actor.as_ref(), order.reason.as_ref());
+        let (actor, by) = who(&order.by);
         let records = fleet::command(current, active, &command, by.actor, clock::now()).map_err(refused)?;
         Decided { before: Some(current.clone()), records, actor }
     };
     write_records(worker, &decided, what).await?;
     let verb = format!("{:?}", order.verb).to_lowercase();
     let number = decided.records.rollout.number;
-    let reason = order.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    let text = format!("{} ordered `{verb}` for rollout {number} of `{path}`{reason}", decided.actor);
+    let because = order.by.because();
+    let text = format!("{} ordered `{verb}` for rollout {number} of `{path}`{because}", decided.actor);
     worker.shared.journal.note(Some(&path), Some(number), &verb, &decided.actor, &text);
     worker.turn(&path).await.map_err(|trip| trip.problem(what))?;
     let site = worker.shared.site();
@@ -314,7 +314,7 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
     }
     let write = put(&key, encode(&pushed));
     worker.write_together(vec![write]).await.map_err(|trip| trip.problem(what))?;
-    note_push(worker, &pushed, &who(actor.as_ref(), None).0);
+    note_push(worker, &pushed, &named(actor.as_ref()));
     Ok(pushed)
 }
 
@@ -329,9 +329,14 @@ fn note_push(worker: &Worker<'_>, pushed: &Pushed, actor: &Actor) {
 }
 
 /// Returns who orders, in the two forms that are needed.
-pub(super) fn who(actor: Option<&Actor>, reason: Option<&String>) -> (Actor, fleet::Order) {
-    let actor = actor.cloned().unwrap_or_else(|| "operator".parse().expect("a plain word is a valid actor"));
-    (actor.clone(), fleet::Order { actor, reason: reason.cloned() })
+fn who(by: &api::By) -> (Actor, fleet::Order) {
+    let actor = named(by.actor.as_ref());
+    (actor.clone(), fleet::Order { actor, reason: by.reason.clone() })
+}
+
+/// Returns who is named, or else the token's owner.
+pub(super) fn named(actor: Option<&Actor>) -> Actor {
+    actor.cloned().unwrap_or_else(|| "operator".parse().expect("a plain word is a valid actor"))
 }
 
 pub(super) fn refused(refusal: Refusal) -> Problem {

@@ -12,7 +12,7 @@ use footplate_drivers::source::{Commit, Git, Source, SourceError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Plan, board};
-use crate::api::{AppStatus, Deploy, Overrides, Status, Wanted};
+use crate::api::{AppStatus, By, Deploy, Overrides, Status, Wanted};
 use crate::cli::{Operator, watch};
 use crate::client::Client;
 use crate::config::app::AppConfig;
@@ -101,9 +101,8 @@ impl<'a> Watch<'a> {
         let order = Deploy {
             path: path.clone(),
             release: Wanted::Name(pushed.release.id.to_string()),
-            reason: None,
             overrides: Overrides::default(),
-            actor: Some(self.actor.clone()),
+            by: By { reason: None, actor: Some(self.actor.clone()) },
         };
         if self.app(&path).await?.1.is_some_and(|app| runs(&app, &commit.id)) {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use footplate::api::{Delivery, HostOrder, HostVerb, Overrides, Push, path};
+use footplate::api::{By, Delivery, HostOrder, HostVerb, Overrides, Push, path};
 use footplate::client::Client;
 use footplate_core::artifact::Digest;
 use footplate_core::release::{Hooks, Workload};
@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use crate::site::{Site, refusal, rollout, runs, within};
 
 fn host_order(verb: HostVerb) -> HostOrder {
-    HostOrder { verb, reason: Some("new disk".to_owned()), actor: None }
+    HostOrder { verb, by: By { reason: Some("new disk".to_owned()), actor: None } }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use footplate::agent::{self, Access, AgentConfig, Limits};
 use footplate::api::{
-    Clean, Delivery, Deploy, Order, OrderVerb, Overrides, Planned, Push, RollBack, RolloutStatus, Status,
+    By, Clean, Delivery, Deploy, Order, OrderVerb, Overrides, Planned, Push, RollBack, RolloutStatus, Status,
     TargetStatus, Wanted,
 };
 use footplate::client::{Client, ClientError};
@@ -192,11 +192,11 @@ impl Site {
 
     pub async fn roll_back(&self, to: Option<&str>) -> Result<Planned, ClientError> {
         let to = to.map(|to| Wanted::Name(to.to_owned()));
-        self.client.roll_back(&RollBack { path: path(), to, reason: None, actor: None }).await
+        self.client.roll_back(&RollBack { path: path(), to, by: By::default() }).await
     }
 
     pub async fn order(&self, verb: OrderVerb) -> Result<RolloutStatus, ClientError> {
-        self.client.order(&Order { path: path(), verb, reason: None, actor: None }).await
+        self.client.order(&Order { path: path(), verb, by: By::default() }).await
     }
 
     pub async fn clean(&self, release: Option<&str>) -> Result<Vec<String>, ClientError> {
@@ -250,7 +250,7 @@ pub fn path() -> AppPath {
 
 pub fn deploy(version: &str, overrides: Overrides) -> Deploy {
     let release = Wanted::Name(version.to_owned());
-    Deploy { path: path(), release, reason: None, overrides, actor: Some("ann".parse().unwrap()) }
+    Deploy { path: path(), release, overrides, by: By { reason: None, actor: Some("ann".parse().unwrap()) } }
 }
 
 pub fn rollout(status: &Status) -> &RolloutStatus {
