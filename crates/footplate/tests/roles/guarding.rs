@@ -74,18 +74,21 @@ async fn an_upload_that_is_cut_leaves_nothing_and_can_be_made_again() {
     );
     let half = [head.as_bytes(), &bytes[..bytes.len() / 2]].concat();
     connection.write_all(&half).await.unwrap();
-    within("the upload is there", until(|| uploads() == 1)).await;
+    eventually("the upload is there", || uploads() == 1).await;
     drop(connection);
-    within("the upload is gone", until(|| uploads() == 0)).await;
+    eventually("the upload is gone", || uploads() == 0).await;
     assert!(!site.client.has_artifact(&digest).await.unwrap());
     site.client.put_artifact(&digest, &file).await.unwrap();
     assert!(site.client.has_artifact(&digest).await.unwrap());
 }
 
-async fn until(claim: impl Fn() -> bool) {
-    while !claim() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+async fn eventually(what: &str, claim: impl Fn() -> bool) {
+    let search = async {
+        while !claim() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(what, search).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
