@@ -13,11 +13,13 @@ use crate::name::{Actor, HostName, Target};
 use crate::rollout::{Delivery, HostSeen, Observation, Rollout};
 use crate::selector::{Labels, Selector};
 use crate::target::Report;
+use crate::traffic::Followed;
 
 mod assign;
 mod change;
 mod current;
 mod pushed;
+mod routes;
 mod turn;
 
 pub use assign::assignments;
@@ -87,6 +89,8 @@ pub struct Host {
     pub state: Option<HostState>,
     /// What its agent last reported of this app's targets.
     pub reports: BTreeMap<Target, Report>,
+    /// How far the router on it follows this app's table, when there is one that routes to it.
+    pub router: Option<Followed>,
 }
 
 impl Host {
@@ -110,7 +114,7 @@ pub fn observe(
 ) -> Observation {
     let concerned = |name: &HostName| rollout.is_some_and(|rollout| rollout.concerns(name));
     let seen = hosts.iter().filter(|(name, host)| concerned(name) || host.matches(name, selector));
-    let hosts = seen.map(|(name, host)| {
+    let seen = seen.map(|(name, host)| {
         let seen = HostSeen {
             alive: host.presence.is_some(),
             matches: host.matches(name, selector),
@@ -119,5 +123,7 @@ pub fn observe(
         };
         (name.clone(), seen)
     });
-    Observation { now, hosts: hosts.collect() }
+    let living = hosts.iter().filter(|(_, host)| host.presence.is_some());
+    let routers = living.filter_map(|(name, host)| Some((name.clone(), host.router.clone()?)));
+    Observation { now, hosts: seen.collect(), routers: routers.collect() }
 }

@@ -22,6 +22,8 @@ pub mod selector;
 
 pub mod retention;
 
+pub mod traffic;
+
 pub mod rollout;
 
 pub mod fleet;

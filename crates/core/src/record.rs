@@ -15,6 +15,7 @@ use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::rollout::Rollout;
 use crate::target::{Assignment, Report};
+use crate::traffic::{Route, RouterReport, Traffic};
 
 mod key;
 
@@ -171,4 +172,7 @@ records! {
     HostState: "host's state",
     Pushed: "release",
     Lease: "lease",
+    Route: "route",
+    Traffic: "traffic's division",
+    RouterReport: "router's report",
 }

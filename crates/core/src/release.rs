@@ -71,6 +71,11 @@ impl Release {
         }
     }
 
+    /// Tells whether it runs processes, rather than files or scripts alone.
+    pub fn has_services(&self) -> bool {
+        matches!(self.workload, Workload::Service { .. })
+    }
+
     /// Returns the plain variables of this environment.
     pub fn variables_in(&self, environment: &EnvironmentName) -> impl Iterator<Item = (&str, &str)> {
         let here = self.variables.get(environment).into_iter().flatten();

@@ -13,8 +13,10 @@ use crate::moment::Moment;
 use crate::name::{Actor, AppPath, GroupName, HostName, Target};
 use crate::release::Release;
 use crate::target::Report;
+use crate::traffic::Followed;
 
 mod announce;
+mod course;
 mod delivery;
 mod obey;
 mod observe;
@@ -22,11 +24,15 @@ mod orders;
 mod outcome;
 mod plan;
 mod policy;
+mod returning;
 mod standing;
 mod step;
+mod stepping;
+mod strategy;
 mod waiting;
 
 pub use announce::{Announcement, announce};
+pub use course::{At, Course, Part, Position};
 pub use delivery::Delivery;
 pub(crate) use orders::distinct;
 pub use orders::{assignments, barrier};
@@ -34,6 +40,7 @@ pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describ
 pub use plan::{Request, plan};
 pub use policy::{OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
+pub use strategy::{Goal, Pace, Portion, Strategy, goals};
 pub use waiting::{Missing, Progress, TargetState, WaitingOn, missing, progress, waiting_on};
 
 /// One rollout as it is stored. The controller writes it before it does anything.
@@ -85,6 +92,9 @@ pub struct Rollout {
     /// Who paused it and when, while it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Signature>,
+    /// How far it is in its steps, when it goes in steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<Course>,
     /// Where it is.
     pub phase: Phase,
 }
@@ -121,7 +131,10 @@ impl Rollout {
     /// Tells whether its orders lead to `to`, rather than back to `from`.
     pub fn leads_forward(&self) -> bool {
         match &self.phase {
-            Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Switching { .. } => true,
+            Phase::Preparing { .. }
+            | Phase::Holding { .. }
+            | Phase::Switching { .. }
+            | Phase::Stepping { .. } => true,
             Phase::TurningBack { .. } => false,
             Phase::Ended { outcome, .. } => outcome.keeps_forward_orders(),
         }
@@ -134,7 +147,7 @@ impl Rollout {
 
     /// Tells whether targets may have activated `to` that have not come back from it.
     pub(crate) fn has_reached(&self) -> bool {
-        matches!(self.phase, Phase::Switching { .. } | Phase::TurningBack { .. })
+        matches!(self.phase, Phase::Switching { .. } | Phase::Stepping { .. } | Phase::TurningBack { .. })
     }
 
     /// Returns when something happens to it even if nothing is reported; a pause moves this.
@@ -200,6 +213,15 @@ pub enum Phase {
         /// When it turns back if some have not activated.
         until: Moment,
     },
+    /// Hosts are moved step by step.
+    Stepping {
+        /// Which step, from 0.
+        step: u32,
+        /// Which part of it.
+        part: Part,
+        /// When it goes on or turns back if the part is not done.
+        until: Moment,
+    },
     /// The targets go back to `from`.
     TurningBack {
         /// Why.
@@ -223,6 +245,7 @@ impl Phase {
             Phase::Preparing { .. } => "preparing",
             Phase::Holding { .. } => "holding",
             Phase::Switching { .. } => "switching",
+            Phase::Stepping { part, .. } => part.word(),
             Phase::TurningBack { .. } => "turning back",
             Phase::Ended { .. } => "ended",
         }
@@ -234,6 +257,7 @@ impl Phase {
             Phase::Preparing { until }
             | Phase::Holding { until }
             | Phase::Switching { until }
+            | Phase::Stepping { until, .. }
             | Phase::TurningBack { until, .. } => Some(*until),
             Phase::Ended { .. } => None,
         }
@@ -255,6 +279,8 @@ pub struct Observation {
     pub now: Moment,
     /// Every host that matches the app's selector, and every one that takes part in its rollout.
     pub hosts: BTreeMap<HostName, HostSeen>,
+    /// The living routers that route to the app, by their hosts.
+    pub routers: BTreeMap<HostName, Followed>,
 }
 
 /// One host as seen in the store.

@@ -1,6 +1,7 @@
 //! One target: what the controller wants of it, what the agent saw, and what it does next.
 //!
-//! Invariants: a release is activated only when it is prepared; nothing that is live, wanted or kept is cleaned.
+//! Invariants: a release is activated or started only when it is prepared; nothing that is live, wanted or kept is
+//! cleaned; no service is stopped before what follows it on its host is prepared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,6 +24,15 @@ pub struct Assignment {
     /// What runs once the app's barrier has reached a generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<Switch>,
+    /// What must be up beside it, for services: the new release before it is let in, or the old one while it drains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<ReleaseId>,
+    /// What must pass the acceptance hook, for services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<Acceptance>,
+    /// Whether a service must be stopped before what follows it starts: never two at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
     /// The releases that must be prepared and stay so, whole, so that the agent needs no other key.
     pub keep: Vec<Release>,
     /// Where artifacts can be fetched from, best first.
@@ -37,6 +47,15 @@ pub struct Switch {
     pub to: ReleaseId,
     /// The generation that the barrier must have reached.
     pub barrier: Generation,
+}
+
+/// What the acceptance hook must pass on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// The release whose service it is run against.
+    pub release: ReleaseId,
+    /// How often it must have passed.
+    pub times: u32,
 }
 
 /// A place that serves artifacts: `GET BASE/sha256:HEX`. `Debug` hides the token.
@@ -57,6 +76,12 @@ impl fmt::Debug for Source {
 }
 
 impl Assignment {
+    /// Returns the plain order: run this, keep these, and nothing else.
+    pub fn to_run(generation: Generation, run: Option<ReleaseId>, keep: Vec<Release>) -> Self {
+        let (switch, beside, accept, alone, sources) = (None, None, None, false, Vec::new());
+        Self { generation, run, switch, beside, accept, alone, keep, sources }
+    }
+
     /// Returns what must run when the barrier stands at `barrier`; `None` leaves as it is whatever runs.
     ///
     /// A barrier beyond the switch's was opened for a later order, which this host has not got yet (it was away): this
@@ -79,6 +104,18 @@ impl Assignment {
         self.wanted(barrier) != Some(id) && self.switch.as_ref().is_none_or(|switch| switch.to != *id)
     }
 
+    /// Tells whether this release has a service to run.
+    pub fn serves(&self, id: &ReleaseId) -> bool {
+        self.release(id).is_some_and(Release::has_services)
+    }
+
+    /// Tells whether the service of this release may be up when the barrier stands at `barrier`.
+    ///
+    /// Also what is live may, while the barrier leaves open what must run.
+    pub fn lets_up(&self, id: &ReleaseId, barrier: Option<Generation>) -> bool {
+        self.beside.as_ref() == Some(id) || self.wanted(barrier).is_none_or(|wanted| wanted == id)
+    }
+
     /// Returns the kept release with this id.
     pub fn release(&self, id: &ReleaseId) -> Option<&Release> {
         self.keep.iter().find(|release| release.id == *id)
@@ -97,6 +134,9 @@ pub struct Report {
     pub live_since: Option<Moment>,
     /// The releases with a completion mark.
     pub prepared: BTreeSet<ReleaseId>,
+    /// The services that are up, each with how it is; none for files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub up: BTreeMap<ReleaseId, Up>,
     /// What failed and has not succeeded since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed: BTreeMap<ReleaseId, Failure>,
@@ -116,10 +156,42 @@ impl Report {
         self.live.as_ref() == Some(release) && self.failure(release, Verb::Activate).is_none()
     }
 
+    /// Tells whether the service of this release is up and healthy.
+    pub fn is_ready(&self, release: &ReleaseId) -> bool {
+        self.up.get(release).is_some_and(|up| up.readiness == Readiness::Ready)
+    }
+
     /// Returns how this verb failed on this release and has not succeeded since.
     pub fn failure(&self, release: &ReleaseId, verb: Verb) -> Option<&Failure> {
         self.failed.get(release).filter(|failure| failure.verb == verb)
     }
+}
+
+/// A service that was started and has not been stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Up {
+    /// How it is.
+    pub readiness: Readiness,
+    /// Where it listens (`ADDRESS:PORT`); nothing for a service without a port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Since when it is so.
+    pub since: Moment,
+    /// How often the acceptance hook passed on it, as the order counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub accepted: u32,
+}
+
+/// How a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// It has not been healthy for long enough yet.
+    Starting,
+    /// It may take requests.
+    Ready,
+    /// It was ready, and is not now.
+    Unready,
 }
 
 /// Why a release could not be prepared, activated or cleaned on a target.
@@ -151,6 +223,12 @@ pub enum Verb {
     Prepare,
     /// Switch `live`, run the activated hook.
     Activate,
+    /// Start its service and wait until it is healthy. A service that dies later fails this, too.
+    Start,
+    /// Run the acceptance hook against it.
+    Accept,
+    /// Stop its service.
+    Stop,
     /// Delete.
     Clean,
 }
@@ -160,6 +238,9 @@ impl fmt::Display for Verb {
         f.write_str(match self {
             Verb::Prepare => "prepare",
             Verb::Activate => "activate",
+            Verb::Start => "start",
+            Verb::Accept => "accept",
+            Verb::Stop => "stop",
             Verb::Clean => "clean",
         })
     }
@@ -170,6 +251,12 @@ impl fmt::Display for Verb {
 pub enum Action {
     /// Make this release live.
     Activate(ReleaseId),
+    /// Stop the service of this release.
+    Stop(ReleaseId),
+    /// Start the service of this release.
+    Start(ReleaseId),
+    /// Run the acceptance hook against the service of this release.
+    Accept(ReleaseId),
     /// Make this release ready.
     Prepare(ReleaseId),
     /// Remove this release.
@@ -187,11 +274,12 @@ pub struct Plan {
     pub retry_at: Option<Moment>,
 }
 
-/// Plans what one target does next: switch, then prepare, then clean.
+/// Plans what one target does next: switch, stop and start, then prepare, then clean.
 ///
 /// Takes the newest assignment, the barrier as last read, what is on the disk, and the time. Switching comes first so
 /// that a rollback never waits behind a download; what must run is prepared before anything that is only kept;
-/// cleaning comes last, when nothing is left to prepare, to switch or to wait for.
+/// cleaning comes last, when nothing is left to prepare, to switch or to wait for. A service is switched to once it is
+/// healthy, and the one before it is stopped after that; the other way round where two may never run at once.
 ///
 /// The barrier must have been read after the assignment: one remembered from before a store was restored could open
 /// an order that nobody opened. An agent whose `live` is not `run` reads it before its first plan, so that a host that
@@ -200,8 +288,12 @@ pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: 
     let mut plan = Plan::default();
     let wanted = want.wanted(barrier);
     let unsettled = wanted.filter(|release| !have.runs(release));
-    if let Some(release) = unsettled.filter(|release| have.prepared.contains(*release)) {
+    let can_run = |id: &&ReleaseId| have.prepared.contains(*id) && (!want.serves(id) || have.is_ready(id));
+    if let Some(release) = unsettled.filter(can_run) {
         plan.push_or_wait(Action::Activate(release.clone()), want, have, now);
+    }
+    for action in services(want, barrier, have) {
+        plan.push_or_wait(action, want, have, now);
     }
     if plan.actions.is_empty() {
         for release in missing(want, unsettled, have) {
@@ -218,6 +310,29 @@ pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: 
     plan
 }
 
+/// Lists what must be done to services: stop what may not be up any more, start what must be, let it be accepted.
+fn services(want: &Assignment, barrier: Option<Generation>, have: &Report) -> Vec<Action> {
+    let wanted = want.wanted(barrier);
+    let prepared = |id: &&ReleaseId| have.prepared.contains(*id);
+    // What follows must be there first: on the disk where two may never run at once, else in charge.
+    let followed = match want.alone {
+        true => wanted.is_some_and(|id| prepared(&id)),
+        false => wanted.is_some_and(|id| have.runs(id) && (!want.serves(id) || have.up.contains_key(id))),
+    };
+    let mut leaving = have.up.keys().filter(|id| !want.lets_up(id, barrier)).peekable();
+    let is_free = !want.alone || leaving.peek().is_none();
+    let stops =
+        leaving.filter(|id| followed || have.live.as_ref() != Some(*id)).map(|id| Action::Stop(id.clone()));
+    let due = wanted.into_iter().chain(&want.beside).filter(|id| want.serves(id)).filter(prepared);
+    let starts = due.filter(|id| is_free && !have.up.contains_key(*id)).map(|id| Action::Start(id.clone()));
+    let is_due = |accept: &&Acceptance| {
+        have.is_ready(&accept.release)
+            && have.up.get(&accept.release).is_some_and(|up| up.accepted < accept.times)
+    };
+    let tried = want.accept.iter().filter(is_due).map(|accept| Action::Accept(accept.release.clone()));
+    stops.chain(starts).chain(tried).collect()
+}
+
 /// Returns how long after its last try a failed action may be tried again: 5 s, doubled each time, at most 5 min.
 pub fn retry_delay(attempts: u32) -> Duration {
     Duration::from_secs(5u64.saturating_mul(1 << attempts.saturating_sub(1).min(6)).min(300))
@@ -228,6 +343,9 @@ impl Action {
     pub fn parts(&self) -> (Verb, &ReleaseId) {
         match self {
             Action::Activate(release) => (Verb::Activate, release),
+            Action::Stop(release) => (Verb::Stop, release),
+            Action::Start(release) => (Verb::Start, release),
+            Action::Accept(release) => (Verb::Accept, release),
             Action::Prepare(release) => (Verb::Prepare, release),
             Action::Clean(release) => (Verb::Clean, release),
         }
@@ -277,8 +395,14 @@ fn awaited_barrier(want: &Assignment, barrier: Option<Generation>, have: &Report
 fn unwanted<'a>(want: &'a Assignment, have: &'a Report) -> impl Iterator<Item = &'a ReleaseId> {
     have.prepared.iter().filter(move |id| {
         let named = want.run.as_ref() == Some(*id) || want.switch.as_ref().is_some_and(|s| s.to == **id);
-        want.release(id).is_none() && have.live.as_ref() != Some(*id) && !named
+        let idle = have.live.as_ref() != Some(*id) && !have.up.contains_key(*id);
+        want.release(id).is_none() && idle && !named
     })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

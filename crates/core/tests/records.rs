@@ -19,9 +19,15 @@ use footplate_core::release::service::{Check, Health, Listen, Ports, Probe};
 use footplate_core::release::{Hook, Hooks, Release, Schedule, Scripts, Service, Workload, service};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
-    Delivery, Kind, NAMED_MAX, Outcome, Phase, Policy, REASON_CHARS_MAX, Rollout, Signature, Why,
+    At, Course, Delivery, Kind, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion, Position,
+    REASON_CHARS_MAX, Rollout, Signature, Strategy, Why,
 };
-use footplate_core::target::{Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Report, Source, Switch, Verb};
+use footplate_core::target::{
+    Acceptance, Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source, Switch, Up, Verb,
+};
+use footplate_core::traffic::{
+    Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterReport, Share, Traffic,
+};
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
@@ -143,6 +149,7 @@ fn rollout(phase: Phase) -> Rollout {
         begun_at: at(10),
         promoted: Some(Signature { actor: "bob".parse().unwrap(), at: at(20) }),
         paused: Some(Signature { actor: "bob".parse().unwrap(), at: at(30) }),
+        course: None,
         phase,
     }
 }
@@ -164,6 +171,55 @@ fn releases_keep_their_stored_form() {
 }
 
 #[test]
+fn what_routers_read_and_say_keeps_its_stored_form() {
+    let endpoint = |port: u16, state| Endpoint { address: format!("10.0.0.7:{port}"), state, weight: 100 };
+    let endpoints = BTreeMap::from([
+        (id("0.9"), endpoint(20_000, EndpointState::Draining)),
+        (id("1"), endpoint(20_001, EndpointState::Serving)),
+        (id("1.2+3"), endpoint(20_002, EndpointState::Standby)),
+    ]);
+    check("route-v1", Route { endpoints });
+    let revision = Generation::new(1, 42);
+    check("traffic-bare-v1", Traffic { revision, canary: None });
+    let canary = Canary {
+        release: id("1.2+3"),
+        share: Share::from_millionths(12_500),
+        validity: Duration::from_secs(60),
+        renewed: 77,
+    };
+    check("traffic-v1", Traffic { revision, canary: Some(canary) });
+    let target = Target { host: "web-1".parse().unwrap(), group: "web".parse().unwrap() };
+    let busy = BTreeSet::from([Busy { target, release: id("1") }]);
+    check(
+        "router-report-v1",
+        RouterReport { apps: vec![Following { path: path(), followed: Followed { revision, busy } }] },
+    );
+}
+
+#[test]
+fn rollouts_in_steps_keep_their_stored_form() {
+    let position = |at, counter| Position { at, since: Generation::new(1, counter) };
+    let course = Course {
+        base: Generation::new(1, 40),
+        mark: Generation::new(1, 43),
+        positions: BTreeMap::from([
+            ("web-1".parse().unwrap(), position(At::Leaving, 41)),
+            ("web-2.example".parse().unwrap(), position(At::Beside, 42)),
+        ]),
+        failures: 1,
+        round: 2,
+        promoted: 1,
+        drain_until: Some(at(90)),
+    };
+    let ramp = vec![Share::from_millionths(10_000), Share::from_millionths(500_000)];
+    let strategy = Strategy::Canary { ramp, batch: Portion::Part(Share::from_millionths(200_000)) };
+    let pace = Pace { failures_max: 2, accept: true, ..Pace::default() };
+    let policy = Policy { strategy, pace, ..Policy::default() };
+    let phase = Phase::Stepping { step: 1, part: Part::Draining, until: at(600) };
+    check("rollout-stepping-v1", Rollout { policy, course: Some(course), ..rollout(phase) });
+}
+
+#[test]
 fn assignments_and_reports_keep_their_stored_form() {
     let source =
         Source { base: "http://127.0.0.1:7700/artifacts".to_owned(), token: Some("secret".to_owned()) };
@@ -174,17 +230,17 @@ fn assignments_and_reports_keep_their_stored_form() {
             run: Some(id("1")),
             switch: Some(Switch { to: id("1.2+3"), barrier: Generation::new(1, 42) }),
             keep: vec![full(), bare("1")],
+            beside: None,
+            accept: None,
+            alone: false,
             sources: vec![source],
         },
     );
-    let steady = Assignment {
-        generation: Generation::new(0, 1),
-        run: None,
-        switch: None,
-        keep: Vec::new(),
-        sources: Vec::new(),
-    };
-    check("assignment-bare-v1", steady);
+    let steady = Assignment::to_run(Generation::new(0, 1), None, Vec::new());
+    check("assignment-bare-v1", steady.clone());
+    let accept = Some(Acceptance { release: id("1.2+3"), times: 2 });
+    let service = Assignment { run: Some(id("1")), beside: Some(id("1.2+3")), accept, alone: true, ..steady };
+    check("assignment-service-v1", service);
     let failure = Failure {
         verb: Verb::Activate,
         generation: Generation::new(1, 42),
@@ -200,12 +256,18 @@ fn assignments_and_reports_keep_their_stored_form() {
             live: Some(id("1")),
             live_since: Some(at(50)),
             prepared: BTreeSet::from([id("1"), id("1.2+3")]),
+            up: BTreeMap::new(),
             failed: BTreeMap::from([(id("1.2+3"), failure)]),
             drift: Some("`live` pointed to `0.9`".to_owned()),
             waiting: None,
         },
     );
     let waiting = Some("no artifact source answers".to_owned());
+    let address = Some("10.0.0.7:20001".to_owned());
+    let web = Up { readiness: Readiness::Ready, address, since: at(70), accepted: 2 };
+    let worker = Up { readiness: Readiness::Starting, address: None, since: at(71), accepted: 0 };
+    let up = BTreeMap::from([(id("1"), worker), (id("1.2+3"), web)]);
+    check("report-up-v1", Report { up, ..Report::default() });
     check("report-waiting-v1", Report { waiting, ..Report::default() });
     check("report-bare-v1", Report::default());
 }

@@ -77,7 +77,9 @@ fn deliveries<'a>(current: &'a Current, rollout: Option<&'a Rollout>) -> Vec<&'a
         Phase::Ended { outcome: Outcome::TurnedBack { .. }, .. } if rollout.generation >= current.orders => {
             vec![own, new]
         }
-        Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Ended { .. } => vec![own],
+        Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Stepping { .. } | Phase::Ended { .. } => {
+            vec![own]
+        }
     }
 }
 
@@ -94,5 +96,15 @@ fn steady(current: &Current, rollout: Option<&Rollout>) -> Option<Assignment> {
         _ => (current.orders, current.release.as_ref(), current.kept().cloned().collect()),
     };
     let run = Some(run?.id.clone());
-    Some(Assignment { generation, run, switch: None, keep, sources: Vec::new() })
+    let alone = current.delivery.policy.pace.alone;
+    Some(Assignment {
+        generation,
+        run,
+        switch: None,
+        beside: None,
+        accept: None,
+        alone,
+        keep,
+        sources: Vec::new(),
+    })
 }

@@ -2,18 +2,19 @@
 //!
 //! Invariants: the records and the barrier are written first, in one transaction guarded by the lease. The one
 //! worker that takes turns carries out people's orders too, so no barrier opens for a rollout that was just stopped. Then
-//! the orders. A turn on what a turn left behind, whole or cut anywhere, writes the rest and nothing else.
+//! the orders and the routes, and last how the traffic is divided. A turn on what a turn left behind, whole or cut anywhere, writes the rest and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::age;
-use super::{Current, Host, assignments, first_generation, observe};
+use super::{Current, Host, assignments, first_generation, observe, routes};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
 use crate::rollout::{self, Announcement, Event, Missing, Rollout};
 use crate::target::{Assignment, Report, Source};
+use crate::traffic::{Route, Traffic};
 
 /// One app as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub struct Seen {
     pub barrier: Option<Generation>,
     /// The release records that stand there.
     pub releases: BTreeSet<ReleaseId>,
+    /// The routes that stand there.
+    pub routes: BTreeMap<Target, Route>,
+    /// How the traffic is divided there.
+    pub traffic: Option<Traffic>,
 }
 
 /// What to write, in this order, and what to say afterwards. Empty when everything is as it must be.
@@ -47,6 +52,12 @@ pub struct Turn {
     pub orders: BTreeMap<Target, Assignment>,
     /// Orders of hosts that are there and no longer match.
     pub obsolete: BTreeSet<Target>,
+    /// Routes that are missing or different.
+    pub routes: BTreeMap<Target, Route>,
+    /// Routes of targets that have nothing up any more.
+    pub routes_gone: BTreeSet<Target>,
+    /// How the traffic is divided, when that changed. It comes last: a router that follows it knows the routes.
+    pub traffic: Option<Traffic>,
     /// Release records that somebody removed and that are still needed.
     pub releases: Vec<Release>,
     /// What to say, once the records are written.
@@ -65,6 +76,9 @@ impl Turn {
             && self.barrier.is_none()
             && self.orders.is_empty()
             && self.obsolete.is_empty()
+            && self.routes.is_empty()
+            && self.routes_gone.is_empty()
+            && self.traffic.is_none()
             && self.releases.is_empty()
     }
 }
@@ -73,13 +87,21 @@ impl Turn {
 pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
     let (current, rollout, announcements) = advance(seen);
     let wanted = wanted(seen, &current, rollout.as_ref(), sources);
+    let routes = routes::routes(&current, rollout.as_ref(), &seen.hosts);
+    let traffic = routes::traffic(&current, rollout.as_ref(), seen.now);
     let opened = rollout.as_ref().filter(|rollout| rollout.generation >= current.orders);
     let barrier = opened.and_then(rollout::barrier);
     Turn {
         barrier: barrier.filter(|needed| seen.barrier.is_none_or(|stands| stands < *needed)),
         obsolete: obsolete(seen, &current, rollout.as_ref(), &wanted),
         releases: lost_releases(seen, &current, rollout.as_ref()),
-        look_again_at: rollout.as_ref().and_then(Rollout::deadline),
+        look_again_at: earliest(
+            rollout.as_ref().and_then(Rollout::deadline),
+            traffic.as_ref().and_then(routes::renewed_at),
+        ),
+        routes_gone: seen.routes.keys().filter(|target| !routes.contains_key(*target)).cloned().collect(),
+        routes: routes.into_iter().filter(|(target, route)| seen.routes.get(target) != Some(route)).collect(),
+        traffic: traffic.filter(|traffic| seen.traffic.as_ref() != Some(traffic)),
         missing: rollout.as_ref().and_then(|rollout| {
             let selector = current.selector(Some(rollout));
             rollout::missing(rollout, &observe(selector, Some(rollout), &seen.hosts, seen.now))
@@ -89,6 +111,10 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
         orders: wanted.into_iter().filter(|(target, order)| seen.orders.get(target) != Some(order)).collect(),
         announcements,
     }
+}
+
+fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    one.into_iter().chain(other).min()
 }
 
 /// More steps than a rollout can take on one observation.
@@ -107,10 +133,10 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
             said.extend(take(rollout, &Event::Restored { generation, now: seen.now }));
         }
         for _ in 0..STEPS_MAX {
-            let before = rollout.phase.clone();
+            let before = (rollout.phase.clone(), rollout.course.clone());
             let observation = observe(current.selector(Some(rollout)), Some(rollout), &seen.hosts, seen.now);
             said.extend(take(rollout, &Event::Observed(observation)));
-            if rollout.phase == before {
+            if (&rollout.phase, &rollout.course) == (&before.0, &before.1) {
                 break;
             }
         }

@@ -22,6 +22,12 @@ pub enum Key {
     Current(AppPath),
     /// `apps/<env>/<app>/rollout`: a [`Rollout`](crate::rollout::Rollout).
     Rollout(AppPath),
+    /// `traffic/<env>.<app>`: a [`Traffic`](crate::traffic::Traffic).
+    Traffic(AppPath),
+    /// `routes/<env>.<app>.<group>/<host>`: a [`Route`](crate::traffic::Route).
+    Route(TargetName, HostName),
+    /// `agents/<host>/router`: a [`RouterReport`](crate::traffic::RouterReport).
+    Router(HostName),
     /// `fleet/<host>`: a [`HostState`](crate::fleet::HostState).
     HostState(HostName),
     /// `releases/<app>.<release>`: a [`Pushed`](crate::fleet::Pushed).
@@ -57,12 +63,21 @@ impl Key {
     pub const FLEET: &'static str = "fleet/";
     /// The prefix of all releases.
     pub const RELEASES: &'static str = "releases/";
+    /// The prefix of all routes; those of one process group are below [`Key::routes_of`].
+    pub const ROUTES: &'static str = "routes/";
+    /// The prefix of how all apps' traffic is divided.
+    pub const TRAFFIC: &'static str = "traffic/";
     /// The prefix of all lanes' leases.
     pub const LANES: &'static str = "lanes/";
 
     /// Returns the prefix of one host's orders: the agent's one long poll.
     pub fn assignments_of(host: &HostName) -> String {
         format!("{}{}/", Self::ASSIGNMENTS, key_segment(host.as_str()))
+    }
+
+    /// Returns the prefix of the routes of one process group: all that a router reads besides the traffic's division.
+    pub fn routes_of(target: &TargetName) -> String {
+        format!("{}{}/", Self::ROUTES, key_segment(&target.to_string()))
     }
 
     /// Returns the prefix of all that one host's agent writes.
@@ -73,11 +88,13 @@ impl Key {
     /// Returns who may write it.
     pub fn writer(&self) -> Writer {
         match self {
-            Key::Presence(host) | Key::Report(host, _) => Writer::Agent(host.clone()),
+            Key::Presence(host) | Key::Report(host, _) | Key::Router(host) => Writer::Agent(host.clone()),
             Key::Assignment(..)
             | Key::Barrier(_)
             | Key::Current(_)
             | Key::Rollout(_)
+            | Key::Traffic(_)
+            | Key::Route(..)
             | Key::HostState(_)
             | Key::Release(..)
             | Key::Lease(_) => Writer::Controller,
@@ -99,6 +116,9 @@ impl fmt::Display for Key {
             Key::Rollout(path) => {
                 write!(f, "apps/{}/{}/rollout", segment(&path.environment), segment(&path.app))
             }
+            Key::Traffic(path) => write!(f, "traffic/{}", segment(path)),
+            Key::Route(target, host) => write!(f, "routes/{}/{}", segment(target), segment(host)),
+            Key::Router(host) => write!(f, "agents/{}/router", segment(host)),
             Key::HostState(host) => write!(f, "fleet/{}", segment(host)),
             Key::Release(app, release) => write!(f, "releases/{}.{}", segment(app), segment(release)),
             Key::Lease(lane) => write!(f, "lanes/{}/lease", segment(lane)),
@@ -120,9 +140,12 @@ fn parse(segments: &[&str]) -> Option<Key> {
         ["hosts", host, target] => Key::Assignment(name(host)?, name(target)?),
         ["barriers", path] => Key::Barrier(app_path(path)?),
         ["agents", host, "alive"] => Key::Presence(name(host)?),
+        ["agents", host, "router"] => Key::Router(name(host)?),
         ["agents", host, target] => Key::Report(name(host)?, name(target)?),
         ["apps", environment, app, "current"] => Key::Current(joined(environment, app)?),
         ["apps", environment, app, "rollout"] => Key::Rollout(joined(environment, app)?),
+        ["traffic", path] => Key::Traffic(app_path(path)?),
+        ["routes", target, host] => Key::Route(name(target)?, name(host)?),
         ["fleet", host] => Key::HostState(name(host)?),
         ["releases", release] => {
             let (app, release) = release.split_once('.')?;

@@ -1,7 +1,7 @@
 //! What is said of a rollout, once for each stage, in the words that every place prints.
 
 use super::outcome::{Class, Outcome, count, describe};
-use super::{Kind, Phase, Rollout};
+use super::{Kind, Part, Phase, Rollout};
 use crate::name::AppPath;
 
 /// Something to say, once. The key lets a notifier drop what it said already.
@@ -11,8 +11,9 @@ pub struct Announcement {
     pub path: AppPath,
     /// The rollout's number.
     pub number: u64,
-    /// The phase in one word, or `promoted`; with path and number this names the announcement for ever.
-    pub phase: &'static str,
+    /// The phase in one word, `promoted`, or what a step does and which: `starting 2`. With path and number this names
+    /// the announcement for ever.
+    pub phase: String,
     /// How it ended, when it did.
     pub class: Option<Class>,
     /// The sentence.
@@ -35,6 +36,7 @@ pub fn announce(rollout: &Rollout) -> Announcement {
             )
         }
         Phase::Switching { .. } => format!("`{path}` switches to `{to}` on {hosts}"),
+        Phase::Stepping { step, part, .. } => stepped(rollout, *step, *part),
         Phase::TurningBack { why, .. } => format!("`{path}` turns back from `{to}`: {why}"),
         Phase::Ended { outcome, .. } => describe(rollout, outcome),
     };
@@ -44,6 +46,35 @@ pub fn announce(rollout: &Rollout) -> Announcement {
         phase: rollout.stage(),
         class: rollout.outcome().map(Outcome::class),
         text,
+    }
+}
+
+fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
+    let (path, to, goals) = (&rollout.path, &rollout.to.id, rollout.goals());
+    let which = format!("step {} of {} of `{path}`", step + 1, goals.len());
+    let goal = rollout.goal(step);
+    let hosts = format!("{} of {}", goal.up, count(rollout.hosts.len(), "host"));
+    match (part, goal.share) {
+        (Part::Holding, _) => format!("{which} waits for `footplate promote {}`", path.app),
+        (Part::Emptying | Part::Starting | Part::Accepting, _) => {
+            format!("{which}: `{to}` starts on {hosts}")
+        }
+        (Part::Shifting, Some(share)) => format!("{which}: `{to}` gets {share} of the traffic, on {hosts}"),
+        (Part::Shifting, None) => format!("{which}: `{to}` takes requests on {hosts}"),
+        (Part::Draining | Part::Stopping, _) => {
+            format!("{which}: what ran before ends on {} of them", goal.over)
+        }
+        (Part::Watching, _) => format!("{which} is done: `{to}` is watched on {hosts}"),
+    }
+}
+
+/// Returns the part that this one is told with: four of the eight are worth a sentence.
+fn loud(part: Part) -> Part {
+    match part {
+        Part::Holding => Part::Holding,
+        Part::Emptying | Part::Starting | Part::Accepting => Part::Starting,
+        Part::Shifting | Part::Draining | Part::Stopping => Part::Shifting,
+        Part::Watching => Part::Watching,
     }
 }
 
@@ -59,10 +90,11 @@ fn begun(rollout: &Rollout) -> String {
 
 impl Rollout {
     /// Names what has been announced last.
-    pub(super) fn stage(&self) -> &'static str {
+    pub(super) fn stage(&self) -> String {
         match (&self.phase, &self.promoted) {
-            (Phase::Preparing { .. }, Some(_)) => "promoted",
-            (phase, _) => phase.word(),
+            (Phase::Preparing { .. }, Some(_)) => "promoted".to_owned(),
+            (Phase::Stepping { step, part, .. }, _) => format!("{} {}", loud(*part).word(), step + 1),
+            (phase, _) => phase.word().to_owned(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a person's order makes of a rollout, or why it is refused.
 
 use super::outcome::{Outcome, describe};
-use super::{Command, Phase, Rollout, Signature};
+use super::{Command, Part, Phase, Rollout, Signature};
 use crate::moment::Moment;
 use crate::name::Actor;
 use crate::refusal::Refusal;
@@ -21,6 +21,10 @@ impl Rollout {
     /// Goes back to preparing, without a hold this time: the next observation checks that all are still prepared.
     fn promote(&mut self, by: Signature) -> Result<(), Refusal> {
         self.refuse_paused("promote")?;
+        if let Phase::Stepping { step, part: Part::Holding, .. } = self.phase {
+            self.course_mut().promoted = step + 1;
+            return Ok(());
+        }
         if !matches!(self.phase, Phase::Holding { .. }) {
             return Err(self.refuse("promote", "wait until it holds"));
         }
@@ -31,7 +35,7 @@ impl Rollout {
 
     fn pause(&mut self, by: Signature) -> Result<(), Refusal> {
         self.refuse_paused("pause")?;
-        if !matches!(self.phase, Phase::Preparing { .. } | Phase::Holding { .. }) {
+        if !matches!(self.phase, Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Stepping { .. }) {
             return Err(self.refuse("pause", "take it back with `footplate rollback`"));
         }
         self.paused = Some(by);
@@ -47,7 +51,9 @@ impl Rollout {
             ));
         };
         let length = now.since(pause.at);
-        if let Phase::Preparing { until } | Phase::Holding { until } = &mut self.phase {
+        if let Phase::Preparing { until } | Phase::Holding { until } | Phase::Stepping { until, .. } =
+            &mut self.phase
+        {
             *until = *until + length;
         }
         Ok(())
@@ -58,7 +64,9 @@ impl Rollout {
             Phase::Preparing { .. } | Phase::Holding { .. } => {
                 self.end_unswitched(by.at, Outcome::Aborted { by: by.actor });
             }
-            Phase::Switching { .. } => self.leave(by.at, format!("{} aborted it", by.actor).into()),
+            Phase::Switching { .. } | Phase::Stepping { .. } => {
+                self.leave(by.at, format!("{} aborted it", by.actor).into());
+            }
             Phase::TurningBack { .. } | Phase::Ended { .. } => {
                 return Err(self.refuse("abort", "wait for its end, then deploy or roll back"));
             }
@@ -67,7 +75,7 @@ impl Rollout {
     }
 
     fn roll_back(&mut self, by: Signature, reason: Option<&str>) -> Result<(), Refusal> {
-        if !matches!(self.phase, Phase::Switching { .. }) {
+        if !matches!(self.phase, Phase::Switching { .. } | Phase::Stepping { .. }) {
             return self.abort(by);
         }
         if self.from.is_none() {
@@ -104,6 +112,9 @@ impl Rollout {
             Phase::Preparing { .. } => "it is still preparing and nothing is switched".to_owned(),
             Phase::Holding { .. } => "it holds and nothing is switched".to_owned(),
             Phase::Switching { .. } => "its targets are switching already".to_owned(),
+            Phase::Stepping { step, part, .. } => {
+                format!("it is {} at step {} of {}", part.word(), step + 1, self.goals().len())
+            }
             Phase::TurningBack { .. } => "it is turning back already".to_owned(),
             Phase::Ended { outcome, .. } => {
                 format!("rollout {} is over: {}", self.number, describe(self, outcome))

@@ -17,6 +17,8 @@ impl Rollout {
             Phase::Preparing { until } => self.prepare(seen, until),
             Phase::Holding { until } => self.hold(seen.now, until),
             Phase::Switching { until } => self.switch(seen, until),
+            Phase::Stepping { step, part, until } => self.step_on(seen, step, part, until),
+            Phase::TurningBack { why, until } if self.goes_in_steps() => self.return_on(seen, why, until),
             Phase::TurningBack { why, until } => self.turn_back(seen, why, until),
             Phase::Ended { .. } => {}
         }
@@ -68,10 +70,11 @@ impl Rollout {
 
     fn go_on(&mut self, now: Moment) {
         let holds = self.policy.hold && self.kind == Kind::Deploy && self.promoted.is_none();
-        self.phase = match holds {
-            true => Phase::Holding { until: now + self.policy.hold_deadline },
-            false => Phase::Switching { until: now + self.policy.activate_deadline },
-        };
+        match holds {
+            true => self.phase = Phase::Holding { until: now + self.policy.hold_deadline },
+            false if self.goes_in_steps() => self.begin_steps(now),
+            false => self.phase = Phase::Switching { until: now + self.policy.activate_deadline },
+        }
     }
 
     fn hold(&mut self, now: Moment, until: Moment) {
@@ -126,7 +129,7 @@ impl Rollout {
         self.leave(seen.now, format!("{} had not activated after {waited}", named(&open, seen)).into());
     }
 
-    fn arrive(&mut self, now: Moment, failed: BTreeMap<Target, String>) {
+    pub(super) fn arrive(&mut self, now: Moment, failed: BTreeMap<Target, String>) {
         let more = u32::try_from(failed.len().saturating_sub(NAMED_MAX)).unwrap_or(u32::MAX);
         let named = failed.into_iter().take(NAMED_MAX).map(|(target, why)| (target.to_string(), short(&why)));
         let failed: BTreeMap<String, String> = named.collect();
@@ -137,9 +140,7 @@ impl Rollout {
     fn turn_back(&mut self, seen: &Observation, why: Why, until: Moment) {
         let missing = self.missing(|target| self.came_back(seen, target));
         if missing.is_empty() || seen.now >= until {
-            let more = u32::try_from(missing.len().saturating_sub(NAMED_MAX)).unwrap_or(u32::MAX);
-            let missing = missing.into_iter().take(NAMED_MAX).collect();
-            self.phase = Phase::Ended { at: seen.now, outcome: Outcome::TurnedBack { why, missing, more } };
+            self.phase = Phase::Ended { at: seen.now, outcome: Outcome::turned_back(why, missing) };
         }
     }
 
@@ -160,6 +161,9 @@ impl Rollout {
             self.phase = Phase::Ended { at: now, outcome: Outcome::LeftAsIs { why } };
             return;
         }
+        if self.goes_in_steps() {
+            return self.begin_return(now, why);
+        }
         self.generation = self.generation.after(now);
         self.phase = Phase::TurningBack { why, until: now + self.policy.activate_deadline };
     }
@@ -168,21 +172,25 @@ impl Rollout {
         let why = Why::from("the store was restored from a backup meanwhile".to_owned());
         match &self.phase {
             Phase::Preparing { .. } | Phase::Holding { .. } => self.fail(now, why, false),
-            Phase::Switching { .. } => self.leave(now, why),
+            Phase::Switching { .. } | Phase::Stepping { .. } => self.leave(now, why),
             Phase::TurningBack { .. } => {}
             Phase::Ended { .. } => return,
         }
         self.generation = generation;
+        self.renew(generation);
         // Their orders are older than what they may have obeyed.
         self.excused.extend(std::mem::take(&mut self.set_aside).into_keys());
     }
 
     /// Fails a rollout that stayed paused for as long as it may wait for a person.
-    fn outlast_pause(&mut self, pause: Signature, now: Moment) {
+    pub(super) fn outlast_pause(&mut self, pause: Signature, now: Moment) {
         if now >= pause.at + self.policy.hold_deadline {
             let waited = in_words(self.policy.hold_deadline);
-            let why = format!("{} paused it and nobody resumed it within {waited}", pause.actor);
-            self.fail(now, why.into(), true);
+            let why = Why::from(format!("{} paused it and nobody resumed it within {waited}", pause.actor));
+            match self.phase {
+                Phase::Stepping { .. } => self.leave(now, why),
+                _ => self.fail(now, why, true),
+            }
         }
     }
 
@@ -215,13 +223,13 @@ impl Rollout {
         self.set_aside.retain(|host, _| !free(host));
     }
 
-    fn excuse(&mut self, hosts: BTreeSet<HostName>) {
+    pub(super) fn excuse(&mut self, hosts: BTreeSet<HostName>) {
         self.hosts.retain(|host| !hosts.contains(host));
         self.excused.extend(hosts);
     }
 }
 
-fn blame(target: &Target, failure: &Failure, release: &ReleaseId) -> Why {
+pub(super) fn blame(target: &Target, failure: &Failure, release: &ReleaseId) -> Why {
     let sentence = format!("{target} could not {} `{release}`: {}", failure.verb, short(&failure.reason));
     Why { sentence, output: failure.output.clone() }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Phase, Rollout, targets_of};
+use super::{Course, Outcome, Phase, Rollout, targets_of};
 use crate::generation::Generation;
 use crate::name::Target;
 use crate::release::Release;
@@ -17,11 +17,35 @@ use crate::target::{Assignment, Switch};
 /// before, no switch, at a higher generation, so that nobody waits for a barrier that never opens. A host that is set aside
 /// goes on with what it runs.
 pub fn assignments(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
+    if rollout.goes_in_steps() {
+        return in_steps(rollout);
+    }
     let order = if rollout.leads_forward() { forward(rollout) } else { back(rollout) };
-    let left_out = rollout.set_aside.iter().flat_map(|(host, age)| {
+    rollout.participants().map(|target| (target, order.clone())).chain(left_out(rollout)).collect()
+}
+
+fn left_out(rollout: &Rollout) -> impl Iterator<Item = (Target, Assignment)> {
+    rollout.set_aside.iter().flat_map(|(host, age)| {
         targets_of(host, &rollout.groups).map(|target| (target, aside(rollout, *age)))
-    });
-    rollout.participants().map(|target| (target, order.clone())).chain(left_out).collect()
+    })
+}
+
+/// The orders of a rollout in steps: by each host's position, from the first step on.
+fn in_steps(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
+    let staged = Course { base: rollout.generation, ..Course::default() };
+    let course = rollout.course.as_ref().unwrap_or(&staged);
+    let arrived = rollout.outcome().is_some_and(Outcome::keeps_forward_orders);
+    let order = |target: &Target| match &rollout.phase {
+        Phase::Preparing { .. } | Phase::Holding { .. } => rollout.order_at(&target.host, &staged),
+        // A switch is the barrier's; were there one here, its hosts would have their positions all the same.
+        Phase::Switching { .. } | Phase::Stepping { .. } | Phase::TurningBack { .. } => {
+            rollout.order_at(&target.host, course)
+        }
+        Phase::Ended { .. } if arrived => rollout.order_at_end(&target.host, course),
+        Phase::Ended { .. } if course.drain_until.is_some() => rollout.order_at(&target.host, course),
+        Phase::Ended { .. } => back(rollout),
+    };
+    rollout.participants().map(|target| (target.clone(), order(&target))).chain(left_out(rollout)).collect()
 }
 
 /// Returns the generation that the app's barrier must have reached, once the rollout opened it.
@@ -29,7 +53,11 @@ pub fn assignments(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
 /// `None` asks for nothing: whatever stands there stays.
 pub fn barrier(rollout: &Rollout) -> Option<Generation> {
     let open = match &rollout.phase {
-        Phase::Preparing { .. } | Phase::Holding { .. } | Phase::TurningBack { .. } => false,
+        _ if rollout.goes_in_steps() => false,
+        Phase::Preparing { .. }
+        | Phase::Holding { .. }
+        | Phase::Stepping { .. }
+        | Phase::TurningBack { .. } => false,
         Phase::Switching { .. } => true,
         Phase::Ended { outcome, .. } => outcome.keeps_forward_orders(),
     };
@@ -60,23 +88,14 @@ impl Rollout {
 }
 
 fn forward(rollout: &Rollout) -> Assignment {
-    Assignment {
-        generation: rollout.generation,
-        run: rollout.from.as_ref().map(|from| from.id.clone()),
-        switch: Some(Switch { to: rollout.to.id.clone(), barrier: rollout.generation }),
-        keep: rollout.kept_forward(),
-        sources: Vec::new(),
-    }
+    let switch = Switch { to: rollout.to.id.clone(), barrier: rollout.generation };
+    Assignment { switch: Some(switch), keep: rollout.kept_forward(), ..back(rollout) }
 }
 
 fn back(rollout: &Rollout) -> Assignment {
-    Assignment {
-        generation: rollout.generation,
-        run: rollout.from.as_ref().map(|from| from.id.clone()),
-        switch: None,
-        keep: rollout.kept_back(),
-        sources: Vec::new(),
-    }
+    let run = rollout.from.as_ref().map(|from| from.id.clone());
+    let alone = rollout.policy.pace.alone;
+    Assignment { alone, ..Assignment::to_run(rollout.generation, run, rollout.kept_back()) }
 }
 
 /// Under another delivery the host may never have run the app, so the order names nothing to run: whatever runs stays.

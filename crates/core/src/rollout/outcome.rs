@@ -117,6 +117,12 @@ impl Class {
 }
 
 impl Outcome {
+    /// Returns the end of a rollout that went back, with the targets that had not come back by then.
+    pub(super) fn turned_back(why: Why, missing: BTreeSet<Target>) -> Self {
+        let more = u32::try_from(missing.len().saturating_sub(NAMED_MAX)).unwrap_or(u32::MAX);
+        Outcome::TurnedBack { why, missing: missing.into_iter().take(NAMED_MAX).collect(), more }
+    }
+
     /// Returns the class. `DoneExcept` counts as failed: something does not run what was asked for.
     pub fn class(&self) -> Class {
         match self {

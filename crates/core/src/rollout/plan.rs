@@ -72,6 +72,7 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         begun_at: seen.now,
         promoted: None,
         paused: None,
+        course: None,
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::strategy::{Pace, Strategy};
 use crate::release::duration_millis;
 
 /// The rules of one rollout.
@@ -26,6 +27,12 @@ pub struct Policy {
     pub on_failed_activation: OnFailedActivation,
     /// What a required host that vanished means at the deadline.
     pub on_vanished: OnVanished,
+    /// How it moves the hosts.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub strategy: Strategy,
+    /// How fast it goes through its steps.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub pace: Pace,
 }
 
 impl Default for Policy {
@@ -40,6 +47,8 @@ impl Default for Policy {
             hold_deadline: a_day(),
             on_failed_activation: OnFailedActivation::Rollback,
             on_vanished: OnVanished::Fail,
+            strategy: Strategy::default(),
+            pace: Pace::default(),
         }
     }
 }
@@ -62,6 +71,10 @@ pub enum OnVanished {
     Fail,
     /// The rollout goes on with the others; the vanished ones follow when they come back.
     GoOn,
+}
+
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn a_day() -> Duration {

@@ -37,7 +37,7 @@ impl Rollout {
     }
 
     pub(super) fn activated<'a>(&self, seen: &'a Observation, target: &Target) -> Standing<'a> {
-        match seen.report(target).filter(|report| report.generation >= self.generation) {
+        match seen.report(target).filter(|report| report.generation >= self.since(&target.host)) {
             Some(report) if report.runs(&self.to.id) => Standing::There,
             _ => self.failed(seen, target, Verb::Activate).map_or(Standing::Missing, Standing::Failed),
         }
@@ -45,8 +45,9 @@ impl Rollout {
 
     pub(super) fn came_back<'a>(&self, seen: &'a Observation, target: &Target) -> Standing<'a> {
         let from = self.from.as_ref().map(|from| &from.id);
-        match seen.report(target).filter(|report| report.generation >= self.generation) {
-            Some(report) if from.is_none_or(|from| report.runs(from)) => Standing::There,
+        let is_alone = |report: &Report| report.up.keys().all(|id| Some(id) == from);
+        match seen.report(target).filter(|report| report.generation >= self.since(&target.host)) {
+            Some(report) if from.is_none_or(|from| report.runs(from) && is_alone(report)) => Standing::There,
             _ => Standing::Missing,
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::outcome::{Few, count};
 use super::standing::{Standing, named};
-use super::{Observation, Phase, Rollout};
+use super::{Observation, Part, Phase, Rollout};
 use crate::moment::in_words;
-use crate::name::{Actor, AppName, HostName, Target};
+use crate::name::{Actor, AppName, HostName, ReleaseId, Target};
 
 /// What a rollout waits for, and how long it will.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,25 @@ pub enum WaitingOn {
         /// The hosts that are not; none when only the controller must look again.
         missing: Few,
         /// Until it fails, turns back or ends.
+        left: Duration,
+    },
+    /// For routers to follow the newest table.
+    Routers {
+        /// Which; none when only the controller must look again.
+        which: Few,
+        /// Until it turns back.
+        left: Duration,
+    },
+    /// For requests in flight on what leaves.
+    Requests {
+        /// Until it goes on without them.
+        left: Duration,
+    },
+    /// For nothing bad to happen.
+    Watch {
+        /// To which release.
+        release: ReleaseId,
+        /// Until it goes on.
         left: Duration,
     },
     /// For a person to promote it.
@@ -72,6 +91,18 @@ impl fmt::Display for WaitingOn {
                 };
                 write!(f, "{missing} ({there} of {of} targets {state}), for another {}", in_words(*left))
             }
+            WaitingOn::Routers { which, left } if which.is_empty() => {
+                write!(f, "the controller's next look, for another {}", in_words(*left))
+            }
+            WaitingOn::Routers { which, left } => {
+                write!(f, "{which} to follow the new shares, for another {}", in_words(*left))
+            }
+            WaitingOn::Requests { left } => {
+                write!(f, "requests in flight on the old release, for another {} at most", in_words(*left))
+            }
+            WaitingOn::Watch { release, left } => {
+                write!(f, "nothing bad to happen to `{release}`, for another {}", in_words(*left))
+            }
             WaitingOn::Promotion { app, left } => {
                 write!(f, "somebody to run `footplate promote {app}`, for another {}", in_words(*left))
             }
@@ -104,6 +135,7 @@ pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
             targets("prepared".to_owned(), &|t| rollout.prepared(seen, t) == Standing::There)
         }
         Phase::Holding { .. } => WaitingOn::Promotion { app, left },
+        Phase::Stepping { step, part, .. } => waiting_in_steps(rollout, seen, *step, *part, left),
         Phase::Switching { .. } => targets(format!("running `{}`", rollout.to.id), &|t| {
             rollout.activated(seen, t) == Standing::There
         }),
@@ -112,6 +144,30 @@ pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
             targets(format!("back on `{from}`"), &|t| rollout.came_back(seen, t) == Standing::There)
         }
         Phase::Ended { .. } => WaitingOn::Nothing,
+    }
+}
+
+fn waiting_in_steps(
+    rollout: &Rollout,
+    seen: &Observation,
+    step: u32,
+    part: Part,
+    left: Duration,
+) -> WaitingOn {
+    let late = rollout.late(seen, part);
+    let of = rollout.goal(step).up * rollout.groups.len();
+    let targets = |state: String| {
+        let missing = named(&late, seen);
+        WaitingOn::Targets { state, there: of.saturating_sub(late.len()), of, missing, left }
+    };
+    match part {
+        Part::Holding => WaitingOn::Promotion { app: rollout.path.app.clone(), left },
+        Part::Starting => targets(format!("with a healthy `{}`", rollout.to.id)),
+        Part::Accepting => targets(format!("that accepted `{}`", rollout.to.id)),
+        Part::Stopping => targets("without the old release".to_owned()),
+        Part::Shifting => WaitingOn::Routers { which: rollout.laggards(seen), left },
+        Part::Emptying | Part::Draining => WaitingOn::Requests { left },
+        Part::Watching => WaitingOn::Watch { release: rollout.to.id.clone(), left },
     }
 }
 
@@ -135,6 +191,10 @@ pub fn missing(rollout: &Rollout, seen: &Observation) -> Option<Missing> {
         Phase::Preparing { .. } => Some(count(&|t| rollout.prepared(seen, t) == Standing::There)),
         Phase::Switching { .. } => Some(count(&|t| rollout.activated(seen, t) == Standing::There)),
         Phase::TurningBack { .. } => Some(count(&|t| rollout.came_back(seen, t) == Standing::There)),
+        Phase::Stepping { part, .. } => {
+            let late = rollout.late(seen, *part).len();
+            (late > 0).then(|| Missing { targets: late, of: rollout.required().count() })
+        }
         Phase::Holding { .. } | Phase::Ended { .. } => None,
     }
 }

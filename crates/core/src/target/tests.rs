@@ -19,13 +19,7 @@ fn release(text: &str) -> Release {
 
 /// `run 1, switch 2 at 5, keep 2 1`: an order of generation 0.5.
 fn order(text: &str) -> Assignment {
-    let mut order = Assignment {
-        generation: Generation::new(0, 5),
-        run: None,
-        switch: None,
-        keep: Vec::new(),
-        sources: Vec::new(),
-    };
+    let mut order = Assignment::to_run(Generation::new(0, 5), None, Vec::new());
     for part in text.split(", ") {
         let words: Vec<&str> = part.split(' ').collect();
         match words.as_slice() {
@@ -169,7 +163,7 @@ fn any_order() -> impl Strategy<Value = Assignment> {
             let ids = switch.iter().map(|switch| switch.to.clone()).chain(run.clone()).chain(others);
             let mut keep: Vec<Release> = ids.map(|id| release(id.as_str())).collect();
             keep.dedup_by(|a, b| a.id == b.id);
-            Assignment { generation: Generation::new(0, 5), run, switch, keep, sources: Vec::new() }
+            Assignment { run, switch, keep, ..order("run 1") }
         },
     )
 }
@@ -212,6 +206,7 @@ proptest! {
                     prop_assert_ne!(Some(&release), have.live.as_ref(), "what is live stays");
                     prop_assert!(barrier.is_some() || want.switch.is_none(), "nothing goes before the switch");
                 }
+                Action::Start(_) | Action::Accept(_) | Action::Stop(_) => prop_assert!(false, "files have no service"),
             }
         }
     }
@@ -235,6 +230,9 @@ proptest! {
                 }
                 Some(Action::Clean(release)) => {
                     have.prepared.remove(release);
+                }
+                Some(Action::Start(_) | Action::Accept(_) | Action::Stop(_)) => {
+                    prop_assert!(false, "files have no service");
                 }
                 None => match plan.retry_at {
                     Some(at) => now = at,

@@ -9,6 +9,7 @@ mod deploys;
 mod hosts;
 mod people;
 mod rollbacks;
+mod services;
 mod stage;
 
 use stage::play;

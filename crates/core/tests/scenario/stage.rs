@@ -16,6 +16,9 @@ use footplate_core::rollout::{
     self, Announcement, Command, Delivery, OnFailedActivation, OnVanished, Rollout,
 };
 use footplate_core::target::{Action, Assignment, Failure, Report, Verb, plan};
+use footplate_core::traffic::{Followed, Route, Traffic};
+
+mod services;
 
 /// Plays the lines and returns them with what was said to each, indented.
 pub fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
@@ -42,6 +45,10 @@ struct Stage {
     orders: BTreeMap<Target, Assignment>,
     barrier: Option<Generation>,
     releases: BTreeSet<ReleaseId>,
+    routes: BTreeMap<Target, Route>,
+    traffic: Option<Traffic>,
+    /// Whether the releases of the story have services.
+    serves: bool,
     said: Vec<String>,
 }
 
@@ -58,6 +65,9 @@ impl Stage {
             orders: BTreeMap::new(),
             barrier: None,
             releases: BTreeSet::new(),
+            routes: BTreeMap::new(),
+            traffic: None,
+            serves: false,
             said: Vec::new(),
         }
     }
@@ -80,6 +90,17 @@ impl Stage {
                 self.current.delivery = self.delivery.clone();
             }
             "says" => self.says(rest),
+            "services" => self.serves = true,
+            "strategy" => self.strategy(rest),
+            "pace" => self.pace(rest),
+            "works" => self.works(rest),
+            "sick" => self.sick(rest),
+            "router" => self.each(rest, |host, _| {
+                host.presence = Some(Presence { labels: BTreeMap::new(), ..presence() });
+                host.router = Some(Followed::default());
+            }),
+            "follows" => self.follows(rest),
+            "busy" => self.busy(rest),
             "wait" => self.now = self.now + length(rest),
             "prepares" => self.work(rest, Verb::Prepare),
             "activates" => self.work(rest, Verb::Activate),
@@ -108,7 +129,13 @@ impl Stage {
         self.turn();
         let hosts: Vec<String> = self.hosts.keys().map(HostName::to_string).collect();
         for verb in [Verb::Prepare, Verb::Activate, Verb::Clean] {
-            self.work(&hosts.join(" "), verb);
+            match self.serves {
+                true => {
+                    self.works(&services::everyone(self));
+                    self.now = self.now + Duration::from_secs(60);
+                }
+                false => self.work(&hosts.join(" "), verb),
+            }
             self.turn();
         }
         self.said.clear();
@@ -181,7 +208,12 @@ impl Stage {
         let (what, reason) = words.split_once(": ").expect("fails HOST… VERB RELEASE: REASON");
         let (names, release) = what.rsplit_once(' ').expect("a release");
         let (names, verb) = names.rsplit_once(' ').expect("a verb");
-        let verb = if verb == "prepare" { Verb::Prepare } else { Verb::Activate };
+        let verb = match verb {
+            "prepare" => Verb::Prepare,
+            "start" => Verb::Start,
+            "accept" => Verb::Accept,
+            _ => Verb::Activate,
+        };
         for (target, order) in self.orders_of(names) {
             let at = self.now;
             let report = self.report(&target);
@@ -241,7 +273,8 @@ impl Stage {
             Some((what, reason)) => (what.trim(), Some(reason.to_owned())),
             None => (rest, None),
         };
-        let release = (!what.is_empty()).then(|| release(what));
+        let serve = |release| if self.serves { services::service(release) } else { release };
+        let release = (!what.is_empty()).then(|| serve(release(what)));
         let actor: footplate_core::name::Actor = "ann".parse().unwrap();
         let by = Order { actor: actor.clone(), reason };
         let latest = self.rollout.as_ref();
@@ -302,6 +335,8 @@ impl Stage {
             orders: self.orders.clone(),
             barrier: self.barrier,
             releases: self.releases.clone(),
+            routes: self.routes.clone(),
+            traffic: self.traffic.clone(),
         };
         let turn = turn(&seen, |_| Vec::new());
         self.current = turn.current.unwrap_or(seen.current);
@@ -310,6 +345,9 @@ impl Stage {
         self.orders.extend(turn.orders);
         self.orders.retain(|target, _| !turn.obsolete.contains(target));
         self.releases.extend(turn.releases.into_iter().map(|release| release.id));
+        self.routes.extend(turn.routes);
+        self.routes.retain(|target, _| !turn.routes_gone.contains(target));
+        self.traffic = turn.traffic.or(seen.traffic);
         self.say(turn.announcements);
     }
 
@@ -322,6 +360,8 @@ impl Stage {
             ("live", _) => self.live(),
             ("orders", _) => self.standing_orders(),
             ("current", _) => self.record(),
+            ("routes", _) => self.standing_routes(),
+            ("up", _) => self.up(),
             ("delivery", _) => self.own_delivery(),
             other => panic!("no such line: {other:?}"),
         };
@@ -340,11 +380,17 @@ impl Stage {
         let mut text = String::new();
         for (target, order) in &self.orders {
             let run = order.run.as_ref().map_or("nothing".to_owned(), ReleaseId::to_string);
+            let beside = order.beside.as_ref().map_or(String::new(), |id| format!(" beside {id}"));
             let switch =
                 order.switch.as_ref().map_or(String::new(), |s| format!(", then {} at {}", s.to, s.barrier));
             let keep: Vec<&str> = order.keep.iter().map(|release| release.id.as_str()).collect();
-            writeln!(text, "{target} {}: run {run}{switch}, keep {}", order.generation, keep.join(" "))
-                .unwrap();
+            writeln!(
+                text,
+                "{target} {}: run {run}{beside}{switch}, keep {}",
+                order.generation,
+                keep.join(" ")
+            )
+            .unwrap();
         }
         text
     }

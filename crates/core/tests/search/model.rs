@@ -118,7 +118,7 @@ impl Field {
             };
             (target.host, seen)
         });
-        Observation { now: state.now, hosts: hosts.collect() }
+        Observation { now: state.now, hosts: hosts.collect(), routers: BTreeMap::new() }
     }
 
     /// Returns a machine at rest with what ran before; before a rollback it still keeps where it goes.
@@ -130,13 +130,8 @@ impl Field {
             prepared: self.from.iter().chain(kept).map(|release| release.id.clone()).collect(),
             ..Report::default()
         };
-        let ordered = Assignment {
-            generation: Generation::new(0, 1),
-            run: disk.live.clone(),
-            switch: None,
-            keep: self.from.iter().chain(kept).cloned().collect(),
-            sources: Vec::new(),
-        };
+        let keep = self.from.iter().chain(kept).cloned().collect();
+        let ordered = Assignment::to_run(Generation::new(0, 1), disk.live.clone(), keep);
         let (ordered, told) = (Arc::new(ordered), disk.clone());
         Machine { alive: true, reimaged: false, obeys: Some(ordered.clone()), ordered, disk, told }
     }
@@ -206,6 +201,7 @@ impl Machine {
                 self.disk.prepared.insert(release.clone());
             }
             Action::Activate(release) => self.disk.live = Some(release.clone()),
+            Action::Start(_) | Action::Accept(_) | Action::Stop(_) => unreachable!("files have no service"),
             Action::Clean(release) => {
                 self.disk.prepared.remove(release);
             }
@@ -355,7 +351,7 @@ fn request(field: &Field) -> Request {
 
 /// A rollout to begin the first state with; planning replaces it.
 fn unplanned(field: &Field) -> Rollout {
-    let nobody = Observation { now: Moment::default(), hosts: BTreeMap::new() };
+    let nobody = Observation { now: Moment::default(), hosts: BTreeMap::new(), routers: BTreeMap::new() };
     rollout::plan(request(field), &nobody).expect("it makes sense")
 }
 

@@ -208,7 +208,7 @@ impl World {
         let chance = match action.parts().0 {
             Verb::Prepare => self.knobs.prepare_fails,
             Verb::Activate => self.knobs.activate_fails,
-            Verb::Clean => 0.0,
+            Verb::Clean | Verb::Start | Verb::Accept | Verb::Stop => 0.0,
         };
         let fails = self.chance(chance);
         let now = self.now();

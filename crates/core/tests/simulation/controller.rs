@@ -60,6 +60,8 @@ pub fn look(store: &Store, now: Moment) -> Option<Seen> {
         orders: BTreeMap::new(),
         barrier: None,
         releases: BTreeSet::new(),
+        routes: BTreeMap::new(),
+        traffic: None,
     };
     for (key, entry) in &store.entries {
         match (key, &entry.value) {

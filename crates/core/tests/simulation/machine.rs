@@ -113,6 +113,7 @@ impl Disk {
             live: self.live.clone(),
             live_since: None,
             prepared: self.prepared.clone(),
+            up: BTreeMap::new(),
             failed: self.failed.clone(),
             drift: None,
         }
@@ -202,6 +203,7 @@ impl Disk {
             Action::Clean(release) => {
                 self.prepared.remove(release);
             }
+            Action::Start(_) | Action::Accept(_) | Action::Stop(_) => {}
         }
     }
 

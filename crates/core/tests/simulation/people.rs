@@ -56,6 +56,7 @@ impl World {
                 false => OnFailedActivation::Keep,
             },
             on_vanished: if self.rng.random_bool(0.5) { OnVanished::Fail } else { OnVanished::GoOn },
+            ..Policy::default()
         };
         delivery.retention.keep = self.rng.random_range(0..4);
         delivery

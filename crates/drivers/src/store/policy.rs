@@ -51,7 +51,8 @@ pub struct Grant {
 }
 
 /// All that a reader may read.
-const READABLE: [&str; 6] = [Key::AGENTS, Key::APPS, Key::BARRIERS, Key::FLEET, Key::LANES, Key::RELEASES];
+const READABLE: [&str; 8] =
+    [Key::AGENTS, Key::APPS, Key::BARRIERS, Key::FLEET, Key::LANES, Key::RELEASES, Key::ROUTES, Key::TRAFFIC];
 
 /// Returns the least a role needs, below `root` (as in [`super::Config::root`]).
 pub fn grants(root: &str, role: &Role) -> Vec<Grant> {
@@ -61,6 +62,8 @@ pub fn grants(root: &str, role: &Role) -> Vec<Grant> {
         Role::Agent(host) => vec![
             grant(Key::assignments_of(host), Access::Read),
             grant(Key::BARRIERS.to_owned(), Access::Read),
+            grant(Key::ROUTES.to_owned(), Access::Read),
+            grant(Key::TRAFFIC.to_owned(), Access::Read),
             grant(Key::agent_of(host), Access::Write),
         ],
         Role::Reader => READABLE.map(|prefix| grant(prefix.to_owned(), Access::Read)).into(),
@@ -163,8 +166,9 @@ mod tests {
 
     #[test]
     fn a_reader_sees_no_orders() {
-        let prefixes = grants("a/", &Role::Reader).into_iter().map(|grant| grant.prefix).collect::<Vec<_>>();
-        assert_eq!(prefixes, ["a/agents/", "a/apps/", "a/barriers/", "a/fleet/", "a/lanes/", "a/releases/"]);
+        let prefixes = grants("", &Role::Reader).into_iter().map(|grant| grant.prefix).collect::<Vec<_>>();
+        let all = "agents/ apps/ barriers/ fleet/ lanes/ releases/ routes/ traffic/";
+        assert_eq!(prefixes.join(" "), all);
     }
 
     #[test]

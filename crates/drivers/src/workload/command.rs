@@ -86,6 +86,7 @@ async fn run(
         Verb::Prepare => "deploy script",
         Verb::Activate => "rollout script",
         Verb::Clean => "clean script",
+        Verb::Start | Verb::Accept | Verb::Stop => unreachable!("scripts have no service"),
     };
     target.run(release, verb, name, script, stop).await
 }

@@ -94,7 +94,7 @@ async fn a_reader_sees_all_but_orders_and_writes_nothing(controller: Arc<dyn Sto
     for key in ["hosts/web-1/a", "fleet/web-1", "releases/shop.1"] {
         assert_eq!(write(&controller, put(key)).await.unwrap(), Applied::Yes);
     }
-    for prefix in ["agents/", "apps/", "barriers/", "fleet/", "lanes/", "releases/"] {
+    for prefix in ["agents/", "apps/", "barriers/", "fleet/", "lanes/", "releases/", "routes/", "traffic/"] {
         let seen = reader.read(&Scope::Prefix(prefix.to_owned())).await.unwrap();
         let all = controller.read(&Scope::Prefix(prefix.to_owned())).await.unwrap();
         assert_eq!(seen.entries, all.entries, "{prefix}");

@@ -76,6 +76,10 @@ impl Hands {
                 workload.prepare(release, &artifacts, stop).await
             }
             (Action::Activate(_), Some(release)) => workload.activate(release, stop).await,
+            (Action::Start(_) | Action::Accept(_) | Action::Stop(_), Some(_)) => {
+                let failure = "this footplate's agent runs no services".to_owned();
+                return Some(Done { failure: Some(failure), ..Done::default() });
+            }
         };
         match done {
             Err(_) if stop.is_cancelled() => None,

@@ -103,6 +103,7 @@ impl Memory {
             live_since: live.as_ref().and(seen.live_since),
             live,
             prepared: seen.prepared.clone(),
+            up: BTreeMap::new(),
             failed: self.failed.clone(),
             drift: seen.drift.clone(),
             waiting: None,
@@ -165,7 +166,7 @@ mod tests {
     fn order(counter: u64) -> Assignment {
         let switch = Switch { to: id("2"), barrier: Generation::new(1, counter) };
         let generation = Generation::new(1, counter);
-        Assignment { generation, run: Some(id("1")), switch: Some(switch), keep: vec![], sources: vec![] }
+        Assignment { switch: Some(switch), ..Assignment::to_run(generation, Some(id("1")), Vec::new()) }
     }
 
     fn seen(live: &str) -> Observed {

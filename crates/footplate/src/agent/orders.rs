@@ -94,13 +94,7 @@ mod tests {
 
     #[test]
     fn an_order_that_cannot_be_read_is_not_a_missing_one() {
-        let order = Assignment {
-            generation: Generation::new(1, 1),
-            run: None,
-            switch: None,
-            keep: vec![],
-            sources: vec![],
-        };
+        let order = Assignment::to_run(Generation::new(1, 1), None, vec![]);
         let known = serde_json::to_vec(&Written(&order)).expect("plain data");
         let entries = [
             ("hosts/h/production.new.files", br#"{"format":99,"what":1}"#.to_vec()),

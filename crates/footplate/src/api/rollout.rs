@@ -53,6 +53,8 @@ impl Overrides {
             hold_deadline: own.hold_deadline,
             on_failed_activation: self.on_failed_activation.unwrap_or(own.on_failed_activation),
             on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
+            strategy: own.strategy.clone(),
+            pace: own.pace.clone(),
         }
     }
 }

@@ -87,6 +87,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
             begun_at: Moment::from_millis(NOW.as_millis() - 12_000),
             promoted: None,
             paused: None,
+            course: None,
             phase: Phase::Preparing { until: NOW },
         },
         ended: false,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use footplate_core::fleet::{self, Turn};
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppPath, HostName, TargetName};
+use footplate_core::name::{AppPath, HostName, Target, TargetName};
 use footplate_core::record::{Barrier, Key};
 use footplate_core::rollout::Missing;
 use footplate_core::target::Source;
@@ -83,8 +83,17 @@ pub(super) async fn run(
 }
 
 /// All that a controller reads.
-pub(super) const PREFIXES: [&str; 7] =
-    [Key::RELEASES, Key::APPS, Key::FLEET, Key::BARRIERS, Key::ASSIGNMENTS, Key::AGENTS, Key::LANES];
+pub(super) const PREFIXES: [&str; 9] = [
+    Key::RELEASES,
+    Key::APPS,
+    Key::FLEET,
+    Key::BARRIERS,
+    Key::ASSIGNMENTS,
+    Key::AGENTS,
+    Key::ROUTES,
+    Key::TRAFFIC,
+    Key::LANES,
+];
 
 /// The acting controller.
 pub(super) struct Worker<'a> {
@@ -254,8 +263,18 @@ impl Worker<'_> {
             let name = TargetName { path: path.clone(), group: target.group.clone() };
             orders.push(put(&Key::Assignment(target.host.clone(), name), encode(order)));
         }
+        let route = |target: &Target| {
+            let name = TargetName { path: path.clone(), group: target.group.clone() };
+            Key::Route(name, target.host.clone())
+        };
+        orders.extend(turn.routes.iter().map(|(target, endpoints)| put(&route(target), encode(endpoints))));
+        orders.extend(turn.routes_gone.iter().map(|target| Write::Delete(route(target).to_string())));
         self.write_each(orders).await?;
         failpoint!("controller.orders_written");
+        // A router that follows this division must know the routes: they stand by now.
+        if let Some(traffic) = &turn.traffic {
+            self.write_each(vec![put(&Key::Traffic(path.clone()), encode(traffic))]).await?;
+        }
         Ok(())
     }
 }

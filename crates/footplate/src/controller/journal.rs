@@ -139,9 +139,9 @@ fn happening(announcement: &Announcement, actor: &Actor) -> Happening {
 }
 
 /// Returns the kind in one word: the phase, or how it ended.
-fn kind(announcement: &Announcement) -> &'static str {
+fn kind(announcement: &Announcement) -> &str {
     match announcement.class {
-        None => announcement.phase,
+        None => &announcement.phase,
         Some(Class::Done) => "done",
         Some(Class::Failed) => "failed",
         Some(Class::Aborted) => "aborted",

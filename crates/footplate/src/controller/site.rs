@@ -12,6 +12,7 @@ use footplate_core::record::{self, Barrier, Key, Lease, NewerFormat, Record, Sto
 use footplate_core::rollout::{Observation, Rollout};
 use footplate_core::selector::Selector;
 use footplate_core::target::{Assignment, Report};
+use footplate_core::traffic::{Route, RouterReport, Traffic};
 use footplate_drivers::store::{Revision, Snapshot};
 
 /// One app in one environment, as it stands in the store.
@@ -27,6 +28,10 @@ pub struct App {
     pub barrier: Option<Generation>,
     /// What agents reported of its targets.
     pub reports: BTreeMap<HostName, BTreeMap<Target, Report>>,
+    /// Where its requests go.
+    pub routes: BTreeMap<Target, Route>,
+    /// How they are divided.
+    pub traffic: Option<Traffic>,
 }
 
 /// The whole store, parsed.
@@ -38,6 +43,8 @@ pub struct Site {
     pub presences: BTreeMap<HostName, Presence>,
     /// The hosts that somebody set aside.
     pub states: BTreeMap<HostName, HostState>,
+    /// What routers say.
+    pub routers: BTreeMap<HostName, RouterReport>,
     /// Every release that was pushed.
     pub releases: BTreeMap<(AppName, ReleaseId), Pushed>,
     /// Who acts on this lane.
@@ -98,6 +105,12 @@ impl Site {
             Key::Barrier(path) => self.app(&path).barrier = None,
             Key::Current(path) => self.app(&path).current = None,
             Key::Rollout(path) => self.app(&path).rollout = None,
+            Key::Traffic(path) => self.app(&path).traffic = None,
+            Key::Route(name, host) => {
+                let target = Target { host, group: name.group };
+                self.app(&name.path).routes.remove(&target);
+            }
+            Key::Router(host) => drop(self.routers.remove(&host)),
             Key::Presence(host) => drop(self.presences.remove(&host)),
             Key::HostState(host) => drop(self.states.remove(&host)),
             Key::Release(app, id) => drop(self.releases.remove(&(app, id))),
@@ -116,10 +129,12 @@ impl Site {
             now,
             current: app.current.clone()?,
             rollout: app.rollout.clone(),
-            hosts: self.hosts(app),
+            hosts: self.hosts(path, app),
             orders: app.orders.clone(),
             barrier: app.barrier,
             releases: releases.collect(),
+            routes: app.routes.clone(),
+            traffic: app.traffic.clone(),
         })
     }
 
@@ -127,11 +142,14 @@ impl Site {
     /// footplate wrote must not be overwritten by an older one.
     pub fn unreadable_of(&self, path: &AppPath) -> Option<(&String, &String)> {
         let is_its = |key: &Key| match key {
-            Key::Current(of) | Key::Rollout(of) | Key::Barrier(of) => of == path,
-            Key::Assignment(_, name) => name.path == *path,
-            Key::Presence(_) | Key::Report(..) | Key::HostState(_) | Key::Release(..) | Key::Lease(_) => {
-                false
-            }
+            Key::Current(of) | Key::Rollout(of) | Key::Barrier(of) | Key::Traffic(of) => of == path,
+            Key::Assignment(_, name) | Key::Route(name, _) => name.path == *path,
+            Key::Presence(_)
+            | Key::Report(..)
+            | Key::Router(_)
+            | Key::HostState(_)
+            | Key::Release(..)
+            | Key::Lease(_) => false,
         };
         self.unreadable.iter().find(|(key, _)| key.parse::<Key>().is_ok_and(|key| is_its(&key)))
     }
@@ -140,7 +158,7 @@ impl Site {
     pub fn observation(&self, path: &AppPath, selector: &Selector, now: Moment) -> Observation {
         let nothing = App::default();
         let app = self.apps.get(path).unwrap_or(&nothing);
-        fleet::observe(selector, app.rollout.as_ref(), &self.hosts(app), now)
+        fleet::observe(selector, app.rollout.as_ref(), &self.hosts(path, app), now)
     }
 
     /// Returns the highest generation that anything of this app names.
@@ -159,13 +177,15 @@ impl Site {
         all.cloned().collect()
     }
 
-    fn hosts(&self, app: &App) -> BTreeMap<HostName, Host> {
+    fn hosts(&self, path: &AppPath, app: &App) -> BTreeMap<HostName, Host> {
+        let follows = |name: &HostName| self.routers.get(name)?.follows(path).cloned();
         let names: BTreeSet<&HostName> =
             self.presences.keys().chain(self.states.keys()).chain(app.reports.keys()).collect();
         let host = |name: &HostName| Host {
             presence: self.presences.get(name).cloned(),
             state: self.states.get(name).cloned(),
             reports: app.reports.get(name).cloned().unwrap_or_default(),
+            router: follows(name),
         };
         names.into_iter().map(|name| (name.clone(), host(name))).collect()
     }
@@ -193,6 +213,13 @@ impl Site {
             }
             Key::Current(path) => self.app(&path).current = Some(decode(&key, value)?),
             Key::Rollout(path) => self.app(&path).rollout = Some(decode(&key, value)?),
+            Key::Traffic(path) => self.app(&path).traffic = Some(decode(&key, value)?),
+            Key::Route(name, host) => {
+                let (path, target) = placed(host, name);
+                let route = decode(&key, value)?;
+                self.app(&path).routes.insert(target, route);
+            }
+            Key::Router(host) => drop(self.routers.insert(host, decode(&key, value)?)),
             Key::Presence(host) => drop(self.presences.insert(host, decode(&key, value)?)),
             Key::HostState(host) => drop(self.states.insert(host, decode(&key, value)?)),
             Key::Release(app, id) => drop(self.releases.insert((app, id), decode(&key, value)?)),

@@ -8,7 +8,6 @@ mod init;
 mod over_tls;
 mod program;
 mod reference;
-mod routing;
 mod site;
 mod up;
 mod with_hosts;

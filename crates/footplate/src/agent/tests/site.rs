@@ -371,13 +371,7 @@ pub fn release(name: &str, prepare: &str, activated: &str) -> Release {
 
 /// Returns an order to run `run` and keep `keep`.
 pub fn order(counter: u64, run: Option<&str>, keep: &[Release]) -> Assignment {
-    Assignment {
-        generation: Generation::new(1, counter),
-        run: run.map(id),
-        switch: None,
-        keep: keep.to_vec(),
-        sources: vec![],
-    }
+    Assignment::to_run(Generation::new(1, counter), run.map(id), keep.to_vec())
 }
 
 /// Returns an order to switch to `to` once the barrier has reached the order's own generation.

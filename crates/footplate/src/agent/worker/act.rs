@@ -46,7 +46,11 @@ impl Worker {
                     place = shared.prepares.acquire() => place.ok(),
                     () = cut.cancelled() => return None,
                 },
-                Action::Activate(_) | Action::Clean(_) => None,
+                Action::Activate(_)
+                | Action::Start(_)
+                | Action::Accept(_)
+                | Action::Stop(_)
+                | Action::Clean(_) => None,
             };
             hands.perform(action, want, &cut).await
         };
@@ -93,6 +97,9 @@ impl Worker {
                 let past = match verb {
                     Verb::Prepare => "prepared",
                     Verb::Activate => "activated",
+                    Verb::Start => "started",
+                    Verb::Accept => "accepted",
+                    Verb::Stop => "stopped",
                     Verb::Clean => "cleaned",
                 };
                 tracing::info!(%host, %app, %release, "{past}");

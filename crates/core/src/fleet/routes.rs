@@ -1,0 +1,101 @@
+//! Where requests go now: the route of every target with a service, and how the app's traffic is divided.
+//!
+//! Invariants: only what is ready stands in a route; what is not the rollout's business serves when it is the app's
+//! current release, and else drains; the division is written once its routes stand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Current, Host, Restriction};
+use crate::moment::Moment;
+use crate::name::{HostName, ReleaseId, Target};
+use crate::release::Release;
+use crate::rollout::{Phase, Rollout};
+use crate::target::{Readiness, Report};
+use crate::traffic::{Canary, Endpoint, EndpointState, Route, Share, Traffic};
+
+/// How long a router gives a canary its share without hearing that somebody still judges it.
+const CANARY_VALIDITY: Duration = Duration::from_secs(60);
+/// How often it hears so.
+const CANARY_RENEWAL: Duration = Duration::from_secs(20);
+/// The weight of every endpoint: hosts count alike.
+const WEIGHT: u32 = 100;
+
+/// Returns the route of every target that has something up with an address.
+pub(super) fn routes(
+    current: &Current,
+    rollout: Option<&Rollout>,
+    hosts: &BTreeMap<HostName, Host>,
+) -> BTreeMap<Target, Route> {
+    let rollout = rollout.filter(|rollout| {
+        matches!(rollout.phase, Phase::Stepping { .. } | Phase::TurningBack { .. }) && rollout.goes_in_steps()
+    });
+    let mut routes = BTreeMap::new();
+    for (name, host) in hosts {
+        for (target, report) in &host.reports {
+            let state = |id: &ReleaseId| state(current, rollout, host, target, report, id);
+            let ready = report.up.iter().filter(|(_, up)| up.readiness == Readiness::Ready);
+            let endpoints = ready.filter_map(|(id, up)| {
+                let address = up.address.clone()?;
+                Some((id.clone(), Endpoint { address, state: state(id), weight: WEIGHT }))
+            });
+            let route = Route { endpoints: endpoints.collect() };
+            if !route.endpoints.is_empty() && *name == target.host {
+                routes.insert(target.clone(), route);
+            }
+        }
+    }
+    routes
+}
+
+fn state(
+    current: &Current,
+    rollout: Option<&Rollout>,
+    host: &Host,
+    target: &Target,
+    report: &Report,
+    id: &ReleaseId,
+) -> EndpointState {
+    if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
+        return EndpointState::Draining;
+    }
+    match rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group)) {
+        Some(rollout) => {
+            let is_from_ready = rollout.from.as_ref().is_some_and(|from| report.is_ready(&from.id));
+            rollout.endpoint_state(&target.host, id, is_from_ready)
+        }
+        None if current.release.as_ref().is_some_and(|release| release.id == *id) => EndpointState::Serving,
+        None => EndpointState::Draining,
+    }
+}
+
+/// Returns how the app's traffic is divided; nothing for an app without services.
+pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment) -> Option<Traffic> {
+    let active = rollout.filter(|rollout| rollout.is_active());
+    let has_services = |release: Option<&Release>| release.is_some_and(Release::has_services);
+    if !has_services(current.release.as_ref()) && !active.is_some_and(|active| active.to.has_services()) {
+        return None;
+    }
+    let marked = rollout.and_then(|rollout| rollout.course.as_ref()).map(|course| course.mark);
+    let revision = marked.unwrap_or_default().max(current.orders);
+    let canary = active.and_then(|rollout| {
+        let share = rollout.share()?;
+        Some(Canary {
+            release: rollout.to.id.clone(),
+            share,
+            validity: CANARY_VALIDITY,
+            renewed: renewal(now),
+        })
+    });
+    Some(Traffic { revision, canary })
+}
+
+fn renewal(now: Moment) -> u64 {
+    now.as_millis() / u64::try_from(CANARY_RENEWAL.as_millis()).expect("a short time")
+}
+
+/// Returns when the division must be renewed.
+pub(super) fn renewed_at(traffic: &Traffic) -> Option<Moment> {
+    let canary = traffic.canary.as_ref().filter(|canary| canary.share > Share::NONE)?;
+    Some(Moment::from_millis((canary.renewed + 1) * u64::try_from(CANARY_RENEWAL.as_millis()).ok()?))
+}

@@ -1,0 +1,396 @@
+//! What facts make of a rollout in steps: on to the next part, or back.
+
+use std::collections::BTreeSet;
+
+use super::course::{At, Part, Position};
+use super::observe::blame;
+use super::outcome::Few;
+use super::standing::named;
+use super::{Observation, OnVanished, Phase, Rollout, Why};
+use crate::moment::{Moment, in_words};
+use crate::name::{HostName, Target};
+use crate::target::{Failure, Report, Verb};
+
+impl Rollout {
+    /// Begins the first step. All required hosts have prepared the release.
+    pub(super) fn begin_steps(&mut self, now: Moment) {
+        let course = self.course.get_or_insert_default();
+        course.base = self.generation;
+        course.mark = self.generation;
+        self.enter(0, Part::Holding, now);
+    }
+
+    /// Takes a rollout in steps as far as one observation allows.
+    pub(super) fn step_on(&mut self, seen: &Observation, step: u32, part: Part, until: Moment) {
+        self.skip_cordoned(seen);
+        if let Some((host, target, failure)) = self.failure_in_steps(seen) {
+            return self.put_up_with(seen, step, host, &target, &failure);
+        }
+        if let Some(pause) = &self.paused {
+            return self.outlast_pause(pause.clone(), seen.now);
+        }
+        if self.is_done(seen, step, part) || (passes_in_time(part) && seen.now >= until) {
+            return self.leave_part(seen, step, part);
+        }
+        if seen.now >= until {
+            self.miss_deadline(seen, step, part);
+        }
+    }
+
+    /// Enters a part, or the first one after it that has something to do.
+    fn enter(&mut self, step: u32, part: Part, now: Moment) {
+        let rest = Part::ALL.into_iter().filter(|other| *other >= part);
+        for part in rest {
+            if self.begin(step, part, now) {
+                let until = now + self.time_for(step, part);
+                self.phase = Phase::Stepping { step, part, until };
+                return;
+            }
+        }
+        self.enter(step + 1, Part::Holding, now);
+    }
+
+    fn leave_part(&mut self, seen: &Observation, step: u32, part: Part) {
+        if part == Part::Starting {
+            let course = self.course.get_or_insert_default();
+            course.failures = 0;
+        }
+        let is_last = step as usize + 1 >= self.goals().len();
+        match Part::ALL.into_iter().find(|next| *next > part) {
+            Some(next) => self.enter(step, next, seen.now),
+            None if is_last => self.arrive_in_steps(seen.now),
+            None => self.enter(step + 1, Part::Holding, seen.now),
+        }
+    }
+
+    fn arrive_in_steps(&mut self, now: Moment) {
+        let course = self.course.clone().unwrap_or_default();
+        let failed = course.positions.iter().filter(|(_, position)| position.at == At::Failed);
+        let failed = failed.flat_map(|(host, _)| {
+            super::targets_of(host, &self.groups)
+                .map(|target| (target, "the new release failed there".to_owned()))
+        });
+        let failed = failed.collect();
+        self.arrive(now, failed);
+    }
+
+    /// Puts hosts where the part wants them, and tells whether there is anything to wait for.
+    fn begin(&mut self, step: u32, part: Part, now: Moment) -> bool {
+        let (goal, both) = (self.goal(step), self.runs_beside());
+        let services = self.to.has_services();
+        match part {
+            Part::Holding => {
+                self.policy.pace.hold_steps && self.from.is_some() && self.course().promoted <= step
+            }
+            Part::Emptying => {
+                let batch = self.next_hosts(goal.up);
+                let restarts = !both && services && self.from.is_some() && !batch.is_empty();
+                if restarts {
+                    self.position(batch, At::Emptied, now);
+                    self.mark(now);
+                }
+                restarts
+            }
+            Part::Starting => {
+                let batch = if both { self.next_hosts(goal.up) } else { self.pending(goal.up) };
+                let is_due = !batch.is_empty();
+                self.position(batch, if both { At::Beside } else { At::Renewed }, now);
+                is_due
+            }
+            Part::Accepting => {
+                self.course_mut().round = step + 1;
+                self.policy.pace.accept && services
+            }
+            // What leaves goes in the same change in which what follows comes: no share falls back in between.
+            Part::Shifting => {
+                self.replace(At::Beside, At::Admitted, usize::MAX, now);
+                self.replace(At::Renewed, At::Over, usize::MAX, now);
+                self.replace(At::Admitted, At::Leaving, goal.over, now);
+                self.mark(now);
+                services
+            }
+            Part::Draining => self.course().positions.values().any(|position| position.at == At::Leaving),
+            Part::Stopping => both && self.replace(At::Leaving, At::Over, usize::MAX, now),
+            Part::Watching => true,
+        }
+    }
+
+    fn time_for(&self, step: u32, part: Part) -> std::time::Duration {
+        let pace = &self.policy.pace;
+        let goals = self.goals();
+        let last = step as usize + 1 >= goals.len();
+        let keeps_old =
+            goals.get(step as usize).is_some_and(|goal| goal.up == self.hosts.len() && goal.over == 0);
+        match part {
+            Part::Holding => self.policy.hold_deadline,
+            Part::Emptying | Part::Draining => pace.drain,
+            Part::Watching if last || keeps_old => pace.soak,
+            Part::Watching => pace.watch,
+            Part::Starting | Part::Accepting | Part::Shifting | Part::Stopping => pace.step_deadline,
+        }
+    }
+
+    fn is_done(&self, seen: &Observation, step: u32, part: Part) -> bool {
+        let course = self.course();
+        let at = |at: At| {
+            course.positions.iter().filter(move |(_, position)| position.at == at).map(|(host, _)| host)
+        };
+        let moving = || at(At::Beside).chain(at(At::Renewed));
+        match part {
+            Part::Holding => course.promoted > step,
+            Part::Emptying => self.is_let_go(seen, at(At::Emptied)),
+            Part::Starting => moving().all(|host| self.is_up(seen, host)),
+            Part::Accepting => self.accepting(course).all(|host| self.has_accepted(seen, host)),
+            Part::Shifting => self.is_followed(seen),
+            Part::Draining => self.is_let_go(seen, at(At::Leaving)),
+            Part::Stopping => at(At::Over).all(|host| self.is_alone(seen, host)),
+            Part::Watching => false,
+        }
+    }
+
+    /// Lists the hosts that the acceptance hook is waited for on: those about to be let in, and the first of all.
+    fn accepting<'a>(&'a self, course: &'a super::Course) -> impl Iterator<Item = &'a HostName> {
+        let first = course.positions.keys().next();
+        let entering = |at: At| matches!(at, At::Beside | At::Renewed);
+        course
+            .positions
+            .iter()
+            .filter(move |(host, position)| entering(position.at) || Some(*host) == first)
+            .map(|(host, _)| host)
+    }
+
+    /// Tells whether every living router follows what was marked last.
+    pub(super) fn is_followed(&self, seen: &Observation) -> bool {
+        let mark = self.course().mark;
+        seen.routers.values().all(|followed| followed.revision >= mark)
+    }
+
+    /// Tells whether no router has requests in flight on what leaves these hosts.
+    pub(super) fn is_let_go<'a>(
+        &self,
+        seen: &Observation,
+        hosts: impl Iterator<Item = &'a HostName>,
+    ) -> bool {
+        let hosts: BTreeSet<&HostName> = hosts.collect();
+        let busy = |followed: &crate::traffic::Followed| {
+            followed
+                .busy
+                .iter()
+                .any(|busy| hosts.contains(&busy.target.host) && self.groups.contains(&busy.target.group))
+        };
+        self.is_followed(seen) && !seen.routers.values().any(busy)
+    }
+
+    fn reports<'a>(&self, seen: &'a Observation, host: &HostName) -> Vec<Option<&'a Report>> {
+        let since = self.course().positions.get(host).map_or(self.generation, |position| position.since);
+        let report = |target| seen.report(&target).filter(|report| report.generation >= since);
+        super::targets_of(host, &self.groups).map(report).collect()
+    }
+
+    /// Tells whether the new release is up and healthy on this host, under the order that says so.
+    fn is_up(&self, seen: &Observation, host: &HostName) -> bool {
+        let runs_it = self
+            .course()
+            .positions
+            .get(host)
+            .is_some_and(|position| matches!(position.at, At::Renewed | At::Over));
+        let is_up = |report: &Report| {
+            let ready = !self.to.has_services() || report.is_ready(&self.to.id);
+            ready && (!runs_it || report.runs(&self.to.id))
+        };
+        self.reports(seen, host).iter().all(|report| report.is_some_and(is_up))
+    }
+
+    fn has_accepted(&self, seen: &Observation, host: &HostName) -> bool {
+        let course = self.course();
+        let round = self.acceptances(host, course);
+        let accepted = |report: &Report| report.up.get(&self.to.id).is_some_and(|up| up.accepted >= round);
+        self.reports(seen, host).iter().all(|report| report.is_some_and(accepted))
+    }
+
+    /// Tells whether only the new release is up on this host.
+    fn is_alone(&self, seen: &Observation, host: &HostName) -> bool {
+        let alone =
+            |report: &Report| report.runs(&self.to.id) && report.up.keys().all(|id| *id == self.to.id);
+        self.reports(seen, host).iter().all(|report| report.is_some_and(alone))
+    }
+
+    /// Takes a host out on which the new release failed, and turns back when too many did in a row.
+    fn put_up_with(
+        &mut self,
+        seen: &Observation,
+        step: u32,
+        host: HostName,
+        target: &Target,
+        failure: &Failure,
+    ) {
+        let course = self.course_mut();
+        course.failures += 1;
+        let failures = course.failures;
+        if failures <= self.policy.pace.failures_max {
+            self.position(vec![host], At::Failed, seen.now);
+            return self.enter(step, Part::Emptying, seen.now);
+        }
+        let mut why = blame(target, failure, &self.to.id);
+        if failures > 1 {
+            why.sentence = format!("{failures} hosts in a row failed, the last because {}", why.sentence);
+        }
+        self.leave(seen.now, why);
+    }
+
+    fn failure_in_steps(&self, seen: &Observation) -> Option<(HostName, Target, Failure)> {
+        let course = self.course();
+        let posted = course
+            .positions
+            .iter()
+            .filter(|(_, position)| position.at != At::Failed && position.at != At::Emptied);
+        posted
+            .flat_map(|(host, position)| {
+                super::targets_of(host, &self.groups).map(move |target| (host, position, target))
+            })
+            .find_map(|(host, position, target)| {
+                let failure = seen.report(&target)?.failed.get(&self.to.id)?;
+                let counts = failure.generation >= position.since.min(course.base)
+                    && matches!(failure.verb, Verb::Activate | Verb::Start | Verb::Accept);
+                counts.then(|| (host.clone(), target, failure.clone()))
+            })
+    }
+
+    fn miss_deadline(&mut self, seen: &Observation, step: u32, part: Part) {
+        let waited = in_words(self.time_for(step, part));
+        if part == Part::Holding {
+            return self.leave(seen.now, format!("nobody promoted its next step within {waited}").into());
+        }
+        let late = self.late(seen, part);
+        let vanished: BTreeSet<HostName> =
+            late.iter().map(|target| &target.host).filter(|host| !seen.is_alive(host)).cloned().collect();
+        let only_vanished = !late.is_empty() && late.iter().all(|target| vanished.contains(&target.host));
+        if self.policy.on_vanished == OnVanished::GoOn && only_vanished && vanished.len() < self.hosts.len() {
+            self.course_mut().positions.retain(|host, _| !vanished.contains(host));
+            return self.excuse(vanished);
+        }
+        let sentence = match part {
+            Part::Shifting => format!("{} did not follow within {waited}", self.laggards(seen)),
+            Part::Accepting => format!("{} had not been accepted after {waited}", named(&late, seen)),
+            Part::Stopping => {
+                format!("{} had not stopped the old release after {waited}", named(&late, seen))
+            }
+            _ => format!("{} had not started after {waited}", named(&late, seen)),
+        };
+        self.leave(seen.now, Why::from(sentence));
+    }
+
+    /// Lists the targets that the part waits for.
+    pub(super) fn late(&self, seen: &Observation, part: Part) -> BTreeSet<Target> {
+        let course = self.course();
+        let waits_for = |host: &HostName, position: &Position| match part {
+            Part::Starting => matches!(position.at, At::Beside | At::Renewed) && !self.is_up(seen, host),
+            Part::Accepting => {
+                self.accepting(course).any(|other| other == host) && !self.has_accepted(seen, host)
+            }
+            Part::Stopping => position.at == At::Over && !self.is_alone(seen, host),
+            Part::Holding | Part::Emptying | Part::Shifting | Part::Draining | Part::Watching => false,
+        };
+        let late = course.positions.iter().filter(|(host, position)| waits_for(host, position));
+        late.flat_map(|(host, _)| super::targets_of(host, &self.groups)).collect()
+    }
+
+    /// Names the routers that do not follow yet.
+    pub(super) fn laggards(&self, seen: &Observation) -> Few {
+        let mark = self.course().mark;
+        let behind = seen.routers.iter().filter(|(_, followed)| followed.revision < mark);
+        Few::new(behind.map(|(host, _)| format!("the router on {host}")), 0)
+    }
+
+    /// Leaves hosts alone that were cordoned before it came to them.
+    fn skip_cordoned(&mut self, seen: &Observation) {
+        let is_old = |host: &HostName| !self.course().positions.contains_key(host);
+        let cordoned: Vec<HostName> =
+            self.hosts.iter().filter(|host| is_old(host) && seen.is_cordoned(host)).cloned().collect();
+        if cordoned.len() == self.hosts.len() {
+            return;
+        }
+        for host in cordoned {
+            self.generation = self.generation.after(seen.now);
+            self.hosts.remove(&host);
+            self.set_aside.insert(host, self.generation);
+        }
+    }
+
+    /// Lists so many hosts that it has not come to, so that `up` of all have a position.
+    fn next_hosts(&self, up: usize) -> Vec<HostName> {
+        let positions = &self.course().positions;
+        let has_it =
+            |host: &&HostName| positions.get(*host).is_some_and(|position| position.at != At::Failed);
+        let more = up.saturating_sub(self.hosts.iter().filter(has_it).count());
+        self.hosts.iter().filter(|host| !positions.contains_key(*host)).take(more).cloned().collect()
+    }
+
+    /// Lists the hosts that must start the new release without the old one beside it.
+    fn pending(&self, up: usize) -> Vec<HostName> {
+        let emptied = self.course().positions.iter().filter(|(_, position)| position.at == At::Emptied);
+        emptied.map(|(host, _)| host.clone()).chain(self.next_hosts(up)).collect()
+    }
+
+    fn position(&mut self, hosts: Vec<HostName>, at: At, now: Moment) {
+        if hosts.is_empty() {
+            return;
+        }
+        let since = match at {
+            At::Emptied => self.course().base,
+            _ => {
+                self.generation = self.generation.after(now);
+                self.generation
+            }
+        };
+        self.course_mut().positions.extend(hosts.into_iter().map(|host| (host, Position { at, since })));
+    }
+
+    /// Moves the hosts at one position, as many as may reach the other, and tells whether there were any.
+    fn replace(&mut self, before: At, after: At, at_most: usize, now: Moment) -> bool {
+        let beyond = |position: &Position| position.at >= after && position.at <= At::Over;
+        let positions = &self.course().positions;
+        let more = at_most.saturating_sub(positions.values().filter(|position| beyond(position)).count());
+        let moved: Vec<HostName> = positions
+            .iter()
+            .filter(|(_, position)| position.at == before)
+            .map(|(host, _)| host.clone())
+            .take(more)
+            .collect();
+        let any = !moved.is_empty();
+        let keeps_order = matches!(
+            (before, after),
+            (At::Beside, At::Admitted) | (At::Admitted, At::Leaving) | (At::Renewed, At::Over)
+        );
+        if keeps_order {
+            for host in moved {
+                if let Some(position) = self.course_mut().positions.get_mut(&host) {
+                    position.at = after;
+                }
+            }
+        } else {
+            self.position(moved, after, now);
+        }
+        any
+    }
+
+    /// Demands that routers follow what is so from now on.
+    fn mark(&mut self, now: Moment) {
+        self.generation = self.generation.after(now);
+        let mark = self.generation;
+        self.course_mut().mark = mark;
+    }
+
+    pub(super) fn course(&self) -> &super::Course {
+        self.course.as_ref().expect("a rollout in steps has a course from its plan on")
+    }
+
+    pub(super) fn course_mut(&mut self) -> &mut super::Course {
+        self.course.get_or_insert_default()
+    }
+}
+
+/// Tells whether a part that waited for as long as it may goes on, rather than turning back.
+fn passes_in_time(part: Part) -> bool {
+    matches!(part, Part::Emptying | Part::Draining | Part::Watching)
+}

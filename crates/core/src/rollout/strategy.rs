@@ -1,0 +1,220 @@
+//! How a rollout moves its hosts: all at once, in batches, by shares of the traffic; turned into steps.
+//!
+//! Invariants: every step has at least as many hosts up as the one before, and never more over than up; the last one has
+//! all hosts over.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::release::duration_millis;
+use crate::traffic::Share;
+
+/// How a rollout moves its hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Strategy {
+    /// All at once, when all are prepared.
+    #[default]
+    Barrier,
+    /// A batch after the other.
+    Rolling {
+        /// How many hosts at a time.
+        batch: Portion,
+    },
+    /// By shares of the traffic, on as many hosts as carry them, then in batches.
+    Canary {
+        /// The shares, each larger than the one before.
+        ramp: Vec<Share>,
+        /// How many hosts at a time once the ramp is over.
+        batch: Portion,
+    },
+    /// The new release beside the old on every host, all traffic at once, and the old one stays up for the soak.
+    BlueGreen,
+}
+
+impl Strategy {
+    /// Returns the strategy in one word, as `footplate.toml` says it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Strategy::Barrier => "barrier",
+            Strategy::Rolling { .. } => "rolling",
+            Strategy::Canary { .. } => "canary",
+            Strategy::BlueGreen => "blue_green",
+        }
+    }
+}
+
+/// A number of hosts, as a count or as a part of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Portion {
+    /// So many.
+    Count(u32),
+    /// A part, rounded up.
+    Part(Share),
+}
+
+impl Portion {
+    /// Returns how many of `all` it is: at least one, and never more than all.
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            Portion::Count(count) => (count as usize).clamp(1.min(all), all),
+            Portion::Part(share) => share.of(all),
+        }
+    }
+}
+
+impl fmt::Display for Portion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Portion::Count(count) => write!(f, "{count}"),
+            Portion::Part(share) => write!(f, "{share}"),
+        }
+    }
+}
+
+/// How fast a rollout goes through its steps, and what it puts up with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// How long each part of a step may take.
+    #[serde(with = "duration_millis")]
+    pub step_deadline: Duration,
+    /// How long requests in flight on an endpoint that leaves may take.
+    #[serde(with = "duration_millis")]
+    pub drain: Duration,
+    /// How long a step is watched before the next one begins.
+    #[serde(with = "duration_millis")]
+    pub watch: Duration,
+    /// How long the last step is watched, and how long blue/green keeps the old release up.
+    #[serde(with = "duration_millis")]
+    pub soak: Duration,
+    /// How many hosts in a row may fail before it turns back; a host that succeeds begins the count anew.
+    #[serde(default)]
+    pub failures_max: u32,
+    /// Whether old and new may never be up at once on a host.
+    #[serde(default)]
+    pub alone: bool,
+    /// Whether the acceptance hook must pass before users get the new release, and again after each step.
+    #[serde(default)]
+    pub accept: bool,
+    /// Whether it waits for `promote` before every step that gives more traffic to the new release.
+    #[serde(default)]
+    pub hold_steps: bool,
+}
+
+impl Default for Pace {
+    /// Returns 5 minutes for each part, 20 s to drain, 10 s between steps, no soak, no failure.
+    fn default() -> Self {
+        Self {
+            step_deadline: Duration::from_secs(5 * 60),
+            drain: Duration::from_secs(20),
+            watch: Duration::from_secs(10),
+            soak: Duration::ZERO,
+            failures_max: 0,
+            alone: false,
+            accept: false,
+            hold_steps: false,
+        }
+    }
+}
+
+/// Where a step leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// On so many hosts the new release is up and let in.
+    pub up: usize,
+    /// It gets this share of the traffic; by the number of its endpoints when absent.
+    pub share: Option<Share>,
+    /// On so many hosts the old release is gone.
+    pub over: usize,
+}
+
+/// Lists the steps on so many hosts. `beside` tells whether old and new may be up at once.
+pub fn goals(strategy: &Strategy, hosts: usize, beside: bool) -> Vec<Goal> {
+    let whole = Goal { up: hosts, share: None, over: hosts };
+    match strategy {
+        Strategy::Barrier => vec![whole],
+        Strategy::BlueGreen if beside => vec![Goal { share: Some(Share::ALL), over: 0, ..whole }, whole],
+        Strategy::BlueGreen => vec![whole],
+        Strategy::Rolling { batch } => batches(0, hosts, *batch),
+        Strategy::Canary { ramp, batch } => {
+            let shares = ramp.iter().map(|share| {
+                let up = share.of(hosts);
+                Goal { up, share: Some(*share).filter(|_| beside), over: if beside { 0 } else { up } }
+            });
+            let mut goals: Vec<Goal> = shares.collect();
+            let up = goals.last().map_or(0, |goal| goal.up);
+            goals.extend(batches(up, hosts, *batch));
+            goals.dedup();
+            goals
+        }
+    }
+}
+
+/// Lists the batches from so many hosts that are up to all. The first one also ends what a ramp left side by side.
+fn batches(up: usize, hosts: usize, batch: Portion) -> Vec<Goal> {
+    let size = batch.of(hosts).max(1);
+    let mut reached = up;
+    let mut goals = Vec::new();
+    while reached < hosts {
+        reached = (reached + size).min(hosts);
+        goals.push(Goal { up: reached, share: None, over: reached });
+    }
+    if goals.is_empty() {
+        goals.push(Goal { up: hosts, share: None, over: hosts });
+    }
+    goals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn percent(percent: u32) -> Share {
+        Share::from_millionths(percent * 10_000)
+    }
+
+    fn told(strategy: &Strategy, hosts: usize, beside: bool) -> String {
+        let word = |goal: &Goal| match goal.share {
+            Some(share) => format!("{}@{share}-{}", goal.up, goal.over),
+            None => format!("{}-{}", goal.up, goal.over),
+        };
+        goals(strategy, hosts, beside).iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn strategies_become_steps() {
+        let canary = |batch| Strategy::Canary { ramp: [1, 5, 25, 50].map(percent).to_vec(), batch };
+        for (strategy, hosts, beside, expected) in [
+            (Strategy::Barrier, 3, true, "3-3"),
+            (Strategy::BlueGreen, 3, true, "3@100%-0 3-3"),
+            (Strategy::BlueGreen, 3, false, "3-3"),
+            (Strategy::Rolling { batch: Portion::Count(2) }, 5, true, "2-2 4-4 5-5"),
+            (Strategy::Rolling { batch: Portion::Part(percent(20)) }, 10, true, "2-2 4-4 6-6 8-8 10-10"),
+            (Strategy::Rolling { batch: Portion::Count(9) }, 2, true, "2-2"),
+            (canary(Portion::Count(4)), 10, true, "1@1%-0 1@5%-0 3@25%-0 5@50%-0 9-9 10-10"),
+            (canary(Portion::Count(4)), 10, false, "1-1 3-3 5-5 9-9 10-10"),
+            (canary(Portion::Count(1)), 1, true, "1@1%-0 1@5%-0 1@25%-0 1@50%-0 1-1"),
+        ] {
+            assert_eq!(told(&strategy, hosts, beside), expected, "{strategy:?} on {hosts}");
+        }
+    }
+
+    #[test]
+    fn steps_only_grow_and_end_with_all() {
+        for hosts in 1..40 {
+            for (strategy, beside) in [
+                (Strategy::Rolling { batch: Portion::Part(percent(30)) }, true),
+                (Strategy::Canary { ramp: vec![percent(3), percent(60)], batch: Portion::Count(7) }, true),
+                (Strategy::Canary { ramp: vec![percent(100)], batch: Portion::Count(1) }, false),
+            ] {
+                let goals = goals(&strategy, hosts, beside);
+                assert!(goals.is_sorted_by_key(|goal| (goal.up, goal.over)));
+                assert!(goals.iter().all(|goal| goal.over <= goal.up && goal.up > 0));
+                assert_eq!(goals.last(), Some(&Goal { up: hosts, share: None, over: hosts }));
+            }
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! Stories of services: steps, places, routes, and the way back from each.
+
+use crate::check;
+
+#[test]
+fn a_rolling_rollout_starts_admits_drains_and_stops_one_batch_after_the_other() {
+    check(
+        "
+        services
+        strategy rolling 1
+        hosts a b
+        runs 1
+        router r
+        follows r
+        routes
+          a: 1 serves, b: 1 serves
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        routes
+          a: 1 serves, b: 1 serves
+        orders
+          a/web 0.180001: run 1 beside 2, keep 2 1
+          b/web 0.180000: run 1, keep 2 1
+        works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        routes
+          a: 1 drains 2 serves, b: 1 serves
+        waiting
+          waiting for the router on r to follow the new shares, for another 5 min
+        busy r a 1
+        follows r
+        waiting
+          waiting for requests in flight on the old release, for another 20 s at most
+        busy r
+        waiting
+          waiting for a (0 of 1 targets without the old release), for another 5 min
+        up
+          a: 1 2, b: 1, r: 
+        works a
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        waiting
+          waiting for nothing bad to happen to `2`, for another 10 s
+        up
+          a: 2, b: 1, r: 
+        wait 10s
+          step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
+        works b
+          step 2 of 2 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        follows r
+        follows r
+        works b
+          step 2 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          `production.shop` runs `2` on 2 targets
+        wait 10s
+        routes
+          a: 2 serves, b: 2 serves
+        up
+          a: 2, b: 2, r: 
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.190002
+        ",
+    );
+}
+
+#[test]
+fn a_canary_gets_its_share_in_steps_and_an_abort_takes_it_back_at_once() {
+    check(
+        "
+        services
+        strategy canary 10% 50% then 2
+        hosts a b c d
+        runs 1
+        router r
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 4 hosts
+        works a b c d
+          step 1 of 3 of `production.shop`: `2` starts on 1 of 4 hosts
+        works a
+          step 1 of 3 of `production.shop`: `2` gets 10% of the traffic, on 1 of 4 hosts
+        routes
+          a: 1 serves 2 serves, b: 1 serves, c: 1 serves, d: 1 serves; 2 gets 10%
+        waiting
+          waiting for the router on r to follow the new shares, for another 5 min
+        follows r
+          step 1 of 3 of `production.shop` is done: `2` is watched on 1 of 4 hosts
+        waiting
+          waiting for nothing bad to happen to `2`, for another 10 s
+        wait 10s
+          step 2 of 3 of `production.shop`: `2` starts on 2 of 4 hosts
+        routes
+          a: 1 serves 2 serves, b: 1 serves, c: 1 serves, d: 1 serves; 2 gets 10%
+        works b
+          step 2 of 3 of `production.shop`: `2` gets 50% of the traffic, on 2 of 4 hosts
+        routes
+          a: 1 serves 2 serves, b: 1 serves 2 serves, c: 1 serves, d: 1 serves; 2 gets 50%
+        follows r
+          step 2 of 3 of `production.shop` is done: `2` is watched on 2 of 4 hosts
+        abort
+          `production.shop` turns back from `2`: ann aborted it
+        routes
+          a: 1 serves 2 drains, b: 1 serves 2 drains, c: 1 serves, d: 1 serves
+        up
+          a: 1 2, b: 1 2, c: 1, d: 1, r: 
+        waiting
+          waiting for a, b, c and d (0 of 4 targets back on `1`), for another 5 min
+        works a b c d
+        busy r a 2
+        follows r
+        waiting
+          waiting for a and b (2 of 4 targets back on `1`), for another 5 min 20 s
+        busy r
+        orders
+          a/web 0.190004: run 1, keep 1
+          b/web 0.190004: run 1, keep 1
+          c/web 0.190002: run 1, keep 1
+          d/web 0.190002: run 1, keep 1
+        works a b c d
+          `production.shop` went back to `1`: ann aborted it
+        routes
+          a: 1 serves, b: 1 serves, c: 1 serves, d: 1 serves
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 0.190004
+        ",
+    );
+}
+
+#[test]
+fn a_canary_that_went_well_ends_in_batches() {
+    check(
+        "
+        services
+        strategy canary 10% 50% then 2
+        hosts a b c d
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 4 hosts
+        works a b c d
+          step 1 of 3 of `production.shop`: `2` starts on 1 of 4 hosts
+        works a
+          step 1 of 3 of `production.shop`: `2` gets 10% of the traffic, on 1 of 4 hosts
+          step 1 of 3 of `production.shop` is done: `2` is watched on 1 of 4 hosts
+        wait 10s
+          step 2 of 3 of `production.shop`: `2` starts on 2 of 4 hosts
+        works b
+          step 2 of 3 of `production.shop`: `2` gets 50% of the traffic, on 2 of 4 hosts
+          step 2 of 3 of `production.shop` is done: `2` is watched on 2 of 4 hosts
+        wait 10s
+          step 3 of 3 of `production.shop`: `2` starts on 4 of 4 hosts
+        works a b c d
+          step 3 of 3 of `production.shop`: `2` takes requests on 4 of 4 hosts
+        routes
+          a: 1 drains 2 serves, b: 1 drains 2 serves, c: 1 drains 2 serves, d: 1 drains 2 serves
+        wait 10s
+        works a b c d
+          step 3 of 3 of `production.shop` is done: `2` is watched on 4 of 4 hosts
+          `production.shop` runs `2` on 4 targets
+        works a b c d
+        wait 10s
+        works a b c d
+        live
+          a: 2, b: 2, c: 2, d: 2
+        up
+          a: 2, b: 2, c: 2, d: 2
+        ",
+    );
+}
+
+#[test]
+fn a_release_that_does_not_start_is_taken_back_before_anybody_used_it() {
+    check(
+        "
+        services
+        strategy rolling 1
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        routes
+          a: 1 serves, b: 1 serves
+        fails a start 2: it ended with status 1
+          `production.shop` turns back from `2`: a/web could not start `2`: it ended with status 1
+        routes
+          a: 1 serves, b: 1 serves
+        works a b
+          `production.shop` went back to `1`: a/web could not start `2`: it ended with status 1
+        routes
+          a: 1 serves, b: 1 serves
+        up
+          a: 1, b: 1
+        ",
+    );
+}
+
+#[test]
+fn a_release_that_dies_later_is_taken_back_on_every_host_that_has_it() {
+    check(
+        "
+        services
+        strategy rolling 1
+        hosts a b c
+        runs 1
+        router r
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 3 hosts
+        works a b c
+          step 1 of 3 of `production.shop`: `2` starts on 1 of 3 hosts
+        works a
+          step 1 of 3 of `production.shop`: `2` takes requests on 1 of 3 hosts
+        follows r
+        works a
+          step 1 of 3 of `production.shop` is done: `2` is watched on 1 of 3 hosts
+        wait 10s
+          step 2 of 3 of `production.shop`: `2` starts on 2 of 3 hosts
+        works b
+          step 2 of 3 of `production.shop`: `2` takes requests on 2 of 3 hosts
+        fails a start 2: it ended 3 times within 10 min
+          `production.shop` turns back from `2`: a/web could not start `2`: it ended 3 times within 10 min
+        routes
+          a: 2 serves, b: 1 serves 2 drains, c: 1 serves
+        works a b c
+        routes
+          a: 1 serves 2 drains, b: 1 serves 2 drains, c: 1 serves
+        follows r
+        works a b c
+          `production.shop` went back to `1`: a/web could not start `2`: it ended 3 times within 10 min
+        routes
+          a: 1 serves, b: 1 serves, c: 1 serves
+        up
+          a: 1, b: 1, c: 1, r: 
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 0.190004
+        ",
+    );
+}
+
+#[test]
+fn blue_green_keeps_the_old_release_up_for_the_soak() {
+    check(
+        "
+        services
+        strategy blue_green
+        hosts a b
+        runs 1
+        pace soak=10m
+        router r
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` gets 100% of the traffic, on 2 of 2 hosts
+        follows r
+          step 1 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+        routes
+          a: 1 serves 2 serves, b: 1 serves 2 serves; 2 gets 100%
+        waiting
+          waiting for nothing bad to happen to `2`, for another 10 min
+        wait 10m
+          step 2 of 2 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        routes
+          a: 1 drains 2 serves, b: 1 drains 2 serves
+        follows r
+        works a b
+          step 2 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+        routes
+          a: 2 serves, b: 2 serves
+        ",
+    );
+}
+
+#[test]
+fn what_may_not_run_twice_is_emptied_first() {
+    check(
+        "
+        services
+        strategy rolling 1
+        pace alone
+        hosts a b
+        runs 1
+        router r
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        routes
+          a: 1 drains, b: 1 serves
+        orders
+          a/web 0.180000: run 1, keep 2 1
+          b/web 0.180000: run 1, keep 2 1
+        follows r
+        orders
+          a/web 0.180002: run 2, keep 2 1
+          b/web 0.180000: run 1, keep 2 1
+        works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        up
+          a: 2, b: 1, r: 
+        routes
+          a: 2 serves, b: 1 serves
+        follows r
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        wait 10s
+          step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
+        routes
+          a: 2 serves, b: 1 drains
+        ",
+    );
+}
+
+#[test]
+fn steps_wait_for_a_person_who_wants_to_look() {
+    check(
+        "
+        services
+        strategy canary 50% then 50%
+        pace hold
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop` waits for `footplate promote shop`
+        waiting
+          waiting for somebody to run `footplate promote shop`, for another 1 d
+        promote
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        works a
+          step 1 of 2 of `production.shop`: `2` gets 50% of the traffic, on 1 of 2 hosts
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        pause
+        wait 1m
+        waiting
+          waiting for somebody to run `footplate resume shop` (ann paused it), for another 23 h 59 min
+        resume
+        wait 10s
+          step 2 of 2 of `production.shop` waits for `footplate promote shop`
+        waiting
+          waiting for somebody to run `footplate promote shop`, for another 1 d
+        rollback because it smells
+          `production.shop` turns back from `2`: ann rolled it back, because it smells
+        works a b
+        up
+          a: 1 2, b: 1
+        ",
+    );
+}
+
+#[test]
+fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
+    check(
+        "
+        services
+        strategy rolling 1
+        pace accept
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        orders
+          a/web 0.180002: run 1 beside 2, keep 2 1
+          b/web 0.180001: run 1, keep 2 1
+        works a
+        routes
+          a: 1 serves 2 standby, b: 1 serves
+        waiting
+          waiting for a (0 of 1 targets that accepted `2`), for another 5 min
+        works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        works a
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        wait 10s
+          step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
+        works b
+        works b
+        waiting
+          waiting for a (1 of 2 targets that accepted `2`), for another 5 min
+        fails a accept 2: checkout is broken
+          `production.shop` turns back from `2`: a/web could not accept `2`: checkout is broken
+        works a b
+        up
+          a: 1 2, b: 1
+        ",
+    );
+}
+
+#[test]
+fn a_router_that_does_not_follow_turns_it_back() {
+    check(
+        "
+        services
+        strategy rolling 1
+        hosts a b
+        runs 1
+        router r
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        wait 5m
+          `production.shop` turns back from `2`: the router on r did not follow within 5 min
+        works a b
+        wait 20s
+        works a b
+          `production.shop` went back to `1`: the router on r did not follow within 5 min
+        up
+          a: 1, b: 1, r: 
+        ",
+    );
+}
+
+#[test]
+fn hosts_that_fail_in_a_row_are_put_up_with_as_far_as_the_rules_say() {
+    check(
+        "
+        services
+        strategy rolling 1
+        pace failures=1
+        hosts a b c
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 3 hosts
+        works a b c
+          step 1 of 3 of `production.shop`: `2` starts on 1 of 3 hosts
+        fails a start 2: no memory
+        works a b c
+          step 1 of 3 of `production.shop`: `2` takes requests on 1 of 3 hosts
+        works a b c
+          step 1 of 3 of `production.shop` is done: `2` is watched on 1 of 3 hosts
+        works a b c
+        wait 10s
+          step 2 of 3 of `production.shop`: `2` starts on 2 of 3 hosts
+        works a b c
+          step 2 of 3 of `production.shop`: `2` takes requests on 2 of 3 hosts
+        works a b c
+          step 2 of 3 of `production.shop` is done: `2` is watched on 2 of 3 hosts
+        wait 10s
+          step 3 of 3 of `production.shop`: `2` takes requests on 3 of 3 hosts
+          step 3 of 3 of `production.shop` is done: `2` is watched on 3 of 3 hosts
+          `production.shop` runs `2` except on a/web (the new release failed there)
+        works a b c
+        works a b c
+        wait 10s
+        live
+          a: 2, b: 2, c: 2
+        up
+          a: 2, b: 2, c: 2
+        ",
+    );
+}
+
+#[test]
+fn files_roll_in_batches_as_well() {
+    check(
+        "
+        strategy rolling 2
+        hosts a b c
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 3 hosts
+        works a b c
+          step 1 of 2 of `production.shop`: `2` starts on 2 of 3 hosts
+        live
+          a: 1, b: 1, c: 1
+        works a b c
+          step 1 of 2 of `production.shop` is done: `2` is watched on 2 of 3 hosts
+        wait 10s
+          step 2 of 2 of `production.shop`: `2` starts on 3 of 3 hosts
+        live
+          a: 2, b: 2, c: 1
+        works a b c
+          step 2 of 2 of `production.shop` is done: `2` is watched on 3 of 3 hosts
+          `production.shop` runs `2` on 3 targets
+        wait 10s
+        live
+          a: 2, b: 2, c: 2
+        ",
+    );
+}
