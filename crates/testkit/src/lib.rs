@@ -1,14 +1,18 @@
-//! Real servers for tests: Consul and etcd, each on free ports in a folder of its own, gone when the test is.
+//! Real servers for tests: Consul and etcd, each on free ports in a folder of its own, gone when the test is. Beside them what a
+//! proxy is tested between: services (`backend`) and clients under load (`load`).
 //!
 //! Invariants: everything listens on loopback only; a server dies with the test, even when the test is killed;
 //! a missing program is an error that says how to install it, never a skip.
 
+pub mod backend;
 mod certificate;
 mod consul;
 mod etcd;
+pub mod load;
 mod port;
 mod proxy;
 mod server;
+pub mod wire;
 
 pub use certificate::Certificates;
 pub use consul::{Consul, ConsulSetup};

@@ -29,6 +29,7 @@ mod promote;
 mod push;
 mod resume;
 mod rollback;
+mod router;
 mod signal;
 mod status;
 mod store;
@@ -102,6 +103,7 @@ enum Command {
     Init(init::InitArgs),
     Agent(agent::AgentArgs),
     Controller(controller::ControllerArgs),
+    Router(router::RouterArgs),
     #[command(subcommand)]
     Store(store::StoreCommand),
     Build(build::BuildArgs),
@@ -145,7 +147,7 @@ impl Command {
     /// Tells whether it runs until it is told to end, so that its log is worth reading.
     fn is_role(&self) -> bool {
         match self {
-            Command::Agent(_) | Command::Controller(_) => true,
+            Command::Agent(_) | Command::Controller(_) | Command::Router(_) => true,
             Command::Store(command) => command.is_role(),
             _ => false,
         }
@@ -171,7 +173,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     // An agent shares its machine with what it deploys: one thread of its own is enough.
     let mut runtime = match cli.command {
-        Command::Agent(_) => tokio::runtime::Builder::new_current_thread(),
+        // A router's own threads do the work.
+        Command::Agent(_) | Command::Router(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = runtime.enable_all().build();
@@ -192,6 +195,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(args) => init::init(&operator, &args),
         Command::Agent(args) => agent::agent(&operator, &args).await,
         Command::Controller(args) => controller::controller(&operator, &args).await,
+        Command::Router(args) => router::router(&operator, &args).await,
         Command::Store(command) => store::store(&operator, &command).await,
         Command::Build(args) => build::build(&operator, &args).await,
         Command::Push(args) => push::push(&operator, &args).await,

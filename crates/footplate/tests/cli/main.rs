@@ -8,6 +8,7 @@ mod init;
 mod over_tls;
 mod program;
 mod reference;
+mod routing;
 mod site;
 mod up;
 mod with_hosts;

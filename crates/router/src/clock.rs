@@ -1,0 +1,16 @@
+//! The time since this process began, in microseconds: small enough for an atomic.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// Returns the microseconds since the first call.
+pub fn microseconds() -> u64 {
+    microseconds_of(Instant::now())
+}
+
+/// Returns the microseconds from the first call to this moment, at least 1.
+pub fn microseconds_of(moment: Instant) -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = moment.saturating_duration_since(*START.get_or_init(Instant::now));
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX).saturating_add(1)
+}

@@ -1,0 +1,139 @@
+//! The control API: HTTP over a Unix socket in the router's folder, which only its owner can reach.
+
+mod metrics;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+use crate::failure::Failure;
+use crate::server::Core;
+use crate::table::Table;
+
+/// The largest table that is taken, in bytes.
+const TABLE_BYTES_MAX: usize = 16 << 20;
+/// How many may ask at once.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a connection may rest, or take for a request's headers.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+
+type Reply = Response<Full<Bytes>>;
+
+/// Opens the control socket, in the place of one that nobody listens on any more.
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers until it is dropped.
+pub async fn serve(core: Arc<Core>, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the places are never closed");
+        let (socket, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept at the control socket");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let core = Arc::clone(&core);
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(Arc::clone(&core), request));
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIME_MAX);
+            let connection = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the control socket ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, std::convert::Infallible> {
+    let path = request.uri().path().to_owned();
+    let known = ["/v1/table", "/v1/counts", "/v1/health", "/metrics"];
+    Ok(match (request.method().clone(), path.as_str()) {
+        (Method::PUT, "/v1/table") => match put_table(&core, request).await {
+            Ok(revision) => json(StatusCode::OK, &serde_json::json!({ "revision": revision })),
+            Err((status, failures)) => json(status, &serde_json::json!({ "mistakes": failures })),
+        },
+        (Method::GET, "/v1/table") => json(StatusCode::OK, &*core.board.table()),
+        (Method::GET, "/v1/counts") => json(StatusCode::OK, &core.report().await),
+        (Method::GET, "/v1/health") => json(StatusCode::OK, &core.health()),
+        (Method::GET, "/metrics") => text(metrics::render(&core.report().await)),
+        (_, path) if known.contains(&path) => {
+            mistake(StatusCode::METHOD_NOT_ALLOWED, "the path has not this method")
+        }
+        _ => mistake(StatusCode::NOT_FOUND, "there is no such path"),
+    })
+}
+
+async fn put_table(core: &Core, request: Request<Incoming>) -> Result<u64, (StatusCode, Vec<Failure>)> {
+    let what = "cannot take the table";
+    let refuse = |status, because: String, next: &str| Err((status, vec![Failure::new(what, because, next)]));
+    let body = match Limited::new(request.into_body(), TABLE_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                error.to_string(),
+                "send a table of 16 MiB at most, as a whole",
+            );
+        }
+    };
+    let mut reader = serde_json::Deserializer::from_slice(&body);
+    let table: Table = match serde_path_to_error::deserialize(&mut reader) {
+        Ok(table) => table,
+        Err(error) => {
+            let next = "see docs/reference/router-api.md for what a table is";
+            return refuse(StatusCode::BAD_REQUEST, error.to_string(), next);
+        }
+    };
+    core.take(table).await
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    let text = serde_json::to_vec(value).expect("what is answered has only text and numbers");
+    reply(status, "application/json", text.into())
+}
+
+fn text(text: String) -> Reply {
+    reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
+}
+
+fn mistake(status: StatusCode, because: &str) -> Reply {
+    let failure = Failure::new("cannot answer the request", because, "see docs/reference/router-api.md");
+    json(status, &serde_json::json!({ "mistakes": [failure] }))
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,105 @@
+//! The router's folder: the table in force, the control socket, the lock. Only its owner can look into it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::failure::Failure;
+use crate::table::Table;
+
+/// The name of the control socket.
+pub const SOCKET: &str = "control.sock";
+/// The name of the table's file.
+pub const TABLE: &str = "table.json";
+const LOCK: &str = "lock";
+
+/// An opened folder.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens the folder, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> Result<Folder, Failure> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+            let next = "check the path and the permissions above it";
+            Failure::new(format!("cannot make the router's folder {}", path.display()), error, next)
+        })?;
+        Ok(Folder { path: path.to_owned() })
+    }
+
+    /// Returns where the control socket is.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
+    }
+
+    /// Locks it for this process and those that the lock is handed to.
+    ///
+    /// # Errors
+    /// Another process has it, or the lock cannot be written.
+    pub fn lock(&self) -> Result<File, Failure> {
+        let path = self.path.join(LOCK);
+        let what = format!("cannot lock the router's folder {}", self.path.display());
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file =
+            open.map_err(|error| Failure::new(&what, error, "check the folder's owner and permissions"))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            let because = "another router has it, and does not answer at its control socket";
+            Failure::new(&what, because, "wait until that one has ended, or give this one another folder")
+        })?;
+        Ok(file)
+    }
+
+    /// Reads the table that was in force last; nothing when there was none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no table.
+    pub fn read_table(&self) -> Result<Option<Table>, Failure> {
+        let path = self.path.join(TABLE);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&path, &error))
+    }
+
+    /// Writes the table so that it is there after a power loss: whole, or the one before.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write_table(&self, table: &Table) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(table).expect("a table has only text and numbers");
+        self.write(TABLE, &text).map_err(|error| {
+            let what = format!("cannot keep the table in {}", self.path.display());
+            Failure::new(
+                what,
+                error,
+                "the table before stays in force; check the folder's free space and owner",
+            )
+        })
+    }
+
+    /// Replaces a file as a whole, synced with its folder.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let draft = self.path.join(format!(".{name}.{}", std::process::id()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, self.path.join(name))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn unreadable(path: &Path, error: &dyn std::error::Error) -> Failure {
+    let next = "mend or remove the file; without it the router begins with an empty table";
+    Failure::new(format!("cannot read the table in {}", path.display()), error, next)
+}

@@ -1,0 +1,38 @@
+//! An HTTP router for versions side by side: shares, drain without a lost request, counts for a verdict.
+//!
+//! In reading order: `table`, `check`, `route`, `choose`, `key`, `headers`, `framing`, `count`, `report` (what is decided: pure),
+//! `live`, `board`, `pool`, `attempt`, `body`, `proxy`, `tunnel` (a request's way), `stream`, `connection`, `tls`, `worker` (clients),
+//! `control`, `folder`, `handover`, `server` (all together). `docs/reference/router-api.md` is the contract.
+
+mod board;
+pub mod check;
+pub mod choose;
+pub mod config;
+pub mod control;
+pub mod count;
+pub mod failure;
+pub mod framing;
+pub mod headers;
+pub mod key;
+pub mod report;
+pub mod route;
+pub mod server;
+pub mod table;
+
+mod attempt;
+mod body;
+mod clock;
+mod connection;
+mod folder;
+mod live;
+mod pool;
+mod proxy;
+mod reply;
+mod stream;
+mod tunnel;
+mod worker;
+
+pub use config::{Config, Limits, Listener, Tls};
+pub use failure::Failure;
+pub use server::Server;
+pub use table::Table;

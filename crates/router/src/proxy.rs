@@ -1,0 +1,317 @@
+//! A request's way: judged, routed, drawn, tried, tried again, held, answered.
+//!
+//! Invariants: a request that may have reached an endpoint is sent again only if it is idempotent and has no body; one that
+//! never did is tried elsewhere, or held. It keeps its version as long as that has an endpoint that takes it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::{Instant, timeout_at};
+
+use crate::attempt::{Attempt, Miss};
+use crate::body::{Answer, Download, Outgoing, Progress, Stand, Upload};
+use crate::count::Fault;
+use crate::headers::Caller;
+use crate::live::{Endpoint, Lobby, Service};
+use crate::pool::Sender;
+use crate::reply::{self, Reason};
+use crate::table::Stickiness;
+use crate::worker::Worker;
+use crate::{framing, headers, key, table, tunnel};
+
+thread_local! {
+    static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_os_rng());
+}
+
+fn random() -> u64 {
+    RANDOM.with_borrow_mut(|random| random.random())
+}
+
+/// A request that is on its way.
+struct Trip<'a> {
+    worker: &'a Worker,
+    service: Arc<Service>,
+    point: u64,
+    tried: Vec<Arc<Endpoint>>,
+    /// Times it was sent.
+    sent: u32,
+    /// Until when it is held, once it had to wait.
+    deadline: Option<Instant>,
+}
+
+/// Answers a client's request.
+pub async fn answer(worker: &Arc<Worker>, caller: &Caller, request: Request<Incoming>) -> Response<Answer> {
+    let version = request.version();
+    let mut response = match forward(worker, caller, request).await {
+        Ok(response) => response,
+        Err(reason) => {
+            worker.counts.refused(reason);
+            reply::of(reason)
+        }
+    };
+    match version {
+        Version::HTTP_2 => {
+            response.headers_mut().remove(CONNECTION);
+        }
+        _ if worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+async fn forward(
+    worker: &Arc<Worker>,
+    caller: &Caller,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Reason> {
+    let (mut parts, incoming) = request.into_parts();
+    framing::judge(&parts).map_err(Reason::Request)?;
+    if headers::has_passed(&parts.headers, &worker.via) {
+        return Err(Reason::Loop);
+    }
+    let service = route(worker, &parts).ok_or(Reason::NoRoute)?;
+    let (point, gift) = draw(&service.settings.stickiness, &parts, caller);
+    let wants_tunnel = framing::wants_tunnel(&parts) && incoming.is_end_stream();
+    let client = wants_tunnel.then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
+    parts.extensions.clear();
+    headers::to_endpoint(&mut parts, caller, &worker.via, client.is_some());
+    let (request, progress) = outgoing(parts, incoming, &service.settings, worker.limits.body_time_max)?;
+    let trip = Trip { worker, service, point, tried: Vec::new(), sent: 0, deadline: None };
+    let mut response = trip.run(request, progress, client).await?;
+    if let Some(gift) = gift {
+        response.headers_mut().append(SET_COOKIE, gift);
+    }
+    Ok(response)
+}
+
+fn route(worker: &Worker, parts: &Parts) -> Option<Arc<Service>> {
+    let live = worker.live.load();
+    let host = match parts.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    };
+    live.routes.find(host, parts.uri.path()).map(|place| Arc::clone(&live.services[place]))
+}
+
+/// Returns the request's point in the draw, and the cookie that its client is given to stay there.
+fn draw(stickiness: &Stickiness, parts: &Parts, caller: &Caller) -> (u64, Option<HeaderValue>) {
+    match stickiness {
+        Stickiness::None => (random(), None),
+        Stickiness::Address { salt } => (key::point_of_address(salt, caller.origin(&parts.headers)), None),
+        Stickiness::Header { name, salt } => match parts.headers.get(name) {
+            Some(value) => (key::point(salt, value.as_bytes()), None),
+            None => (random(), None),
+        },
+        Stickiness::Cookie { name, salt, give } => match key::cookie(&parts.headers, name) {
+            Some(value) => (key::point(salt, value), None),
+            None if !give => (random(), None),
+            None => {
+                let value = format!("{:016x}{:016x}", random(), random());
+                let line = format!("{name}={value}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax");
+                (key::point(salt, value.as_bytes()), HeaderValue::try_from(line).ok())
+            }
+        },
+    }
+}
+
+/// Makes our request to an endpoint out of the client's.
+fn outgoing(
+    mut parts: Parts,
+    incoming: Incoming,
+    settings: &table::Service,
+    body_time_max: Duration,
+) -> Result<(Request<Outgoing>, Option<Arc<Progress>>), Reason> {
+    let bytes_max = match settings.limits.body_bytes {
+        0 => u64::MAX,
+        limit => limit,
+    };
+    if incoming.size_hint().lower() > bytes_max {
+        return Err(Reason::TooLarge);
+    }
+    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+    parts.version = Version::HTTP_11;
+    if incoming.is_end_stream() {
+        return Ok((Request::from_parts(parts, Outgoing::Empty), None));
+    }
+    // The body is framed anew: by its length when that is known, else in chunks.
+    if incoming.size_hint().exact().is_none() {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    let upload = Upload::new(incoming, bytes_max, body_time_max);
+    let progress = upload.progress();
+    Ok((Request::from_parts(parts, Outgoing::Upload(Box::new(upload))), Some(progress)))
+}
+
+/// What is needed to send a request once more.
+fn copy(request: &Request<Outgoing>) -> Request<Outgoing> {
+    let mut copy = Request::new(Outgoing::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+impl Trip<'_> {
+    async fn run(
+        mut self,
+        mut request: Request<Outgoing>,
+        progress: Option<Arc<Progress>>,
+        client: Option<OnUpgrade>,
+    ) -> Result<Response<Answer>, Reason> {
+        let is_safe =
+            is_idempotent(request.method()) && matches!(request.body(), Outgoing::Empty) && client.is_none();
+        loop {
+            let (endpoint, mut attempt) = self.begin().await?;
+            let timeouts = &Arc::clone(&self.service).settings.timeouts;
+            let again =
+                (is_safe && self.sent < self.service.settings.retries.attempts).then(|| copy(&request));
+            match attempt.send(request, timeouts, is_safe).await {
+                Ok((response, sender)) => {
+                    return Ok(respond(response, attempt, sender, progress, client, timeouts));
+                }
+                Err(Miss::Unsent(same)) => request = *same,
+                Err(Miss::Lost(fault)) => {
+                    self.sent += 1;
+                    request = self.may_repeat(fault, again, progress.as_deref())?;
+                }
+            }
+            drop(attempt);
+            self.tried.push(endpoint);
+        }
+    }
+
+    /// Decides whether a request that may have reached its endpoint is sent again.
+    fn may_repeat(
+        &self,
+        fault: Fault,
+        again: Option<Request<Outgoing>>,
+        progress: Option<&Progress>,
+    ) -> Result<Request<Outgoing>, Reason> {
+        match (fault, progress.map(Progress::stand)) {
+            (_, Some(Stand::TooLarge)) => Err(Reason::TooLarge),
+            (_, Some(Stand::Slow)) => Err(Reason::Slow),
+            (Fault::Timeout, _) => Err(Reason::Timeout),
+            _ => again.ok_or(Reason::Broken),
+        }
+    }
+
+    /// Finds an endpoint that takes the request, and waits for one where there is none.
+    async fn begin(&mut self) -> Result<(Arc<Endpoint>, Attempt), Reason> {
+        loop {
+            if let Some(endpoint) = self.service.choose(self.point, random(), &self.tried) {
+                if let Some(attempt) = Attempt::begin(&endpoint, !self.tried.is_empty()) {
+                    return Ok((endpoint, attempt));
+                }
+                // The gate was shut in between: the table has changed.
+                self.look_again()?;
+                continue;
+            }
+            self.hold().await?;
+            // Who was held may try again what refused it before.
+            self.look_again()?;
+        }
+    }
+
+    /// Waits until an endpoint may be there.
+    async fn hold(&mut self) -> Result<(), Reason> {
+        let hold = &self.service.settings.hold;
+        let lobby = Arc::clone(&self.service.lobby);
+        let deadline =
+            *self.deadline.get_or_insert_with(|| Instant::now() + Duration::from_millis(hold.time_ms));
+        let no_endpoint = |lobby: &Lobby| {
+            lobby.refused.fetch_add(1, Ordering::Relaxed);
+            Reason::NoEndpoint
+        };
+        let place = Place::take(&lobby, hold.requests);
+        if place.is_none() || Instant::now() >= deadline {
+            return Err(no_endpoint(&lobby));
+        }
+        let news = lobby.news.notified();
+        tokio::pin!(news);
+        // Registered before the look, so that nothing that happens in between is missed.
+        news.as_mut().enable();
+        self.look_again()?;
+        let wake = match self.service.next_return() {
+            Some(soon) => deadline.min(Instant::now() + soon.max(Duration::from_millis(5))),
+            None => deadline,
+        };
+        drop(timeout_at(wake, news).await);
+        match Instant::now() >= deadline {
+            true => Err(no_endpoint(&lobby)),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the service from the table that is in force now.
+    fn look_again(&mut self) -> Result<(), Reason> {
+        let live = self.worker.live.load();
+        let service = live.services.iter().find(|service| service.name == self.service.name);
+        self.service = Arc::clone(service.ok_or(Reason::NoRoute)?);
+        Ok(())
+    }
+}
+
+/// A place among those that are held.
+struct Place<'a>(&'a Lobby);
+
+impl Place<'_> {
+    fn take(lobby: &Lobby, most: usize) -> Option<Place<'_>> {
+        let place = Place(lobby);
+        if lobby.waiting.fetch_add(1, Ordering::Relaxed) >= most {
+            return None;
+        }
+        lobby.held.fetch_add(1, Ordering::Relaxed);
+        Some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes our answer to the client out of the endpoint's.
+fn respond(
+    mut response: Response<Incoming>,
+    attempt: Attempt,
+    sender: Sender,
+    progress: Option<Arc<Progress>>,
+    client: Option<OnUpgrade>,
+    timeouts: &table::Timeouts,
+) -> Response<Answer> {
+    let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    headers::to_client(response.headers_mut(), is_tunnel);
+    if !is_tunnel {
+        let (parts, incoming) = response.into_parts();
+        let download =
+            Download::new(incoming, attempt, Some(sender), progress, table::time(timeouts.body_ms));
+        return Response::from_parts(parts, Answer::download(download));
+    }
+    let endpoint = hyper::upgrade::on(&mut response);
+    let Some(client) = client else {
+        // Nobody asked for another protocol.
+        return reply::of(Reason::Broken);
+    };
+    tokio::spawn(tunnel::join(client, endpoint, attempt, table::time(timeouts.tunnel_ms)));
+    let (parts, _) = response.into_parts();
+    Response::from_parts(parts, Answer::empty())
+}

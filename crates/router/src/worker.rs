@@ -1,0 +1,197 @@
+//! A thread with a runtime of its own that serves clients: its view of the table, its connections, its counts.
+
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::header::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Limits, Listener, Network};
+use crate::connection;
+use crate::live::Live;
+use crate::reply::Reason;
+
+/// How often resting connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long a worker waits when the system has no more files for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What one worker has.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its view of the table in force.
+    pub live: ArcSwap<Live>,
+    /// What it calls itself in `Via`.
+    pub via: HeaderValue,
+    /// What clients may take.
+    pub limits: Limits,
+    /// Proxies whose word counts.
+    pub trusted: Vec<Network>,
+    /// What belongs to no version.
+    pub counts: Counts,
+    places: Semaphore,
+    is_leaving: AtomicBool,
+}
+
+/// What a worker counts that belongs to no version.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Connections so far.
+    pub connections: AtomicU64,
+    /// Connections now.
+    pub open: AtomicUsize,
+    /// Requests that no route took.
+    pub unrouted: AtomicU64,
+    /// Requests that were refused for what they are: framing, size, slowness.
+    pub bad: AtomicU64,
+}
+
+impl Counts {
+    /// Counts an answer of the router itself.
+    pub fn refused(&self, reason: Reason) {
+        let counter = match reason {
+            Reason::NoRoute => &self.unrouted,
+            Reason::Request(_) | Reason::TooLarge | Reason::Slow | Reason::Loop => &self.bad,
+            Reason::NoEndpoint | Reason::Broken | Reason::Timeout => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// When a worker stops taking connections, and when it ends whatever is left.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// No new connections.
+    pub accept: CancellationToken,
+    /// Nothing any more.
+    pub all: CancellationToken,
+}
+
+impl Worker {
+    /// Makes a worker with an empty table.
+    pub fn new(config: &Config, via: HeaderValue) -> Worker {
+        let share = config.limits.connections_max.div_ceil(config.workers).max(1);
+        Worker {
+            live: ArcSwap::default(),
+            via,
+            limits: config.limits,
+            trusted: config.trusted.clone(),
+            counts: Counts::default(),
+            places: Semaphore::new(share),
+            is_leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets every client's connection end with its next answer.
+    pub fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether connections end with their next answer.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// Closes resting connections to endpoints: those that are useless, and all to endpoints that take no requests.
+    pub fn sweep(&self) {
+        let live = self.live.load_full();
+        live.endpoints().for_each(|endpoint| endpoint.pool.sweep(!endpoint.gate.is_open()));
+    }
+}
+
+/// Starts the worker's thread. It ends after `ends.accept` when its last connection has, or with `ends.all`.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn start(
+    name: String,
+    worker: Arc<Worker>,
+    listeners: Vec<(Listener, StdListener)>,
+    ends: Ends,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(run(worker, listeners, ends)))
+}
+
+async fn run(worker: Arc<Worker>, listeners: Vec<(Listener, StdListener)>, ends: Ends) {
+    for (listener, socket) in listeners {
+        match TcpListener::from_std(socket) {
+            Ok(socket) => {
+                tokio::spawn(accept(Arc::clone(&worker), listener, socket, ends.accept.clone()));
+            }
+            Err(error) => tracing::error!(%error, %listener, "a worker cannot listen"),
+        }
+    }
+    let over = async {
+        ends.accept.cancelled().await;
+        while worker.counts.open.load(Ordering::Relaxed) > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let sweeping = async {
+        loop {
+            sleep(SWEEP_EVERY).await;
+            worker.sweep();
+        }
+    };
+    tokio::select! {
+        () = over => {}
+        () = ends.all.cancelled() => {}
+        () = sweeping => {}
+    }
+}
+
+async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener, end: CancellationToken) {
+    loop {
+        let accepting = async {
+            let place = worker.places.acquire().await;
+            place.expect("the places are never closed").forget();
+            socket.accept().await
+        };
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            () = end.cancelled() => return,
+        };
+        match accepted {
+            Ok((client, address)) => {
+                let seat = Seat::take(&worker);
+                let is_https = listener.is_https;
+                tokio::spawn(connection::serve(seat, client, address, is_https));
+            }
+            Err(error) => {
+                worker.places.add_permits(1);
+                tracing::warn!(%error, %listener, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One client's place among the connections; free again when it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    /// Who serves it.
+    pub worker: Arc<Worker>,
+}
+
+impl Seat {
+    fn take(worker: &Arc<Worker>) -> Seat {
+        worker.counts.connections.fetch_add(1, Ordering::Relaxed);
+        worker.counts.open.fetch_add(1, Ordering::Relaxed);
+        Seat { worker: Arc::clone(worker) }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.worker.counts.open.fetch_sub(1, Ordering::Relaxed);
+        self.worker.places.add_permits(1);
+    }
+}
