@@ -2,7 +2,7 @@
 //!
 //! Invariant: when [`Board::publish`] returns, no worker begins a request by an older table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +61,8 @@ impl Board {
             worker.sweep();
         }
         shared.lobbies.values().for_each(|lobby| lobby.news.notify_waiters());
+        // A gate lives as long as a worker has its endpoint, so that one that comes back is opened for all.
+        shared.gates.retain(|_, gate| Arc::strong_count(gate) > 1);
         shared.lobbies.retain(|service, _| table.services.contains_key(service));
         shared.table = table;
     }
@@ -93,18 +95,16 @@ impl Board {
 impl Shared {
     /// Shuts and opens gates. The first thing that happens: from here on nothing begins where it should not.
     fn gather(&mut self, table: &Table) {
-        let mut gates = HashMap::new();
+        let mut ready = HashSet::new();
         for (name, service) in &table.services {
             self.lobbies.entry(name.clone()).or_default();
             for endpoint in &service.endpoints {
-                let key = key(name, endpoint);
-                let gate = self.gates.remove(&key).unwrap_or_default();
-                gate.set(endpoint.state == State::Ready);
-                gates.insert(key, gate);
+                self.gates.entry(key(name, endpoint)).or_default();
+                ready.extend((endpoint.state == State::Ready).then(|| key(name, endpoint)));
             }
         }
-        self.gates.values().for_each(|gate| gate.set(false));
-        self.gates = gates;
+        // None is shut that stays open, not even for a moment.
+        self.gates.iter().for_each(|(key, gate)| gate.set(ready.contains(key)));
     }
 
     /// Makes one worker's view of the table, with what it has counted so far.
@@ -190,7 +190,8 @@ fn add_versions(all: &mut report::Report, times: &mut HashMap<(String, String), 
         .services
         .iter()
         .flat_map(|service| service.choices.iter().map(|choice| (service.name.as_str(), &choice.version)));
-    let leaving = live.leaving.iter().map(|endpoint| (endpoint.service.as_str(), &endpoint.version));
+    let busy = live.leaving.iter().filter(|endpoint| endpoint.in_flight.load(Ordering::SeqCst) > 0);
+    let leaving = busy.map(|endpoint| (endpoint.service.as_str(), &endpoint.version));
     for (service, version) in drawn.chain(leaving) {
         if seen.contains(&Arc::as_ptr(version)) {
             continue;

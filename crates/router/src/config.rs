@@ -111,8 +111,11 @@ impl Config {
         if self.listeners.is_empty() || self.workers == 0 {
             return refuse("it has no address to listen on, or no thread", "give it at least one of each");
         }
-        if self.listeners.iter().any(|listener| listener.is_https) {
-            return refuse("it does not speak TLS yet", "listen on http");
+        if self.certificates.is_empty() && self.listeners.iter().any(|listener| listener.is_https) {
+            return refuse(
+                "an https address needs a certificate",
+                "give it a certificate and its key, or listen on http",
+            );
         }
         Ok(())
     }

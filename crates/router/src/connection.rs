@@ -36,11 +36,19 @@ pub async fn serve(seat: Seat, socket: TcpStream, address: SocketAddr, is_https:
     drop(socket.set_nodelay(true));
     let is_trusted = worker.trusted.iter().any(|network| network.holds(address.ip()));
     let caller = Caller::new(address.ip(), is_https, is_trusted);
-    let mut socket = socket;
-    let Ok(Ok((prefix, is_http2))) = timeout(worker.limits.header_time_max, sniff(&mut socket)).await else {
-        return;
-    };
-    speak(worker, caller, socket, prefix, is_http2).await;
+    let time_max = worker.limits.header_time_max;
+    match worker.tls.as_ref().filter(|_| is_https) {
+        Some(tls) => {
+            let Ok(Ok(socket)) = timeout(time_max, tls.accept(socket)).await else { return };
+            let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+            speak(worker, caller, socket, Bytes::new(), is_http2).await;
+        }
+        None => {
+            let mut socket = socket;
+            let Ok(Ok((prefix, is_http2))) = timeout(time_max, sniff(&mut socket)).await else { return };
+            speak(worker, caller, socket, prefix, is_http2).await;
+        }
+    }
 }
 
 /// Reads the first bytes and tells whether they are HTTP/2.

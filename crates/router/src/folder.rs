@@ -1,13 +1,18 @@
 //! The router's folder: the table in force, the control socket, the lock. Only its owner can look into it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::Failure;
+use crate::report::Report;
 use crate::table::Table;
 
 /// The name of the control socket.
@@ -15,11 +20,15 @@ pub const SOCKET: &str = "control.sock";
 /// The name of the table's file.
 pub const TABLE: &str = "table.json";
 const LOCK: &str = "lock";
+/// How long a lock may stay held before it counts as somebody's.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An opened folder.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// What this router is called once it was replaced.
+    name: String,
 }
 
 impl Folder {
@@ -32,12 +41,63 @@ impl Folder {
             let next = "check the path and the permissions above it";
             Failure::new(format!("cannot make the router's folder {}", path.display()), error, next)
         })?;
-        Ok(Folder { path: path.to_owned() })
+        let name = format!("{}-{:08x}", std::process::id(), SmallRng::from_os_rng().random::<u32>());
+        Ok(Folder { path: path.to_owned(), name })
     }
 
     /// Returns where the control socket is.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
+    }
+
+    /// Returns where a router listens that was replaced and still finishes.
+    pub fn elder_socket(&self, name: &str) -> PathBuf {
+        self.path.join(format!("control.{name}.sock"))
+    }
+
+    /// Lists the routers that were replaced, by their sockets and by the counts that they have left.
+    pub fn elders(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let name_of = |file: String| {
+            let socket = file.strip_prefix("control.").and_then(|rest| rest.strip_suffix(".sock"));
+            let counts = || file.strip_prefix("counts.").and_then(|rest| rest.strip_suffix(".json"));
+            socket.or_else(counts).map(str::to_owned)
+        };
+        names.filter_map(name_of).collect()
+    }
+
+    /// Gives up the name of the control socket: from here on this process is an elder.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn retire(&self) -> std::io::Result<()> {
+        fs::rename(self.socket(), self.elder_socket(&self.name))
+    }
+
+    /// Leaves the last counts of an elder to the one in charge, and its name to nobody.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn leave_counts(&self, report: &Report) -> std::io::Result<()> {
+        let text = serde_json::to_vec(report)?;
+        self.write(&format!("counts.{}.json", self.name), &text)?;
+        fs::remove_file(self.elder_socket(&self.name))
+    }
+
+    /// Takes what an elder has left, and removes its traces.
+    pub fn take_counts(&self, name: &str) -> Option<Report> {
+        let path = self.path.join(format!("counts.{name}.json"));
+        let left = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        for path in [path, self.elder_socket(name)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(%error, path = %path.display(), "cannot remove what a replaced router left");
+                }
+                _ => {}
+            }
+        }
+        left
     }
 
     /// Locks it for this process and those that the lock is handed to.
@@ -51,10 +111,21 @@ impl Folder {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file =
             open.map_err(|error| Failure::new(&what, error, "check the folder's owner and permissions"))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        // A router that was just killed takes a moment to let go.
+        let patience = Instant::now() + LOCK_PATIENCE;
+        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+            tracing::debug!(%error, "the lock is held");
             let because = "another router has it, and does not answer at its control socket";
-            Failure::new(&what, because, "wait until that one has ended, or give this one another folder")
-        })?;
+            return Err(Failure::new(
+                &what,
+                because,
+                "wait until that one has ended, or give this one another folder",
+            ));
+        }
         Ok(file)
     }
 

@@ -2,13 +2,14 @@
 //!
 //! In reading order: `table`, `check`, `route`, `choose`, `key`, `headers`, `framing`, `count`, `report` (what is decided: pure),
 //! `live`, `board`, `pool`, `attempt`, `body`, `proxy`, `tunnel` (a request's way), `stream`, `connection`, `tls`, `worker` (clients),
-//! `control`, `folder`, `handover`, `server` (all together). `docs/reference/router-api.md` is the contract.
+//! `control`, `folder`, `handover`, `family`, `server` (all together). `docs/reference/router-api.md` is the contract.
 
 mod board;
 pub mod check;
 pub mod choose;
 pub mod config;
 pub mod control;
+mod core;
 pub mod count;
 pub mod failure;
 pub mod framing;
@@ -23,12 +24,15 @@ mod attempt;
 mod body;
 mod clock;
 mod connection;
+mod family;
 mod folder;
+mod handover;
 mod live;
 mod pool;
 mod proxy;
 mod reply;
 mod stream;
+mod tls;
 mod tunnel;
 mod worker;
 

@@ -4,6 +4,7 @@
 //! never did is tried elsewhere, or held. It keeps its version as long as that has an endpoint that takes it.
 
 use std::cell::RefCell;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Attempt, Miss};
@@ -25,8 +27,11 @@ use crate::live::{Endpoint, Lobby, Service};
 use crate::pool::Sender;
 use crate::reply::{self, Reason};
 use crate::table::Stickiness;
-use crate::worker::Worker;
+use crate::worker::{Seat, Worker};
 use crate::{framing, headers, key, table, tunnel};
+
+/// How long a request that is held leaves endpoints alone that are just being tried.
+const RETURN_PAUSE: Duration = Duration::from_millis(5);
 
 thread_local! {
     static RANDOM: RefCell<SmallRng> = RefCell::new(SmallRng::from_os_rng());
@@ -38,7 +43,7 @@ fn random() -> u64 {
 
 /// A request that is on its way.
 struct Trip<'a> {
-    worker: &'a Worker,
+    worker: &'a Arc<Worker>,
     service: Arc<Service>,
     point: u64,
     tried: Vec<Arc<Endpoint>>,
@@ -185,7 +190,7 @@ impl Trip<'_> {
                 (is_safe && self.sent < self.service.settings.retries.attempts).then(|| copy(&request));
             match attempt.send(request, timeouts, is_safe).await {
                 Ok((response, sender)) => {
-                    return Ok(respond(response, attempt, sender, progress, client, timeouts));
+                    return Ok(respond(self.worker, response, attempt, sender, progress, client, timeouts));
                 }
                 Err(Miss::Unsent(same)) => request = *same,
                 Err(Miss::Lost(fault)) => {
@@ -216,48 +221,51 @@ impl Trip<'_> {
     /// Finds an endpoint that takes the request, and waits for one where there is none.
     async fn begin(&mut self) -> Result<(Arc<Endpoint>, Attempt), Reason> {
         loop {
-            if let Some(endpoint) = self.service.choose(self.point, random(), &self.tried) {
-                if let Some(attempt) = Attempt::begin(&endpoint, !self.tried.is_empty()) {
-                    return Ok((endpoint, attempt));
-                }
-                // The gate was shut in between: the table has changed.
-                self.look_again()?;
-                continue;
+            if let Some(begun) = self.try_begin() {
+                return Ok(begun);
             }
-            self.hold().await?;
-            // Who was held may try again what refused it before.
+            let lobby = Arc::clone(&self.service.lobby);
+            let mut news = pin!(lobby.news.notified());
+            // Registered before the second look, so that nothing that happens in between is missed.
+            news.as_mut().enable();
+            self.look_again()?;
+            if let Some(begun) = self.try_begin() {
+                return Ok(begun);
+            }
+            self.hold(&lobby, news).await?;
             self.look_again()?;
         }
     }
 
+    fn try_begin(&self) -> Option<(Arc<Endpoint>, Attempt)> {
+        loop {
+            let endpoint = self.service.choose(self.point, random(), &self.tried)?;
+            // Without an attempt the gate was shut in between, and is not chosen again.
+            if let Some(attempt) = Attempt::begin(&endpoint, !self.tried.is_empty()) {
+                return Some((endpoint, attempt));
+            }
+        }
+    }
+
     /// Waits until an endpoint may be there.
-    async fn hold(&mut self) -> Result<(), Reason> {
+    async fn hold(&mut self, lobby: &Lobby, news: Pin<&mut Notified<'_>>) -> Result<(), Reason> {
         let hold = &self.service.settings.hold;
-        let lobby = Arc::clone(&self.service.lobby);
         let deadline =
             *self.deadline.get_or_insert_with(|| Instant::now() + Duration::from_millis(hold.time_ms));
-        let no_endpoint = |lobby: &Lobby| {
-            lobby.refused.fetch_add(1, Ordering::Relaxed);
-            Reason::NoEndpoint
-        };
-        let place = Place::take(&lobby, hold.requests);
+        let place = Place::take(lobby, hold.requests).filter(|_| Instant::now() < deadline);
+        if place.is_some() {
+            let wake = match self.service.next_return() {
+                Some(soon) => deadline.min(Instant::now() + soon.max(RETURN_PAUSE)),
+                None => deadline,
+            };
+            // Woken or not: whoever looks again sees.
+            drop(timeout_at(wake, news).await);
+        }
         if place.is_none() || Instant::now() >= deadline {
-            return Err(no_endpoint(&lobby));
+            lobby.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Reason::NoEndpoint);
         }
-        let news = lobby.news.notified();
-        tokio::pin!(news);
-        // Registered before the look, so that nothing that happens in between is missed.
-        news.as_mut().enable();
-        self.look_again()?;
-        let wake = match self.service.next_return() {
-            Some(soon) => deadline.min(Instant::now() + soon.max(Duration::from_millis(5))),
-            None => deadline,
-        };
-        drop(timeout_at(wake, news).await);
-        match Instant::now() >= deadline {
-            true => Err(no_endpoint(&lobby)),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Takes the service from the table that is in force now.
@@ -291,6 +299,7 @@ impl Drop for Place<'_> {
 
 /// Makes our answer to the client out of the endpoint's.
 fn respond(
+    worker: &Arc<Worker>,
     mut response: Response<Incoming>,
     attempt: Attempt,
     sender: Sender,
@@ -311,7 +320,8 @@ fn respond(
         // Nobody asked for another protocol.
         return reply::of(Reason::Broken);
     };
-    tokio::spawn(tunnel::join(client, endpoint, attempt, table::time(timeouts.tunnel_ms)));
+    let lasting = (attempt, Seat::keep(worker));
+    tokio::spawn(tunnel::join(client, endpoint, lasting, table::time(timeouts.tunnel_ms)));
     let (parts, _) = response.into_parts();
     Response::from_parts(parts, Answer::empty())
 }

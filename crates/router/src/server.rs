@@ -1,4 +1,5 @@
-//! The router as a whole: opens its folder and its addresses, starts its workers, answers at its control socket, ends in order.
+//! The router as a whole: opens its folder and its addresses, or takes them over from the one that runs; starts its workers,
+//! answers at its control socket, ends in order.
 
 use std::fs::File;
 use std::future::Future;
@@ -7,45 +8,29 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
 use tokio::net::UnixListener;
-use tokio::sync::Mutex;
+use tokio_rustls::TlsAcceptor;
 
 use crate::board::Board;
-use crate::check;
 use crate::config::{Config, Listener};
 use crate::control;
+use crate::core::Core;
 use crate::failure::Failure;
+use crate::family::Family;
 use crate::folder::Folder;
-use crate::report::Report;
-use crate::table::Table;
+use crate::handover::{Parcel, Taker};
+use crate::tls::Certificates;
 use crate::worker::{self, Ends, Worker};
 
-/// What the control API works with.
-#[derive(Debug)]
-pub struct Core {
-    /// The table in force and the counts.
-    pub board: Board,
-    folder: Folder,
-    instance: String,
-    /// Held while a table is written and put into force, so that tables come one after the other.
-    taking: Mutex<()>,
-}
+/// How often the files of the certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
+/// How long a worker may take to end once everything is cut.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// What `GET /v1/health` answers.
-#[derive(Debug, Serialize)]
-pub struct Health {
-    /// This program's version.
-    pub version: &'static str,
-    /// The process.
-    pub process: u32,
-    /// The revision of the table in force.
-    pub revision: u64,
-}
+type Sockets = Vec<(Listener, TcpListener)>;
 
 /// An open router.
 #[derive(Debug)]
@@ -56,20 +41,39 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     control: UnixListener,
-    _lock: File,
+    certificates: Option<Arc<Certificates>>,
+    took_over_from: Option<u32>,
 }
 
 impl Server {
-    /// Opens the folder, takes the table that was in force last, and serves clients from here on.
+    /// Opens the folder, takes the table that was in force last, and serves clients from here on. If a router runs in the folder, its
+    /// addresses are taken over, and it finishes what it has.
     ///
     /// # Errors
     /// The settings make no sense, another router has the folder, an address is taken, or the kept table is damaged.
     pub async fn open(config: Config) -> Result<Server, Failure> {
         config.check()?;
         let folder = Folder::open(&config.folder)?;
-        let lock = folder.lock()?;
-        let sockets = config.listeners.iter().map(|listener| Ok((*listener, bind(*listener)?)));
-        let sockets = sockets.collect::<Result<Vec<_>, Failure>>()?;
+        let certificates = match config.certificates.is_empty() {
+            true => None,
+            false => Some(Certificates::open(config.certificates.clone())?),
+        };
+        let mut taker = take(&folder).await?;
+        let sockets = sockets(&config, taker.as_mut())?;
+        let parcel = taker.as_mut().map(|taker| std::mem::take(&mut taker.parcel)).unwrap_or_default();
+        let board = Board::new(workers(&config, certificates.as_ref()));
+        if let Some(table) = folder.read_table()? {
+            board.publish(Arc::new(table));
+        }
+        let process = taker.as_ref().map(|_| parcel.process);
+        let lock = match taker {
+            None => folder.lock()?,
+            Some(taker) => take_charge(taker).await?,
+        };
+        // The one before may have taken a table while we made ready.
+        if let Some(table) = folder.read_table()?.filter(|table| table.revision != board.table().revision) {
+            board.publish(Arc::new(table));
+        }
         let control = control::bind(&folder.socket()).map_err(|error| {
             let what = format!("cannot open the control socket {}", folder.socket().display());
             Failure::new(
@@ -78,18 +82,12 @@ impl Server {
                 "check the folder's owner and permissions; its path has 100 bytes at most",
             )
         })?;
-        let instance = format!("{:016x}", SmallRng::from_os_rng().random::<u64>());
-        let via =
-            HeaderValue::try_from(format!("1.1 footplate-{}", &instance[..8])).expect("letters and digits");
-        let workers = (0..config.workers).map(|_| Arc::new(Worker::new(&config, via.clone()))).collect();
-        let core = Core { board: Board::new(workers), folder, instance, taking: Mutex::default() };
-        if let Some(table) = core.folder.read_table()? {
-            core.board.publish(Arc::new(table));
-        }
+        let core = assemble(board, folder, parcel, lock, &sockets)?;
         let ends = Ends::default();
         let threads = start(&core, &sockets, &ends)?;
         let addresses = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
-        Ok(Server { config, core: Arc::new(core), ends, addresses, threads, control, _lock: lock })
+        let core = Arc::new(core);
+        Ok(Server { config, core, ends, addresses, threads, control, certificates, took_over_from: process })
     }
 
     /// Returns the addresses that clients come in at, in the order of the settings.
@@ -97,30 +95,70 @@ impl Server {
         &self.addresses
     }
 
-    /// Answers at the control socket until `shutdown` is done; then takes no more connections and lets requests finish.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Server { config, core, ends, threads, control, .. } = self;
+    /// Returns the process whose addresses were taken over.
+    pub fn took_over_from(&self) -> Option<u32> {
+        self.took_over_from
+    }
+
+    /// Answers at the control socket until `shutdown` is done or another router takes over; then takes no more connections and lets
+    /// requests finish. Tells whether another one has taken over.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
+        let Server { config, core, ends, threads, control, certificates, .. } = self;
         let serving = control::serve(Arc::clone(&core), control);
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
+            () = watch(certificates) => {}
+            () = core.replaced.cancelled() => {}
             () = shutdown => {}
         }
+        core.let_go();
         core.board.workers().iter().for_each(|worker| worker.leave());
         ends.accept.cancel();
         let waiting =
             tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         tokio::pin!(waiting);
-        tokio::select! {
-            () = &mut serving => {}
-            _ = &mut waiting => return,
-            () = tokio::time::sleep(config.drain_time_max) => {}
-        }
+        let is_over = tokio::select! {
+            () = &mut serving => false,
+            _ = &mut waiting => true,
+            () = tokio::time::sleep(config.drain_time_max) => false,
+        };
         ends.all.cancel();
-        if tokio::time::timeout(Duration::from_secs(5), waiting).await.is_err() {
+        if !is_over && tokio::time::timeout(END_TIME_MAX, waiting).await.is_err() {
             tracing::warn!("a worker did not end in time");
         }
+        core.leave().await;
+        core.replaced.is_cancelled()
     }
+}
+
+/// Asks the router that runs in the folder for its sockets, if there is one.
+async fn take(folder: &Folder) -> Result<Option<Taker>, Failure> {
+    let path = folder.socket();
+    let asked = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || Taker::ask(&path)
+    });
+    asked.await.expect("asking does not panic").map_err(|error| {
+        let what = format!("cannot take over from the router at {}", path.display());
+        Failure::new(what, error, "that router goes on; end it first, or give this one another folder")
+    })
+}
+
+async fn take_charge(mut taker: Taker) -> Result<File, Failure> {
+    let taking = tokio::task::spawn_blocking(move || taker.take_charge().map(|()| taker.lock));
+    taking.await.expect("taking charge does not panic").map_err(|error| {
+        Failure::new("cannot take over from the router that runs", error, "start this one again")
+    })
+}
+
+/// Gets a socket for each listener: one that was handed over, or a new one.
+fn sockets(config: &Config, mut taker: Option<&mut Taker>) -> Result<Sockets, Failure> {
+    let get = |listener: &Listener| {
+        let given = taker.as_mut().and_then(|taker| taker.listener(listener.address));
+        Ok((*listener, given.map_or_else(|| bind(*listener), Ok)?))
+    };
+    config.listeners.iter().map(get).collect()
 }
 
 fn bind(listener: Listener) -> Result<TcpListener, Failure> {
@@ -133,11 +171,35 @@ fn bind(listener: Listener) -> Result<TcpListener, Failure> {
     Ok(socket)
 }
 
-fn start(
-    core: &Core,
-    sockets: &[(Listener, TcpListener)],
-    ends: &Ends,
-) -> Result<Vec<JoinHandle<()>>, Failure> {
+/// Makes the workers. They have a name of their own for `Via`, so that a request that comes back is known.
+fn workers(config: &Config, certificates: Option<&Arc<Certificates>>) -> Vec<Arc<Worker>> {
+    let name = format!("1.1 footplate-{:08x}", SmallRng::from_os_rng().random::<u32>());
+    let via = HeaderValue::try_from(name).expect("letters and digits are a value");
+    let tls = certificates.map(|certificates| TlsAcceptor::from(certificates.config()));
+    let worker = |_| Arc::new(Worker::new(config, via.clone(), tls.clone()));
+    (0..config.workers).map(worker).collect()
+}
+
+fn assemble(
+    board: Board,
+    folder: Folder,
+    parcel: Parcel,
+    lock: File,
+    sockets: &Sockets,
+) -> Result<Core, Failure> {
+    let instance = match parcel.instance.is_empty() {
+        true => format!("{:016x}", SmallRng::from_os_rng().random::<u64>()),
+        false => parcel.instance,
+    };
+    let family = Family::new(folder.clone(), parcel.base);
+    let gifts = sockets.iter().map(|(_, socket)| Ok((socket.local_addr()?, socket.try_clone()?)));
+    let gifts = gifts.collect::<std::io::Result<Vec<_>>>();
+    let gifts = gifts
+        .map_err(|error| Failure::new("cannot keep the listeners", error, "raise the limit on files"))?;
+    Ok(Core::new(board, folder, instance, family, lock, gifts))
+}
+
+fn start(core: &Core, sockets: &Sockets, ends: &Ends) -> Result<Vec<JoinHandle<()>>, Failure> {
     let trouble = |error: std::io::Error| {
         Failure::new("cannot start the router's threads", error, "raise the limits on files and threads")
     };
@@ -151,48 +213,15 @@ fn start(
     Ok(threads)
 }
 
-impl Core {
-    /// Judges a table, keeps it and puts it into force. Returns its revision.
-    ///
-    /// # Errors
-    /// It has mistakes, is older than the table in force, or cannot be kept; nothing has changed then.
-    pub async fn take(&self, table: Table) -> Result<u64, (StatusCode, Vec<Failure>)> {
-        let mistakes = check::judge(&table);
-        if !mistakes.is_empty() {
-            return Err((StatusCode::UNPROCESSABLE_ENTITY, mistakes));
+/// Reads certificates again when they change. Never ends.
+async fn watch(certificates: Option<Arc<Certificates>>) {
+    let Some(certificates) = certificates else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(CERTIFICATES_EVERY).await;
+        match certificates.refresh() {
+            Ok(true) => tracing::info!("the certificates were read again"),
+            Ok(false) => {}
+            Err(failure) => tracing::warn!(%failure, "the certificates before stay in force"),
         }
-        let _turn = self.taking.lock().await;
-        let present = self.board.table();
-        let revision = table.revision;
-        if revision < present.revision || (revision == present.revision && table != *present) {
-            let because = format!(
-                "revision {} is in force, and this is another table of revision {revision}",
-                present.revision
-            );
-            let next = "read the table in force, and send yours with a higher revision";
-            let failure = Failure::new("cannot take the table", because, next);
-            return Err((StatusCode::CONFLICT, vec![failure]));
-        }
-        if table == *present {
-            return Ok(revision);
-        }
-        let (folder, table) = (self.folder.clone(), Arc::new(table));
-        let kept = Arc::clone(&table);
-        let written = tokio::task::spawn_blocking(move || folder.write_table(&kept)).await;
-        let written = written.expect("writing a file does not panic");
-        written.map_err(|failure| (StatusCode::INSUFFICIENT_STORAGE, vec![failure]))?;
-        self.board.publish(table);
-        Ok(revision)
-    }
-
-    /// Brings together what was counted.
-    pub async fn report(&self) -> Report {
-        Report { instance: self.instance.clone(), ..self.board.report() }
-    }
-
-    /// Tells that it is there.
-    pub fn health(&self) -> Health {
-        let revision = self.board.table().revision;
-        Health { version: env!("CARGO_PKG_VERSION"), process: std::process::id(), revision }
     }
 }

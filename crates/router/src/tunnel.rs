@@ -14,9 +14,15 @@ use tokio::time::sleep;
 
 use crate::attempt::Attempt;
 use crate::clock;
+use crate::worker::Seat;
 
-/// Joins a client and an endpoint once both have agreed. The attempt lasts as long as the tunnel does.
-pub async fn join(client: OnUpgrade, endpoint: OnUpgrade, attempt: Attempt, idle_max: Option<Duration>) {
+/// Joins a client and an endpoint once both have agreed. The attempt and the client's seat last as long as the tunnel does.
+pub async fn join(
+    client: OnUpgrade,
+    endpoint: OnUpgrade,
+    (attempt, seat): (Attempt, Seat),
+    idle_max: Option<Duration>,
+) {
     let (Ok(client), Ok(endpoint)) = tokio::join!(client, endpoint) else { return };
     let last = Arc::new(AtomicU64::new(clock::microseconds()));
     let mut client = Watched { io: TokioIo::new(client), last: Arc::clone(&last) };
@@ -28,7 +34,7 @@ pub async fn join(client: OnUpgrade, endpoint: OnUpgrade, attempt: Attempt, idle
     if let Err(error) = copied {
         tracing::debug!(%error, "a tunnel ended");
     }
-    drop(attempt);
+    drop((attempt, seat));
 }
 
 /// Ends when nothing has passed for `idle_max`.

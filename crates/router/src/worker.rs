@@ -1,5 +1,6 @@
 //! A thread with a runtime of its own that serves clients: its view of the table, its connections, its counts.
 
+use std::fmt;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use hyper::header::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Limits, Listener, Network};
@@ -24,7 +26,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What one worker has.
-#[derive(Debug)]
 pub struct Worker {
     /// Its view of the table in force.
     pub live: ArcSwap<Live>,
@@ -34,6 +35,8 @@ pub struct Worker {
     pub limits: Limits,
     /// Proxies whose word counts.
     pub trusted: Vec<Network>,
+    /// How it speaks TLS, if it does.
+    pub tls: Option<TlsAcceptor>,
     /// What belongs to no version.
     pub counts: Counts,
     places: Semaphore,
@@ -74,15 +77,25 @@ pub struct Ends {
     pub all: CancellationToken,
 }
 
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("live", &self.live)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Worker {
     /// Makes a worker with an empty table.
-    pub fn new(config: &Config, via: HeaderValue) -> Worker {
+    pub fn new(config: &Config, via: HeaderValue, tls: Option<TlsAcceptor>) -> Worker {
         let share = config.limits.connections_max.div_ceil(config.workers).max(1);
         Worker {
             live: ArcSwap::default(),
             via,
             limits: config.limits,
             trusted: config.trusted.clone(),
+            tls,
             counts: Counts::default(),
             places: Semaphore::new(share),
             is_leaving: AtomicBool::new(false),
@@ -179,19 +192,26 @@ async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener, en
 pub struct Seat {
     /// Who serves it.
     pub worker: Arc<Worker>,
+    places: usize,
 }
 
 impl Seat {
     fn take(worker: &Arc<Worker>) -> Seat {
         worker.counts.connections.fetch_add(1, Ordering::Relaxed);
         worker.counts.open.fetch_add(1, Ordering::Relaxed);
-        Seat { worker: Arc::clone(worker) }
+        Seat { worker: Arc::clone(worker), places: 1 }
+    }
+
+    /// Keeps a place for a connection that goes on as a tunnel, once its own seat is given up.
+    pub fn keep(worker: &Arc<Worker>) -> Seat {
+        worker.counts.open.fetch_add(1, Ordering::Relaxed);
+        Seat { worker: Arc::clone(worker), places: worker.places.forget_permits(1) }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.worker.counts.open.fetch_sub(1, Ordering::Relaxed);
-        self.worker.places.add_permits(1);
+        self.worker.places.add_permits(self.places);
     }
 }

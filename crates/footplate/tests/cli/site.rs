@@ -53,6 +53,11 @@ impl Role {
         self.child.wait().expect("it ends").code().expect("it ended by itself")
     }
 
+    /// Waits until it ends by itself; tells whether it ended well.
+    pub fn ends(mut self) -> bool {
+        self.child.wait().expect("it ends").success()
+    }
+
     /// Tells it to end and waits until it has.
     pub fn stop(mut self) -> bool {
         let id = rustix::process::Pid::from_child(&self.child);

@@ -1,5 +1,6 @@
 //! The control API: HTTP over a Unix socket in the router's folder, which only its owner can reach.
 
+pub mod client;
 mod metrics;
 
 use std::io;
@@ -11,17 +12,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::core::Core;
 use crate::failure::Failure;
-use crate::server::Core;
+use crate::handover;
 use crate::table::Table;
 
 /// The largest table that is taken, in bytes.
@@ -76,7 +79,7 @@ pub async fn serve(core: Arc<Core>, listener: UnixListener) {
 
 async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, std::convert::Infallible> {
     let path = request.uri().path().to_owned();
-    let known = ["/v1/table", "/v1/counts", "/v1/health", "/metrics"];
+    let known = ["/v1/table", "/v1/counts", "/v1/health", "/metrics", "/v1/handover"];
     Ok(match (request.method().clone(), path.as_str()) {
         (Method::PUT, "/v1/table") => match put_table(&core, request).await {
             Ok(revision) => json(StatusCode::OK, &serde_json::json!({ "revision": revision })),
@@ -84,13 +87,37 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, st
         },
         (Method::GET, "/v1/table") => json(StatusCode::OK, &*core.board.table()),
         (Method::GET, "/v1/counts") => json(StatusCode::OK, &core.report().await),
-        (Method::GET, "/v1/health") => json(StatusCode::OK, &core.health()),
+        (Method::GET, "/v1/health") => json(StatusCode::OK, &core.health().await),
+        (Method::POST, "/v1/handover") => hand_over(core, request),
         (Method::GET, "/metrics") => text(metrics::render(&core.report().await)),
         (_, path) if known.contains(&path) => {
             mistake(StatusCode::METHOD_NOT_ALLOWED, "the path has not this method")
         }
         _ => mistake(StatusCode::NOT_FOUND, "there is no such path"),
     })
+}
+
+/// Turns the connection into a handover. Its end is seen by the new router, and in the log.
+fn hand_over(core: Arc<Core>, mut request: Request<Incoming>) -> Reply {
+    let asked = request.headers().get(UPGRADE).map(HeaderValue::as_bytes);
+    if asked != Some(handover::PROTOCOL.as_bytes()) {
+        return mistake(StatusCode::BAD_REQUEST, "a handover asks for its protocol in `Upgrade`");
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let socket = match upgrade.await.map(Upgraded::downcast::<TokioIo<UnixStream>>) {
+            Ok(Ok(parts)) => parts.io.into_inner(),
+            Ok(Err(_)) | Err(_) => return tracing::warn!("a handover ended before it began"),
+        };
+        match core.hand_over(socket).await {
+            Ok(()) => tracing::info!("another router has taken over; this one finishes what it has"),
+            Err(error) => tracing::warn!(%error, "a handover failed; this router goes on"),
+        }
+    });
+    let mut response = reply(StatusCode::SWITCHING_PROTOCOLS, "text/plain", Bytes::new());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static(handover::PROTOCOL));
+    response
 }
 
 async fn put_table(core: &Core, request: Request<Incoming>) -> Result<u64, (StatusCode, Vec<Failure>)> {

@@ -3,4 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod basics;
+mod drawing;
+mod framing;
+mod limits;
+mod memory;
+mod retries;
+mod secure;
 mod site;
+mod swaps;
+mod upgrade;

@@ -21,8 +21,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Site {
     pub folder: TempDir,
     pub addresses: Vec<SocketAddr>,
+    config: Config,
     stop: Option<oneshot::Sender<()>>,
-    running: Option<JoinHandle<()>>,
+    running: Option<JoinHandle<bool>>,
+    elders: Vec<JoinHandle<bool>>,
     revision: u64,
 }
 
@@ -65,11 +67,44 @@ impl Site {
 
     /// Starts a router in a folder that one has been in before, perhaps.
     pub async fn open(folder: TempDir, config: Config) -> Site {
-        let server = Server::open(config).await.unwrap_or_else(|failure| panic!("{failure}"));
+        let server = Server::open(config.clone()).await.unwrap_or_else(|failure| panic!("{failure}"));
         let addresses = server.addresses().to_vec();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
-        Site { folder, addresses, stop: Some(stop), running: Some(running), revision: 0 }
+        let (stop, running) = (Some(stop), Some(running));
+        Site { folder, addresses, config, stop, running, elders: Vec::new(), revision: 0 }
+    }
+
+    /// Returns the settings of a router that could take over.
+    pub fn config(&self) -> Config {
+        let mut config = self.config.clone();
+        config
+            .listeners
+            .iter_mut()
+            .zip(&self.addresses)
+            .for_each(|(listener, address)| listener.address = *address);
+        config
+    }
+
+    /// Starts another router in the same folder, which takes over.
+    pub async fn upgrade(&mut self) {
+        let server = Server::open(self.config()).await.unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(server.took_over_from(), Some(std::process::id()));
+        let (stop, stopped) = oneshot::channel();
+        // The former one's end must not be taken for an order to stop.
+        std::mem::forget(self.stop.replace(stop));
+        let running = tokio::spawn(server.run(async { drop(stopped.await) }));
+        self.elders.extend(self.running.replace(running));
+    }
+
+    /// Waits until every router that was replaced has ended.
+    pub async fn elders_end(&mut self) {
+        for elder in self.elders.drain(..) {
+            assert!(
+                tokio::time::timeout(PATIENCE, elder).await.expect("it ends").unwrap(),
+                "it was replaced"
+            );
+        }
     }
 
     /// Returns where clients come in.
@@ -81,7 +116,7 @@ impl Site {
     pub async fn stop(mut self) -> TempDir {
         self.stop.take().unwrap().send(()).unwrap();
         let running = self.running.take().unwrap();
-        tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap();
+        assert!(!tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap());
         self.folder
     }
 

@@ -1,0 +1,141 @@
+//! Routers of one line in one folder: the one in charge, and elders that finish what they have after an upgrade.
+//!
+//! Invariants: every count is kept by exactly one of: the elder that counted it, the file that it left, the base of the one in charge. An
+//! elder follows every table, so that what it still has goes where it should.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+
+use crate::control::client;
+use crate::failure::Failure;
+use crate::folder::Folder;
+use crate::report::Report;
+use crate::table::Table;
+
+/// How long an elder may be silent.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the router in charge knows of those before it.
+#[derive(Debug)]
+pub struct Family {
+    folder: Folder,
+    /// What was counted by those that have ended.
+    pub base: Report,
+    /// The last word of each elder that is still there.
+    elders: BTreeMap<String, Report>,
+}
+
+impl Family {
+    /// Looks who is still there.
+    pub fn new(folder: Folder, base: Report) -> Family {
+        let elders = folder.elders().into_iter().map(|name| (name, Report::default())).collect();
+        Family { folder, base, elders }
+    }
+
+    /// Returns how many elders are still there.
+    pub fn len(&self) -> usize {
+        self.elders.len()
+    }
+
+    /// Forgets everything: another router is in charge, and knows it all.
+    pub fn retire(&mut self) {
+        self.base = Report::default();
+        self.elders.clear();
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.elders.keys().cloned().collect()
+    }
+
+    /// Adds what all others have counted.
+    pub async fn add_to(&mut self, report: &mut Report) {
+        for name in self.names() {
+            match self.ask(&name, Method::GET, "/v1/counts", Bytes::new()).await {
+                Ok(text) => match serde_json::from_slice(&text) {
+                    Ok(said) => {
+                        self.elders.insert(name, said);
+                    }
+                    Err(error) => tracing::warn!(name, %error, "a replaced router's counts cannot be read"),
+                },
+                Err(Silence::Gone) => self.bury(&name),
+                Err(Silence::Odd(because)) => {
+                    tracing::warn!(name, because, "a replaced router does not tell its counts")
+                }
+            }
+        }
+        report.add(&self.base);
+        self.elders.values().for_each(|elder| report.add(elder));
+    }
+
+    /// Asks an elder until it answers, is gone, or has been silent for too long.
+    async fn ask(
+        &self,
+        name: &str,
+        method: Method,
+        uri: &'static str,
+        body: Bytes,
+    ) -> Result<Bytes, Silence> {
+        let socket = self.folder.elder_socket(name);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let because = match client::ask(&socket, method.clone(), uri, body.clone()).await {
+                Ok((StatusCode::OK, text)) => return Ok(text),
+                Ok((_, text)) => String::from_utf8_lossy(&text).into_owned(),
+                Err(error)
+                    if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused]
+                        .contains(&error.kind()) =>
+                {
+                    return Err(Silence::Gone);
+                }
+                Err(error) => error.to_string(),
+            };
+            // One that is just ending takes connections and answers none, then removes its socket.
+            if Instant::now() >= deadline {
+                return Err(Silence::Odd(because));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Takes over what an elder that has ended counted: as it left it, else as it said last.
+    fn bury(&mut self, name: &str) {
+        let said = self.elders.remove(name).unwrap_or_default();
+        let left = self.folder.take_counts(name).unwrap_or(said);
+        self.base.add(&left.past());
+    }
+
+    /// Lets every elder follow a table.
+    ///
+    /// # Errors
+    /// One is there and did not take it.
+    pub async fn follow(&mut self, table: &Arc<Table>) -> Result<(), Failure> {
+        let text = Bytes::from(serde_json::to_vec(&**table).expect("a table has only text and numbers"));
+        for name in self.names() {
+            match self.ask(&name, Method::PUT, "/v1/table", text.clone()).await {
+                Ok(_) => {}
+                Err(Silence::Gone) => self.bury(&name),
+                Err(Silence::Odd(because)) => {
+                    let what = format!(
+                        "cannot put the table into force in router {name}, which was replaced and still finishes"
+                    );
+                    let next = "send the table again, or end that process, whose id is the first number";
+                    return Err(Failure::new(what, because, next));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why an elder did not answer.
+enum Silence {
+    /// It has ended.
+    Gone,
+    /// It is there.
+    Odd(String),
+}

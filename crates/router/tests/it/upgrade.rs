@@ -1,0 +1,150 @@
+//! The router replaced by another one, under load: nothing is lost, no count goes back.
+
+use footplate_testkit::backend::Backend;
+use footplate_testkit::load::Load;
+use footplate_testkit::wire::Reader;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::site::{PATIENCE, Site, single};
+use crate::swaps::swap;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_upgrades_and_swaps_under_load_lose_no_request_and_no_count() {
+    let mut site = Site::start().await;
+    let mut backend = Backend::start("v0").await;
+    let mut first = single(backend.address);
+    first.versions[0].name = "0".into();
+    first.endpoints[0].name = "0".into();
+    first.endpoints[0].version = "0".into();
+    site.route(first).await;
+    let address = site.address();
+    let loads = [
+        Load::new(address, 8),
+        Load { keep_alive: false, ..Load::new(address, 4) },
+        Load {
+            method: "POST".into(),
+            path: "/echo".into(),
+            body: vec![b'x'; 50_000],
+            ..Load::new(address, 2)
+        },
+        Load { path: "/slow/30".into(), ..Load::new(address, 2) },
+    ];
+    let running: Vec<_> = loads.iter().map(Load::start).collect();
+    let mut last = 0;
+    for number in 0..5 {
+        site.upgrade().await;
+        backend = swap(&mut site, backend, number).await;
+        let report = site.report().await;
+        let bad = report.clients.bad + report.clients.unrouted;
+        assert!(
+            report.clients.connections >= last,
+            "counts go on: {} after {last}",
+            report.clients.connections
+        );
+        last = report.clients.connections;
+        assert_eq!(bad, 0);
+    }
+    let mut sent = 0;
+    for load in running {
+        let outcome = load.stop().await;
+        assert_eq!(outcome.failed, 0, "{:?}", outcome.failures);
+        sent += outcome.requests;
+    }
+    site.elders_end().await;
+    assert!(sent > 500, "{sent}");
+    assert_eq!(site.report().await.in_flight("shop", "5"), 0);
+}
+
+#[tokio::test]
+async fn counts_go_on_over_upgrades_to_the_last_request() {
+    let mut site = Site::start().await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let instance = site.report().await.instance;
+    let load = Load::new(site.address(), 4).start();
+    for _ in 0..3 {
+        let done = load.done();
+        footplate_testkit::eventually("more requests", PATIENCE, async || load.done() > done + 100).await;
+        site.upgrade().await;
+    }
+    let outcome = load.stop().await;
+    site.elders_end().await;
+    let report = site.report().await;
+    assert_eq!(report.instance, instance);
+    assert_eq!(report.services["shop"].versions["1"].counts.requests, outcome.requests);
+    assert_eq!(report.services["shop"].versions["1"].counts.answers[1], outcome.requests);
+    assert_eq!(outcome.failed, 0, "{:?}", outcome.failures);
+}
+
+#[tokio::test]
+async fn what_is_in_flight_at_the_old_router_is_seen_and_follows_the_table() {
+    let mut site = Site::start().await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let mut reader = Reader::new(TcpStream::connect(site.address()).await.unwrap());
+    reader
+        .io()
+        .write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(reader.head().await.unwrap().unwrap().status(), 101);
+    let mut resting = Reader::new(TcpStream::connect(site.address()).await.unwrap());
+    resting.io().write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert_eq!(crate::site::read(&mut resting, "GET").await.unwrap().body, "one");
+    site.upgrade().await;
+    assert_eq!(
+        site.report().await.in_flight("shop", "a"),
+        1,
+        "the old router's counts are told by the new one"
+    );
+    let other = Backend::start("two").await;
+    site.route(single(other.address)).await;
+    // A connection that rested at the old router is answered once more, by the new table, and told to come again.
+    resting.io().write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let reply = crate::site::read(&mut resting, "GET").await.unwrap();
+    assert_eq!((reply.body.as_str(), reply.head.get("connection")), ("two", Some("close")));
+    let (mut socket, _) = reader.into_parts();
+    socket.write_all(b"still").await.unwrap();
+    let mut echo = [0; 5];
+    socket.read_exact(&mut echo).await.unwrap();
+    drop(socket);
+    site.elders_end().await;
+    assert_eq!(site.report().await.in_flight("shop", "a"), 0);
+}
+
+#[tokio::test]
+async fn a_new_router_that_cannot_start_changes_nothing() {
+    let mut site = Site::start().await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = site.config();
+    config
+        .listeners
+        .push(footplate_router::Listener { address: taken.local_addr().unwrap(), is_https: false });
+    let failure = footplate_router::Server::open(config).await.unwrap_err();
+    assert!(failure.what.contains("cannot listen on"), "{failure}");
+    assert_eq!(site.get("/").await.body, "one");
+    assert_eq!(site.control("GET", "/v1/health", "").await.json()["revision"], 1);
+    site.upgrade().await;
+    assert_eq!(site.get("/").await.body, "one");
+}
+
+#[tokio::test]
+async fn the_old_router_ends_what_is_left_at_its_deadline() {
+    let mut site = Site::with(|config| config.drain_time_max = std::time::Duration::from_millis(300)).await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let mut reader = Reader::new(TcpStream::connect(site.address()).await.unwrap());
+    reader.io().write_all(b"GET /slow/60000 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    footplate_testkit::eventually("in flight", PATIENCE, async || {
+        site.report().await.in_flight("shop", "a") == 1
+    })
+    .await;
+    site.upgrade().await;
+    site.elders_end().await;
+    assert!(reader.head().await.map_or(true, |head| head.is_none()), "it was cut");
+    let counts = &site.report().await.services["shop"].versions["1"].counts;
+    assert_eq!((counts.left, counts.in_flight), (1, 0));
+}
