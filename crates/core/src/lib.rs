@@ -16,6 +16,8 @@ pub mod artifact;
 
 pub mod release;
 
+pub mod health;
+
 pub mod target;
 
 pub mod selector;
