@@ -11,6 +11,7 @@ mod cause;
 pub mod disk;
 pub mod failpoint;
 pub mod ledger;
+pub mod service;
 pub mod shell;
 pub mod source;
 mod secret;

@@ -12,6 +12,7 @@ pub mod config;
 pub mod controller;
 pub mod depro;
 pub mod failure;
+pub mod keeper;
 pub mod secret;
 pub mod ship;
 pub mod stores;

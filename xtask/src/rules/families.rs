@@ -11,8 +11,20 @@ pub const RULE: Rule = Rule {
     judge,
 };
 
-const FAMILIES: [&str; 10] =
-    ["store", "artifact", "workload", "router", "kpi", "source", "build", "discovery", "notifier", "ledger"];
+const FAMILIES: [&str; 12] = [
+    "store",
+    "artifact",
+    "workload",
+    "service",
+    "health",
+    "router",
+    "kpi",
+    "source",
+    "build",
+    "discovery",
+    "notifier",
+    "ledger",
+];
 
 fn judge(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -1,3 +1,5 @@
+//! Stories of a service's health, one letter a second, and what holds for any of them.
+
 use proptest::prelude::*;
 
 use super::*;

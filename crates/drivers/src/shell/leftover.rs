@@ -66,7 +66,8 @@ pub fn end_leftovers(folder: &Path, patience: Duration) -> Result<Vec<String>, D
     Ok(ended)
 }
 
-fn end_all(id: &str, patience: Duration) -> io::Result<()> {
+/// Kills every process that carries this id in [`RUN_VARIABLE`], and waits until all are gone. Blocking, for at most `patience`.
+pub fn end_all(id: &str, patience: Duration) -> io::Result<()> {
     let marker = format!("{RUN_VARIABLE}={id}");
     let begun = Instant::now();
     while kill_round(&marker)? > 0 {

@@ -6,7 +6,11 @@
 //! A child that calls `setsid` leaves the group; nothing but a cgroup could follow it there.
 
 mod capture;
+pub mod census;
+pub mod cgroup;
 mod group;
+mod kept;
+mod launched;
 mod leftover;
 mod user;
 
@@ -19,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use capture::{Capture, Lines};
 use group::Group;
-pub use leftover::{RUN_VARIABLE, end_leftovers};
+pub use kept::{Identity, Kept, Launch, Member, detach, reap_others};
+pub use launched::launched;
+pub use leftover::{RUN_VARIABLE, end_all, end_leftovers};
 pub use user::User;
 
 /// How long a script has between the polite signal and the one it cannot ignore, unless it says otherwise.

@@ -48,6 +48,7 @@ pub use operator::Operator;
 pub use ui::{Ui, listen_in, table};
 
 use crate::failure::{Exit, Failure};
+use crate::keeper;
 
 /// Continuous deployment for a team's own machines: from commit to every host, and back when it is bad
 #[derive(Parser, Debug)]
@@ -133,6 +134,8 @@ enum Command {
         arguments: Vec<OsString>,
     },
     #[command(hide = true)]
+    Keeper(keeper::KeeperArgs),
+    #[command(hide = true)]
     GenerateDocs(generate_docs::GenerateDocsArgs),
 }
 
@@ -166,6 +169,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     if let Command::Depro { arguments } = cli.command {
         return depro::main([vec!["depro".into()], arguments].concat());
+    }
+    if let Command::Keeper(args) = &cli.command {
+        return keeper::main(args);
     }
     let json = cli.globals.json;
     if !cli.keeps_its_log() {
@@ -212,7 +218,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Clean(args) => clean::clean(&operator, &args).await,
         Command::Doctor(args) => doctor::doctor(&operator, &args).await,
         Command::Completions(args) => completions::completions(&operator, &args, Cli::command()),
-        Command::Depro { .. } => unreachable!("`main` runs it without our runtime"),
+        Command::Depro { .. } | Command::Keeper(_) => unreachable!("`main` runs it without our runtime"),
         Command::GenerateDocs(args) => generate_docs::generate_docs(&operator, &args, Cli::command()),
     }
 }

@@ -1,3 +1,5 @@
+//! Calendars and the minutes that they name.
+
 use proptest::prelude::*;
 
 use super::*;

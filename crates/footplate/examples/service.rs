@@ -1,0 +1,66 @@
+//! A service for tests: `service web [STATUS]` answers HTTP on `PORT` or on a handed-over socket with its release's name;
+//! `service leak` takes a mebibyte of memory every few milliseconds; `service silent` never listens.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("web") => web(arguments.get(1).map_or("200", String::as_str)),
+        Some("leak") => leak(),
+        _ => loop {
+            std::thread::park();
+        },
+    }
+}
+
+fn web(status: &str) -> std::io::Result<()> {
+    let listener = listener()?;
+    println!("listening on {}", listener.local_addr()?);
+    for stream in listener.incoming() {
+        answer(stream?, status)?;
+    }
+    Ok(())
+}
+
+/// Takes the socket that was handed over as descriptor 3, or opens one on `PORT`.
+fn listener() -> std::io::Result<TcpListener> {
+    if std::env::var("LISTEN_FDS").is_ok_and(|count| count == "1") {
+        assert_eq!(std::env::var("LISTEN_PID").ok(), Some(std::process::id().to_string()));
+        let socket: OwnedFd = std::fs::File::open("/proc/self/fd/3").map(OwnedFd::from).or_else(|_| {
+            // A socket cannot be opened by its name; it is copied by a call that takes the number.
+            let own =
+                rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
+            rustix::process::pidfd_getfd(own.as_fd(), 3, rustix::process::PidfdGetfdFlags::empty())
+        })?;
+        return Ok(socket.into());
+    }
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+fn answer(mut stream: TcpStream, status: &str) -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line)?;
+    let body =
+        format!("{} by process {}\n", std::env::var("RELEASE").unwrap_or_default(), std::process::id());
+    write!(
+        stream,
+        "HTTP/1.1 {status} Said\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn leak() -> std::io::Result<()> {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    loop {
+        kept.push(vec![1; 1 << 20]);
+        std::thread::sleep(Duration::from_millis(4));
+        if kept.len().is_multiple_of(16) {
+            println!("{} MiB taken", kept.len());
+        }
+    }
+}

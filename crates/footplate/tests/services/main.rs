@@ -1,0 +1,6 @@
+//! Services as real processes: started, found again, restarted, contained, ended without a trace.
+
+mod adopting;
+mod bad;
+mod living;
+mod site;
