@@ -10,6 +10,7 @@ pub mod build;
 mod cause;
 pub mod disk;
 pub mod failpoint;
+pub mod health;
 pub mod ledger;
 pub mod service;
 pub mod shell;

@@ -6,6 +6,7 @@ mod archive;
 mod artifact;
 mod build;
 mod full;
+mod health;
 mod hostile;
 mod kill;
 mod ledger;
