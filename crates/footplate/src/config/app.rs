@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::artifact::ArtifactRef;
-use footplate_core::name::{AppName, EnvironmentName, InvalidName, Version};
-use footplate_core::release::{Hook, Hooks, Scripts, Workload};
+use footplate_core::name::{AppName, EnvironmentName, GroupName, InvalidName, Version};
+use footplate_core::release::{Hook, Hooks, Scripts, Variables, Workload};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{Delivery, OnFailedActivation, OnVanished, Policy};
 use footplate_core::selector::Selector;
 
 use super::mistake::Mistakes;
+use super::service;
 use super::table::{self, Findings, Table, TextOrTable};
 use crate::api::Push;
 
@@ -58,6 +59,8 @@ pub struct Build {
 pub struct Environment {
     /// Which hosts run the app: `role=web`.
     pub hosts: Selector,
+    /// Plain variables of its services, hooks and scripts.
+    pub env: Variables,
 }
 
 impl AppConfig {
@@ -81,7 +84,7 @@ impl AppConfig {
     ) -> Push {
         let delivery = |environment: &Environment| Delivery {
             selector: environment.hosts.clone(),
-            groups: BTreeSet::from([FILES.parse().expect("it is a valid name")]),
+            groups: self.groups(),
             policy: self.policy.clone(),
             retention: self.retain.clone(),
         };
@@ -94,20 +97,36 @@ impl AppConfig {
             summary,
             artifact,
             workload: self.workload.clone(),
-            variables: BTreeMap::new(),
+            variables: self.variables(),
             environments: environments.collect(),
             actor: None,
         }
     }
+
+    /// Returns its process groups: `files` alone when it has no services.
+    pub fn groups(&self) -> BTreeSet<GroupName> {
+        match &self.workload {
+            Workload::Service { services, .. } => services.keys().cloned().collect(),
+            Workload::Command(_) | Workload::ReleaseDir(_) => {
+                BTreeSet::from([FILES.parse().expect("it is a valid name")])
+            }
+        }
+    }
+
+    fn variables(&self) -> BTreeMap<EnvironmentName, Variables> {
+        let given = self.environments.iter().filter(|(_, environment)| !environment.env.is_empty());
+        given.map(|(name, environment)| (name.clone(), environment.env.clone())).collect()
+    }
 }
 
 fn read(root: &mut Table) -> Option<AppConfig> {
-    root.planned(&["service", "kpi", "router", "gate", "notify", "settings"]);
+    root.planned(&["kpi", "router", "gate", "notify", "settings"]);
     let app = root.parsed("app");
     if !root.has("app") {
         root.mistake(0..0, "`app` is missing", "begin the file with app = \"NAME\"");
     }
     let workload = read_workload(root);
+    let workload = with_services(root, workload);
     let build = root.table("build").map(read_build);
     let policy = read_policy(root.table("rollout"));
     let retain = read_retain(root.table("retain"));
@@ -154,10 +173,23 @@ fn read_workload(root: &mut Table) -> Workload {
                 let right = "an app of scripts has no files to build; take [build] or [command] out";
                 command.mistake(command.span(), "`build` and `command` exclude each other", right);
             }
+            if root.has("service") {
+                let right = "an app of scripts starts its own services; take [service] or [command] out";
+                command.mistake(command.span(), "`service` and `command` exclude each other", right);
+            }
             Workload::Command(read_scripts(command))
         }
         (Some(hooks), None) => Workload::ReleaseDir(read_hooks(hooks)),
         (None, None) => Workload::ReleaseDir(Hooks::default()),
+    }
+}
+
+/// Makes services of the files, when there are any.
+fn with_services(root: &mut Table, workload: Workload) -> Workload {
+    let services = service::read_all(root);
+    match workload {
+        Workload::ReleaseDir(hooks) if !services.is_empty() => Workload::Service { hooks, services },
+        _ => workload,
     }
 }
 
@@ -254,10 +286,11 @@ fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment>
     let mut environments = BTreeMap::new();
     if !root.has("environments") {
         let name = ENVIRONMENT_DEFAULT.parse().expect("it is a valid name");
-        environments.insert(name, Environment { hosts: Selector::default() });
+        environments.insert(name, Environment { hosts: Selector::default(), env: Variables::new() });
     }
     for (name, mut table) in root.named_tables("environments") {
-        table.planned(&["env", "approvals", "service"]);
+        table.planned(&["approvals", "service"]);
+        let env = service::read_env(&mut table);
         let hosts = table.parsed("hosts").unwrap_or_default();
         if !table.has("hosts") {
             let right = "say which: hosts = \"role=web\", or \"*\" for every host";
@@ -266,7 +299,7 @@ fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment>
         let parsed: Result<EnvironmentName, InvalidName> = name.value.parse();
         match parsed {
             Ok(parsed) => {
-                environments.insert(parsed, Environment { hosts });
+                environments.insert(parsed, Environment { hosts, env });
             }
             Err(error) => table.mistake(name.span, "this is no environment's name", error.to_string()),
         }

@@ -11,5 +11,6 @@ pub mod controller;
 pub mod duration;
 pub mod mistake;
 pub mod role;
+mod service;
 pub mod store;
 pub mod table;

@@ -40,9 +40,6 @@ fn what_comes_later_is_named_as_such() {
     insta::assert_snapshot!(told(
         r#"app = "shop"
 
-[service.web]
-command = "node server.js"
-
 [rollout]
 strategy = "canary"
 ramp = ["1%"]
@@ -74,4 +71,41 @@ fn an_empty_file_lacks_an_app() {
 fn a_terminal_can_not_be_steered_from_a_file() {
     let text = told("app = \"shop\"\n\"\\u001b[2J\" = 1\n");
     assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn every_mistake_in_a_service_is_shown_at_once() {
+    insta::assert_snapshot!(told(
+        r#"app = "shop"
+
+[service.Web]
+command = "node server.js"
+
+[service.files]
+command = "true"
+
+[service.worker]
+comand = "node worker.js"
+kind = "wroker"
+memory = "512"
+cpu = 2
+ports = "8080"
+directory = "../app"
+env = { PORT = "1", "a b" = "2" }
+
+[service.poller]
+command = "poll"
+every = "5m"
+calendar = "0 0 1 * 1"
+health = { tcp = true, heartbeat = "30s", liveness = { interval = "1s" } }
+stop = { signal = "KILL" }
+"#
+    ));
+}
+
+#[test]
+fn services_and_scripts_exclude_each_other() {
+    insta::assert_snapshot!(told(
+        "app = \"shop\"\n\n[service.web]\ncommand = \"true\"\n\n[command]\ndeploy = [\"true\"]\n"
+    ));
 }
