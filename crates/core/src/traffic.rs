@@ -13,6 +13,10 @@ use crate::generation::Generation;
 use crate::name::{AppPath, ReleaseId, Target};
 use crate::release::duration_millis;
 
+mod pool;
+
+pub use pool::{Member, Pool};
+
 /// A part of the traffic, in millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

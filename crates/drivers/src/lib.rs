@@ -13,6 +13,7 @@ pub mod failpoint;
 pub mod health;
 pub mod ledger;
 pub mod service;
+pub mod router;
 pub mod shell;
 pub mod source;
 mod secret;

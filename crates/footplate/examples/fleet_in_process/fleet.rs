@@ -225,6 +225,7 @@ fn start_agent(
         folder: folder(place, number),
         limits: Default::default(),
         settings: Default::default(),
+        router: None,
         is_alone: false,
     };
     std::fs::create_dir_all(&config.folder)?;

@@ -2,7 +2,7 @@
 //!
 //! Invariants: it never decides a rollout; it changes nothing on a host whose name another agent holds; losing the store
 //! stops nothing. The loops: `presence` holds the name, `orders` reads, a `worker` for each target acts, `reporter`
-//! writes, `outputs` posts.
+//! writes, `outputs` posts, `routing` looks after the router beside it.
 
 mod access;
 mod barrier;
@@ -16,6 +16,7 @@ mod orders;
 mod outputs;
 mod presence;
 mod reporter;
+mod routing;
 mod state;
 mod worker;
 
@@ -28,6 +29,7 @@ use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
 use footplate_core::selector::Labels;
 use footplate_drivers::disk::HeldFolder;
+use footplate_drivers::router;
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Settings;
 use tokio::sync::{Semaphore, watch};
@@ -42,6 +44,7 @@ use crew::Crew;
 use outputs::Outputs;
 use presence::{Announcement, Membership, Presence};
 use reporter::{Reporter, Writer};
+use routing::Routing;
 use state::StateDirectory;
 use worker::Shared;
 
@@ -67,6 +70,8 @@ pub struct AgentConfig {
     pub limits: Limits,
     /// How scripts run and artifacts are unpacked.
     pub settings: Settings,
+    /// The router beside it, when there is one.
+    pub router: Option<router::Config>,
     /// Whether the process is this agent's alone, so that it gives back at rest what it mapped of the program.
     pub is_alone: bool,
 }
@@ -147,6 +152,7 @@ async fn act(
         alive: Key::Presence(config.host.clone()).to_string(),
     };
     let watch = orders::of(&config.host, Arc::clone(&store), &troubles, config.limits.poll_patience);
+    let routing = routing(&config, &store, &troubles, &reporter);
     let shared = Arc::new(Shared {
         host: config.host.clone(),
         store: Arc::clone(&store),
@@ -167,7 +173,7 @@ async fn act(
             }
         };
         let follow = orders::follow(watch, tell_orders);
-        tokio::join!(presence.run(), writer.run(), poster.run(), follow, keep_small);
+        tokio::join!(presence.run(), writer.run(), poster.run(), follow, routing, keep_small);
     };
     tokio::select! {
         () = crew.run(membership.clone(), orders, shutdown) => (),
@@ -175,6 +181,28 @@ async fn act(
     }
     say_goodbye(&config.host, store.as_ref(), &membership).await;
     Ok(())
+}
+
+/// Looks after the router beside the agent, if there is one.
+fn routing(
+    config: &AgentConfig,
+    store: &Arc<dyn Store>,
+    troubles: &Troubles,
+    reporter: &Arc<Reporter>,
+) -> impl Future<Output = ()> + use<> {
+    let routing = config.router.as_ref().map(|router| Routing {
+        host: config.host.clone(),
+        store: Arc::clone(store),
+        troubles: troubles.clone(),
+        patience: config.limits.poll_patience,
+        router: router::open(router),
+        reporter: Arc::clone(reporter),
+    });
+    async move {
+        if let Some(routing) = routing {
+            routing.run().await;
+        }
+    }
 }
 
 /// Ends the session, so that the host is seen to be gone at once and a restart need not wait.

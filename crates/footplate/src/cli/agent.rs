@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use footplate_core::name::HostName;
+use footplate_drivers::router;
 use footplate_drivers::shell::User;
 use footplate_drivers::workload::Settings;
 
@@ -49,6 +50,9 @@ pub struct AgentArgs {
     /// File that holds a join token, for the first start
     #[arg(long, env = "FOOTPLATE_JOIN_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     join_token_file: Option<PathBuf>,
+    /// Folder of the footplate router on this host, which the agent tells where requests go
+    #[arg(long, env = "FOOTPLATE_ROUTER_FOLDER", hide_env_values = true, value_name = "DIR")]
+    router_folder: Option<PathBuf>,
     #[command(flatten)]
     store: StoreSettings,
 }
@@ -79,6 +83,7 @@ impl AgentArgs {
                 ..usual
             },
             settings: Settings { user: user.as_deref().map(find_user).transpose()?, ..Settings::default() },
+            router: self.router_folder.clone().or(file.router_folder).map(router::Config::Builtin),
             is_alone: true,
         })
     }

@@ -32,6 +32,8 @@ pub struct AgentFile {
     pub join_token_file: Option<PathBuf>,
     /// Where orders come from.
     pub store: StoreSettings,
+    /// The folder of footplate's router on this host.
+    pub router_folder: Option<PathBuf>,
     /// How many releases are prepared side by side.
     pub prepares: Option<u32>,
     /// How often the disk is looked at when nothing happens.
@@ -62,6 +64,10 @@ fn read(root: &mut Table, folder: &Path) -> AgentFile {
     };
     if let Some(store) = root.table("store") {
         file.store = StoreSettings::read(store, folder);
+    }
+    if let Some(mut router) = root.table("router") {
+        file.router_folder = router.text("folder").map(|found| folder.join(found.value));
+        router.finish();
     }
     if let Some(mut limits) = root.table("limits") {
         file.prepares = limits.count("prepares");

@@ -31,6 +31,7 @@ impl Hosts {
                 folder: folder.join(host.as_str()),
                 limits: Limits::default(),
                 settings: Settings::default(),
+                router: None,
                 is_alone: false,
                 host: host.clone(),
             };

@@ -133,6 +133,7 @@ impl Site {
             folder: self.host_folder(name),
             limits: Limits::default(),
             settings: Settings::default(),
+            router: None,
             is_alone: false,
         };
         let stop = CancellationToken::new();

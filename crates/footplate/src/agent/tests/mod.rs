@@ -5,4 +5,5 @@ mod deploying;
 mod joining;
 mod presence;
 mod repairing;
+mod routing;
 mod site;

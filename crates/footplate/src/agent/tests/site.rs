@@ -1,6 +1,6 @@
 //! A small site for tests: the memory store behind a weather of our choosing, and agents in folders of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::record::{Barrier, Key, Stored, Written};
 use footplate_core::release::{Hook, Hooks, Release, Workload};
 use footplate_core::target::{Assignment, Report, Switch};
+use footplate_drivers::router;
 use footplate_drivers::store::memory::Memory;
 use footplate_drivers::store::{
     Applied, Revision, Scope, SessionId, Snapshot, Store, StoreError, Transaction, Write,
@@ -208,6 +209,16 @@ impl Site {
 
     /// Starts an agent that comes to a store in its own way.
     pub fn start_with(&self, host: &str, folder: &str, store: Access) -> Running {
+        self.start_all(host, folder, store, None)
+    }
+
+    /// Starts the agent of `host` beside a router.
+    pub fn start_beside(&self, host: &str, router: &Path) -> Running {
+        let store = Access::Open(Arc::clone(&self.weather) as Arc<dyn Store>);
+        self.start_all(host, host, store, Some(router::Config::Builtin(router.to_owned())))
+    }
+
+    fn start_all(&self, host: &str, folder: &str, store: Access, router: Option<router::Config>) -> Running {
         crate::install_crypto_provider();
         let config = AgentConfig {
             host: host.parse().expect("a host"),
@@ -217,6 +228,7 @@ impl Site {
             folder: self.folder.path().join(folder),
             limits: self.limits,
             settings: Default::default(),
+            router,
             is_alone: false,
         };
         let (stop, folder) = (CancellationToken::new(), config.folder.clone());

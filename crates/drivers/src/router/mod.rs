@@ -1,0 +1,84 @@
+//! Routers: told where requests go, asked what is still in flight and what they counted.
+//!
+//! Invariants: a router that was told nothing new is not disturbed; what it follows is what it says, not what it was told.
+//! A driver holds no policy: who takes which part is decided in `core::traffic`.
+
+mod builtin;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use footplate_core::traffic::Pool;
+
+pub use builtin::Builtin;
+
+/// A router on this host.
+#[async_trait]
+pub trait Router: Send + Sync {
+    /// Names it, for people: `the router in /var/lib/footplate/router`.
+    fn describe(&self) -> String;
+
+    /// Makes it route by these pools and no others. Telling it the same again is fine.
+    async fn follow(&self, pools: &[Pool]) -> Result<(), RouterError>;
+
+    /// Says which of the pools' endpoints have requests in flight, by [`endpoint_name`], in everything it consists of.
+    /// `None` while a part of it (an older process that finishes its requests) has yet to follow what it was told last.
+    async fn in_flight(&self) -> Result<Option<BTreeSet<EndpointName>>, RouterError>;
+}
+
+/// An endpoint as a router names it: `TARGET` and `HOST/RELEASE`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointName {
+    /// The process group: `production.shop.web`.
+    pub service: String,
+    /// The endpoint: `web-1/1.2`.
+    pub endpoint: String,
+}
+
+/// A router that could not be told or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// It does not answer.
+    #[error("{router} does not answer")]
+    Silent {
+        /// Which.
+        router: String,
+        /// What happened to the question.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It refused what it was told, or said what we do not understand.
+    #[error("{router} refused: {said}")]
+    Refused {
+        /// Which.
+        router: String,
+        /// What it said.
+        said: String,
+    },
+}
+
+impl RouterError {
+    /// Says what to do about it, in one sentence.
+    pub fn next(&self) -> String {
+        match self {
+            RouterError::Silent { .. } => "see that it runs; it is told again by itself".to_owned(),
+            RouterError::Refused { .. } => "mend what it says; it is told again by itself".to_owned(),
+        }
+    }
+}
+
+/// Which router runs on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// Footplate's own, by its folder.
+    Builtin(PathBuf),
+}
+
+/// Opens the driver of a router. It need not run yet.
+pub fn open(config: &Config) -> Arc<dyn Router> {
+    match config {
+        Config::Builtin(folder) => Arc::new(Builtin::new(folder)),
+    }
+}

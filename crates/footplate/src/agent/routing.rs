@@ -1,0 +1,254 @@
+//! The router beside this agent: told where requests go, and what it says of them reported.
+//!
+//! Invariants: routes are read after the traffic's division that they belong to, so that a router which follows a revision
+//! knows its routes; a division that is no longer renewed gives a canary nothing; losing the store changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use footplate_core::name::{AppPath, HostName, Target, TargetName};
+use footplate_core::record::{Key, Record, Stored, Written};
+use footplate_core::traffic::{Busy, Canary, Followed, Following, Pool, Route, RouterReport, Share, Traffic};
+use footplate_drivers::router::{EndpointName, Router, RouterError};
+use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Troubles, Watch};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::reporter::Reporter;
+
+/// How often a router is asked what is in flight, while something leaves.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How often it is told again when nothing changes: it may have been made anew.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Looks after one router.
+pub struct Routing {
+    /// The host that it runs on.
+    pub host: HostName,
+    /// Where routes come from.
+    pub store: Arc<dyn Store>,
+    /// What is said when the store does not answer.
+    pub troubles: Troubles,
+    /// How long one poll of the store lasts.
+    pub patience: Duration,
+    /// The router.
+    pub router: Arc<dyn Router>,
+    /// Where its report goes.
+    pub reporter: Arc<Reporter>,
+}
+
+/// What the store says about traffic.
+#[derive(Default)]
+struct Tree {
+    traffic: BTreeMap<AppPath, Traffic>,
+    routes: BTreeMap<TargetName, BTreeMap<HostName, Route>>,
+}
+
+/// Since when each app's canary has not been renewed.
+type Renewals = BTreeMap<AppPath, (u64, Instant)>;
+
+impl Routing {
+    /// Tells and asks the router until it is dropped.
+    pub async fn run(self) {
+        let news = Arc::new(Notify::new());
+        let mut watches = JoinSet::new();
+        for prefix in [Key::TRAFFIC, Key::ROUTES] {
+            watches.spawn(self.watch(prefix, Arc::clone(&news)));
+        }
+        let (mut reading, mut mute) = (self.troubles.of("read the routes"), Mute::default());
+        let mut tree = Tree::default();
+        let mut renewals = Renewals::new();
+        let mut is_stale = true;
+        loop {
+            if is_stale {
+                match self.read().await {
+                    Ok(fresh) => {
+                        reading.is_over();
+                        tree = fresh;
+                        is_stale = false;
+                    }
+                    Err(error) => tokio::time::sleep_until(self.after(&mut reading, &error)).await,
+                }
+            }
+            tree.note_renewals(&mut renewals);
+            let told = self.tell(&tree, &renewals).await;
+            let pause = mute.note(&told, self.router.as_ref()).min(tree.next_end(&renewals));
+            let pause = if is_stale { Duration::ZERO } else { pause };
+            tokio::select! {
+                () = news.notified() => is_stale = true,
+                () = tokio::time::sleep(pause) => (),
+            }
+        }
+    }
+
+    /// Tells of every change below a prefix.
+    fn watch(&self, prefix: &str, news: Arc<Notify>) -> impl Future<Output = ()> + Send + 'static {
+        let scope = Scope::Prefix(prefix.to_owned());
+        let store = Arc::clone(&self.store);
+        let mut watch = Watch::new(store, scope, self.patience, &self.troubles, "follow the routes");
+        async move {
+            loop {
+                watch.next().await;
+                news.notify_one();
+            }
+        }
+    }
+
+    fn after(&self, reading: &mut Trouble, error: &StoreError) -> tokio::time::Instant {
+        tokio::time::Instant::now() + reading.failed(error)
+    }
+
+    /// Reads how traffic is divided first, and the routes after it.
+    async fn read(&self) -> Result<Tree, StoreError> {
+        let divisions = self.store.read(&Scope::Prefix(Key::TRAFFIC.to_owned())).await?;
+        let routes = self.store.read(&Scope::Prefix(Key::ROUTES.to_owned())).await?;
+        Ok(Tree::parse(&divisions, &routes))
+    }
+
+    /// Tells the router, asks it what is in flight, reports both; returns whether something still leaves.
+    async fn tell(&self, tree: &Tree, renewals: &Renewals) -> Result<bool, RouterError> {
+        let pools = tree.pools(renewals);
+        self.router.follow(&pools).await?;
+        let Some(in_flight) = self.router.in_flight().await? else { return Ok(true) };
+        let leaving = tree.leaving(&pools, &in_flight);
+        self.report(tree, &leaving);
+        Ok(!leaving.is_empty())
+    }
+
+    fn report(&self, tree: &Tree, leaving: &BTreeMap<AppPath, BTreeSet<Busy>>) {
+        let apps = tree.traffic.iter().map(|(path, traffic)| Following {
+            path: path.clone(),
+            followed: Followed {
+                revision: traffic.revision,
+                busy: leaving.get(path).cloned().unwrap_or_default(),
+            },
+        });
+        let report = RouterReport { apps: apps.collect() };
+        let value = serde_json::to_vec(&Written(&report)).expect("a report is names and numbers");
+        self.reporter.publish(&Key::Router(self.host.clone()).to_string(), value);
+    }
+}
+
+impl Tree {
+    fn parse(divisions: &Snapshot, routes: &Snapshot) -> Self {
+        let mut tree = Self::default();
+        for (key, entry) in &divisions.entries {
+            if let (Ok(Key::Traffic(path)), Some(traffic)) = (key.parse(), known(key, &entry.value)) {
+                tree.traffic.insert(path, traffic);
+            }
+        }
+        for (key, entry) in &routes.entries {
+            if let (Ok(Key::Route(target, host)), Some(route)) = (key.parse(), known(key, &entry.value)) {
+                tree.routes.entry(target).or_default().insert(host, route);
+            }
+        }
+        tree
+    }
+
+    fn note_renewals(&self, renewals: &mut Renewals) {
+        renewals.retain(|path, _| self.traffic.contains_key(path));
+        for (path, traffic) in &self.traffic {
+            let renewed = traffic.canary.as_ref().map_or(0, |canary| canary.renewed);
+            let known = renewals.entry(path.clone()).or_insert((renewed, Instant::now()));
+            if known.0 != renewed {
+                *known = (renewed, Instant::now());
+            }
+        }
+    }
+
+    /// Returns how long it is until a canary's time is over that nobody renews.
+    fn next_end(&self, renewals: &Renewals) -> Duration {
+        let left = self.traffic.iter().filter_map(|(path, traffic)| {
+            let (canary, (_, since)) = (traffic.canary.as_ref()?, renewals.get(path)?);
+            canary.validity.checked_sub(since.elapsed())
+        });
+        left.min().unwrap_or(Duration::MAX)
+    }
+
+    fn pools(&self, renewals: &Renewals) -> Vec<Pool> {
+        let pool = |(target, routes): (&TargetName, &BTreeMap<HostName, Route>)| {
+            let canary = self.traffic.get(&target.path).and_then(|traffic| traffic.canary.clone());
+            let canary = canary.map(|canary| match renewals.get(&target.path) {
+                Some((_, since)) if since.elapsed() >= canary.validity => {
+                    Canary { share: Share::NONE, ..canary }
+                }
+                _ => canary,
+            });
+            Pool::new(target.clone(), routes, canary.as_ref())
+        };
+        self.routes.iter().map(pool).collect()
+    }
+
+    /// Lists what leaves and has requests in flight: it drains, or stands in no route any more.
+    fn leaving(
+        &self,
+        pools: &[Pool],
+        in_flight: &BTreeSet<EndpointName>,
+    ) -> BTreeMap<AppPath, BTreeSet<Busy>> {
+        let stays: BTreeSet<EndpointName> = pools
+            .iter()
+            .flat_map(|pool| pool.members.iter().filter(|member| !member.is_draining).map(|m| m.name(pool)))
+            .map(|(service, endpoint)| EndpointName { service, endpoint })
+            .collect();
+        let mut leaving: BTreeMap<AppPath, BTreeSet<Busy>> = BTreeMap::new();
+        for name in in_flight.difference(&stays) {
+            let Some((target, busy)) = parse(name) else { continue };
+            leaving.entry(target.path).or_default().insert(busy);
+        }
+        leaving
+    }
+}
+
+fn parse(name: &EndpointName) -> Option<(TargetName, Busy)> {
+    let target: TargetName = name.service.parse().ok()?;
+    let (host, release) = name.endpoint.split_once('/')?;
+    let place = Target { host: host.parse().ok()?, group: target.group.clone() };
+    Some((target, Busy { target: place, release: release.parse().ok()? }))
+}
+
+/// Returns the record of a value; what a newer footplate wrote is left out, and said.
+fn known<T: Record>(key: &str, value: &[u8]) -> Option<T> {
+    match serde_json::from_slice::<Stored<T>>(value) {
+        Ok(Stored::Known(record)) => Some(record),
+        Ok(Stored::Newer(format)) => {
+            tracing::warn!(key, format, "a newer footplate wrote this; this agent's router does without it");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(key, %error, "this cannot be read; this agent's router does without it");
+            None
+        }
+    }
+}
+
+/// Says once that a router does not do as it is told, and once that it does again.
+#[derive(Default)]
+struct Mute {
+    is_said: bool,
+}
+
+impl Mute {
+    /// Notes how telling went, and returns how long to wait before it is told again.
+    fn note(&mut self, told: &Result<bool, RouterError>, router: &dyn Router) -> Duration {
+        match told {
+            Ok(is_leaving) => {
+                if std::mem::take(&mut self.is_said) {
+                    tracing::info!("{} follows again", router.describe());
+                }
+                if *is_leaving { ASK_EVERY } else { TELL_EVERY }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_said, true) {
+                    let because = footplate_drivers::chain(error);
+                    tracing::warn!(
+                        "cannot tell where requests go\n  because: {because}\n  next: {}",
+                        error.next()
+                    );
+                }
+                ASK_EVERY * 4
+            }
+        }
+    }
+}

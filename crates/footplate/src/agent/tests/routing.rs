@@ -1,0 +1,134 @@
+//! The router beside an agent: real, with two services behind it; the test plays the controller.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use footplate_core::generation::Generation;
+use footplate_core::moment::Moment;
+use footplate_core::record::{Key, Record, Stored, Written};
+use footplate_core::traffic::{
+    Canary, Endpoint, EndpointState, Followed, Route, RouterReport, Share, Traffic,
+};
+use footplate_router::{Config, Listener, Server};
+use footplate_testkit::backend::Backend;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::site::{Site, target};
+use crate::clock;
+
+/// A router of one process's own threads, and what ends it.
+struct Router {
+    folder: TempDir,
+    address: String,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Router {
+    async fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let listener = Listener { address: ([127, 0, 0, 1], 0).into(), is_https: false };
+        let config = Config { workers: 1, ..Config::new(folder.path(), vec![listener]) };
+        let server = Server::open(config).await.unwrap_or_else(|failure| panic!("{failure}"));
+        let address = format!("http://{}", server.addresses()[0]);
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(server.run(async { drop(stopped.await) }));
+        Self { folder, address, _stop: stop }
+    }
+
+    /// Asks for a path and returns what was answered.
+    async fn get(&self, path: &str) -> String {
+        let answer = reqwest::get(format!("{}{path}", self.address)).await.expect("an answer");
+        answer.text().await.expect("a body")
+    }
+
+    async fn answers(&self, number: usize) -> BTreeMap<String, usize> {
+        let mut answers = BTreeMap::new();
+        for _ in 0..number {
+            *answers.entry(self.get("/").await.trim().to_owned()).or_default() += 1;
+        }
+        answers
+    }
+}
+
+async fn put<T: Record>(site: &Site, key: &Key, record: &T) {
+    site.put(key, serde_json::to_vec(&Written(record)).expect("plain data")).await;
+}
+
+/// Writes the route of `web-1` (`1 serves, 2 standby`) and then the division.
+async fn divide(
+    site: &Site,
+    services: &[(&str, &Backend, EndpointState)],
+    counter: u64,
+    canary: Option<Canary>,
+) {
+    let endpoint = |(release, backend, state): &(&str, &Backend, EndpointState)| {
+        let endpoint = Endpoint { address: backend.address.to_string(), state: *state, weight: 100 };
+        (release.parse().expect("a release"), endpoint)
+    };
+    let route = Route { endpoints: services.iter().map(endpoint).collect() };
+    put(site, &Key::Route(target(), "web-1".parse().expect("a host")), &route).await;
+    let traffic = Traffic { revision: Generation::new(1, counter), canary };
+    put(site, &Key::Traffic(target().path), &traffic).await;
+}
+
+fn share(percent: u32, validity: Duration) -> Option<Canary> {
+    let release = "2".parse().expect("a release");
+    let share = Share::from_millionths(percent * 10_000);
+    Some(Canary { release, share, validity, renewed: 1 })
+}
+
+/// Waits until the router on `edge` is reported to follow this revision, and `also`.
+async fn followed(site: &Site, counter: u64, also: impl Fn(&Followed) -> bool) -> Moment {
+    let key = Key::Router("edge".parse().expect("a host")).to_string();
+    site.until(&key, "router's report", |snapshot| {
+        let entry = snapshot.entries.get(&key)?;
+        let Ok(Stored::Known::<RouterReport>(report)) = serde_json::from_slice(&entry.value) else {
+            return None;
+        };
+        let followed = report.follows(&target().path)?;
+        (followed.revision == Generation::new(1, counter) && also(followed)).then(clock::now)
+    })
+    .await
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_follows_the_routes_and_says_what_is_still_in_flight() {
+    use EndpointState::{Draining, Serving, Standby};
+    let (site, router) = (Site::new(), Router::start().await);
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let _agent = site.start_beside("edge", router.folder.path());
+    divide(&site, &[("1", &old, Serving), ("2", &new, Standby)], 1, None).await;
+    followed(&site, 1, |_| true).await;
+    assert_eq!(router.answers(20).await, [("old".to_owned(), 20)].into(), "nobody comes to what stands by");
+    divide(&site, &[("1", &old, Serving), ("2", &new, Serving)], 2, share(50, HOUR)).await;
+    followed(&site, 2, |_| true).await;
+    let answers = router.answers(200).await;
+    assert!((60..140).contains(&answers["new"]), "half of 200, within six deviations: {answers:?}");
+    let requests = || old.requests() + new.requests();
+    let before = requests();
+    let slow = tokio::spawn({
+        let address = router.address.clone();
+        async move { reqwest::get(format!("{address}/stream/40/50")).await.expect("an answer").bytes().await }
+    });
+    super::site::eventually("a long answer is under way", || requests() > before).await;
+    divide(&site, &[("1", &old, Draining), ("2", &new, Draining)], 3, None).await;
+    followed(&site, 3, |followed| followed.busy.len() == 1).await;
+    followed(&site, 3, |followed| followed.busy.is_empty()).await;
+    assert!(slow.await.expect("it ended").is_ok(), "it was not cut off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_nobody_judges_any_more_gets_nothing() {
+    use EndpointState::Serving;
+    let (site, router) = (Site::new(), Router::start().await);
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let _agent = site.start_beside("edge", router.folder.path());
+    divide(&site, &[("1", &old, Serving), ("2", &new, Serving)], 1, share(100, Duration::from_secs(1))).await;
+    let begun = followed(&site, 1, |_| true).await;
+    super::site::eventually("its time is over", || clock::now().since(begun) > Duration::from_secs(1)).await;
+    let search = async { while router.answers(10).await.contains_key("new") {} };
+    tokio::time::timeout(Duration::from_secs(30), search).await.expect("the old release gets all again");
+}
