@@ -1,11 +1,12 @@
 //! What the tests need from Debian's packages, and how it gets here.
 //!
-//! Programs of the system (`strace`, `ip`, …) are installed; the servers that tests start (Consul, etcd) are only unpacked
+//! Programs of the system (`strace`, `ip`, …) are installed; the servers that tests start (Consul, etcd, HAProxy, nginx) are only unpacked
 //! into a cache folder, because nobody wants them as running services. The mirror is whichever one this machine's own apt
 //! uses; signatures are checked with Debian's keys; the machine's own package lists are neither needed nor changed.
 
 use crate::failure::Failure;
 use crate::program;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,15 +14,18 @@ use std::process::Command;
 /// A server unpacked for the tests. The version is pinned by the suite that carries it.
 struct Server {
     package: &'static str,
+    /// Packages of libraries that are unpacked beside it; whoever starts it names their folder.
+    libraries: &'static [&'static str],
     suite: &'static str,
     folder: &'static str,
     binary: &'static str,
     why: &'static str,
 }
 
-const SERVERS: [Server; 2] = [
+const SERVERS: [Server; 4] = [
     Server {
         package: "consul",
+        libraries: &[],
         suite: "bullseye",
         folder: "consul",
         binary: "usr/bin/consul",
@@ -29,10 +33,27 @@ const SERVERS: [Server; 2] = [
     },
     Server {
         package: "etcd-server",
+        libraries: &[],
         suite: "bookworm",
         folder: "etcd",
         binary: "usr/bin/etcd",
         why: "the store tests run against the real etcd",
+    },
+    Server {
+        package: "haproxy",
+        libraries: &["liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"],
+        suite: "bookworm",
+        folder: "haproxy",
+        binary: "usr/sbin/haproxy",
+        why: "HAProxy 2.6 is the other router, and what the built-in one is measured against",
+    },
+    Server {
+        package: "nginx",
+        libraries: &[],
+        suite: "bookworm",
+        folder: "nginx",
+        binary: "usr/sbin/nginx",
+        why: "the built-in router is measured against it",
     },
 ];
 
@@ -123,13 +144,13 @@ fn unpack(servers: &[&Server], cache: &Path) -> Result<(), Failure> {
     };
     program::perform(apt().args(["-qq", "update"]), NEXT_APT)?;
     for server in servers {
-        program::perform(
-            apt().args(["-qq", "download"]).arg(format!("{}/{}", server.package, server.suite)),
-            NEXT_APT,
-        )?;
         let tree = scratch.path().join(server.folder);
-        let package = downloaded(scratch.path(), server.package).map_err(failure)?;
-        program::perform(Command::new("dpkg").arg("-x").arg(package).arg(&tree), NEXT_APT)?;
+        for name in [server.package].iter().chain(server.libraries) {
+            let wanted = format!("{name}/{}", server.suite);
+            program::perform(apt().args(["-qq", "download"]).arg(wanted), NEXT_APT)?;
+            let package = downloaded(scratch.path(), name).map_err(failure)?;
+            program::perform(Command::new("dpkg").arg("-x").arg(package).arg(&tree), NEXT_APT)?;
+        }
         // Whoever was faster has put the same tree there.
         let target = cache.join(server.folder);
         if !target.join(server.binary).is_file() {
@@ -162,8 +183,8 @@ fn write_configuration(folder: &Path) -> std::io::Result<Result<PathBuf, Failure
     };
     let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
     let option = if Path::new(keys).is_file() { format!("[signed-by={keys}] ") } else { String::new() };
-    let sources: String =
-        SERVERS.iter().map(|server| format!("deb {option}{mirror} {} main\n", server.suite)).collect();
+    let suites: BTreeSet<&str> = SERVERS.iter().map(|server| server.suite).collect();
+    let sources: String = suites.iter().map(|suite| format!("deb {option}{mirror} {suite} main\n")).collect();
     fs::write(folder.join("sources.list"), sources)?;
     let place = folder.display();
     let settings = format!(

@@ -7,6 +7,7 @@ mod floor;
 mod process;
 mod proxy;
 mod report;
+mod router;
 mod server;
 mod statistics;
 
@@ -64,6 +65,8 @@ enum Name {
     Fleet,
     /// What this machine needs for the original's scripts and for renames, with no deployer at all
     Floor,
+    /// The built-in router beside HAProxy and nginx: requests per CPU-second, added latency, memory over swaps
+    Router,
 }
 
 impl Name {
@@ -71,6 +74,22 @@ impl Name {
         match self {
             Name::Fleet => "fleet",
             Name::Floor => "floor",
+            Name::Router => "router",
+        }
+    }
+
+    /// Says on the page how its figures were taken.
+    fn explain(self) -> &'static str {
+        match self {
+            Name::Fleet | Name::Floor => {
+                "Times of several runs, minimum / median / maximum. A time or a size meets its target by the median; \
+                 a promise (nothing early, so many requests) by every single run.\nThe last column is what the original Depro \
+                 needed, measured on two cores with Consul 1.8.7."
+            }
+            Name::Router => {
+                "Several runs, minimum / median / maximum; a target is met by the median. Each proxy has one thread on one core and passes a \
+                 body of 100 bytes;\nservice and clients share another core, so what a proxy manages at most depends on them too: compare the requests per CPU-second."
+            }
         }
     }
 }
@@ -78,21 +97,19 @@ impl Name {
 /// Builds the program, measures, prints, and fails when a target was missed.
 pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), Failure> {
     let options = fleet_options(arguments);
+    let binary = || arguments.binary.clone().map_or_else(|| build(workspace), Ok);
     let rows = match arguments.name {
+        Name::Router => measure_router(workspace, arguments, binary()?)?,
         Name::Floor => fleet::measure_floor(&options)?,
         Name::Fleet => {
             packages::install(&packages::cache_folder()?)?;
-            let binary = match &arguments.binary {
-                Some(binary) => binary.clone(),
-                None => build(workspace)?,
-            };
-            fleet::measure(workspace, &fleet::Subject::new(binary)?, &options)?
+            fleet::measure(workspace, &fleet::Subject::new(binary()?)?, &options)?
         }
     };
     let report = Report { bench: arguments.name.word().into(), machine: Machine::read(), rows };
     println!("{}", if arguments.json { report.render_json() } else { report.render_text() });
     if arguments.page {
-        write_page(workspace, &report, arguments.quick)?;
+        write_page(workspace, &report, arguments)?;
     }
     let missed: Vec<&str> = report.missed().iter().map(|row| row.name.as_str()).collect();
     if missed.is_empty() {
@@ -101,8 +118,26 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
     Err(Failure::new(
         "targets were missed",
         missed.join("; "),
-        "run it again on a quiet machine, then profile the agent",
+        "run it again on a quiet machine, then profile the program",
     ))
+}
+
+fn measure_router(
+    workspace: &Workspace,
+    arguments: &BenchArguments,
+    binary: PathBuf,
+) -> Result<Vec<report::Row>, Failure> {
+    let cache = packages::cache_folder()?;
+    packages::install(&cache)?;
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::new("cannot make a temporary folder", error, "free some space"))?;
+    let ground = router::Ground::open(workspace, scratch.path(), cache, binary)?;
+    let options = router::Options {
+        runs: arguments.runs.unwrap_or(if arguments.quick { 3 } else { 5 }),
+        seconds: if arguments.quick { 4 } else { 10 },
+        swaps: 500,
+    };
+    router::measure(&ground, &options)
 }
 
 /// Fills what was not asked for by the benchmark's own choice.
@@ -148,15 +183,14 @@ fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
     Ok(target.join("release/footplate"))
 }
 
-fn write_page(workspace: &Workspace, report: &Report, quick: bool) -> Result<(), Failure> {
-    let (ending, flag) = if quick { ("-quick", " --quick") } else { ("", "") };
+fn write_page(workspace: &Workspace, report: &Report, arguments: &BenchArguments) -> Result<(), Failure> {
+    let (ending, flag) = if arguments.quick { ("-quick", " --quick") } else { ("", "") };
     let origin = Origin::read(workspace, format!("cargo xtask bench {}{flag} --page", report.bench))?;
     let page = format!(
-        "# Benchmark: {}{flag}\n\n{}\nTimes of several runs, minimum / median / maximum. A time or a size meets its target by the median; \
-         a promise (nothing early, so many requests) by every single run.\nThe last column is what the original Depro \
-         needed, measured on two cores with Consul 1.8.7.\n\n{}",
+        "# Benchmark: {}{flag}\n\n{}\n{}\n\n{}",
         report.bench,
         origin.render(&report.machine),
+        arguments.name.explain(),
         report.render_markdown()
     );
     note::write_page(workspace, &format!("{}{ending}", report.bench), &page)

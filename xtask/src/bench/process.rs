@@ -41,6 +41,15 @@ impl Process {
         }
     }
 
+    /// Waits until the program has ended well.
+    pub fn wait(&mut self, deadline: Duration) -> Result<(), Failure> {
+        let what = format!("`{}` to end", self.name);
+        let status = poll(&what, deadline, || {
+            self.child.try_wait().map_err(|error| Failure::new(&what, error, "run it again"))
+        })?;
+        if status.success() { Ok(()) } else { Err(self.failure(status.to_string())) }
+    }
+
     /// Returns the resident memory in bytes, the program's own code included.
     pub fn memory(&self) -> Option<u64> {
         self.status_bytes("VmRSS:")

@@ -24,7 +24,7 @@ pub struct Row {
     pub min: f64,
     pub median: f64,
     pub max: f64,
-    /// The largest value that is good enough, where one was promised.
+    /// The value that is good enough, where one was promised.
     pub target: Option<f64>,
     /// Whether it was met; nothing where there is no target.
     pub met: Option<bool>,
@@ -52,6 +52,11 @@ impl Row {
     /// Holds the median against a target.
     pub fn at_most(self, target: f64) -> Row {
         Row { target: Some(target), met: Some(self.median <= target), ..self }
+    }
+
+    /// Holds the median against a target that it must reach.
+    pub fn at_least(self, target: f64) -> Row {
+        Row { target: Some(target), met: Some(self.median >= target), ..self }
     }
 
     /// Holds every single run against a target.

@@ -1,0 +1,138 @@
+//! Clients on one thread. At a given rate an answer's time counts from when its request was due, not from when a client was free to
+//! send it, so that a proxy that stops is not flattered.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use serde_json::json;
+
+use crate::Failed;
+
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nhost: service.test\r\nuser-agent: footplate-load\r\naccept: */*\r\n\r\n";
+/// Part of the time that is not counted, at the beginning.
+const WARM_UP: f64 = 0.2;
+
+/// Clients with open connections.
+pub struct Clients {
+    poll: OwnedFd,
+    all: Vec<Client>,
+    free: Vec<usize>,
+    /// When requests were due that no client was free for.
+    due: VecDeque<Instant>,
+    times: Vec<u32>,
+    failed: u64,
+}
+
+struct Client {
+    socket: TcpStream,
+    asked: Instant,
+    buffer: Vec<u8>,
+}
+
+impl Clients {
+    /// Connects them all.
+    pub fn connect(address: SocketAddr, number: usize) -> Result<Clients, Failed> {
+        let poll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut all = Vec::with_capacity(number);
+        for place in 0..number {
+            let socket = TcpStream::connect(address)?;
+            socket.set_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            epoll::add(&poll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
+            all.push(Client { socket, asked: Instant::now(), buffer: Vec::with_capacity(16 << 10) });
+        }
+        let free = (0..number).collect();
+        Ok(Clients { poll, all, free, due: VecDeque::new(), times: Vec::new(), failed: 0 })
+    }
+
+    /// Asks for so many seconds: at `rate` requests a second, or as fast as answers come when it is 0.
+    pub fn run(mut self, seconds: u64, rate: u64) -> Result<serde_json::Value, Failed> {
+        let begun = Instant::now();
+        let counted_from = begun + Duration::from_secs(seconds).mul_f64(WARM_UP);
+        let end = begun + Duration::from_secs(seconds);
+        let gap = (rate > 0).then(|| Duration::from_secs(1).div_f64(rate as f64));
+        let mut next = begun;
+        let mut events = Vec::with_capacity(256);
+        loop {
+            let now = Instant::now();
+            if now >= end || self.failed > 1_000 {
+                return Ok(self.sum_up(end - counted_from));
+            }
+            match gap {
+                None => self.due.extend(std::iter::repeat_n(now, self.free.len())),
+                Some(gap) => {
+                    while next <= now {
+                        self.due.push_back(next);
+                        next += gap;
+                    }
+                }
+            }
+            self.send()?;
+            let wait =
+                gap.map_or(Duration::from_millis(100), |_| next.saturating_duration_since(Instant::now()));
+            let wait = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+            events.clear();
+            epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&wait))?;
+            for event in &events {
+                self.receive(event.data.u64() as usize, counted_from)?;
+            }
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Failed> {
+        while !self.due.is_empty() {
+            let Some(place) = self.free.pop() else { break };
+            let client = &mut self.all[place];
+            client.asked = self.due.pop_front().expect("it is not empty");
+            client.socket.write_all(REQUEST)?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, place: usize, counted_from: Instant) -> Result<(), Failed> {
+        let client = &mut self.all[place];
+        let mut piece = [0; 16 << 10];
+        match client.socket.read(&mut piece) {
+            Ok(0) => return Err("a connection was closed".into()),
+            Ok(size) => client.buffer.extend_from_slice(&piece[..size]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        if !is_whole(&client.buffer) {
+            return Ok(());
+        }
+        self.failed += u64::from(!client.buffer.starts_with(b"HTTP/1.1 200"));
+        client.buffer.clear();
+        if client.asked >= counted_from {
+            self.times.push(u32::try_from(client.asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        }
+        self.free.push(place);
+        Ok(())
+    }
+
+    fn sum_up(mut self, counted: Duration) -> serde_json::Value {
+        self.times.sort_unstable();
+        let at = |part: f64| {
+            let place = ((self.times.len() as f64 * part).ceil() as usize).saturating_sub(1);
+            self.times.get(place).copied().unwrap_or(0)
+        };
+        json!({
+            "requests": self.times.len(), "failed": self.failed, "waiting": self.due.len(), "seconds": counted.as_secs_f64(),
+            "p50_us": at(0.5), "p90_us": at(0.9), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": at(1.0),
+        })
+    }
+}
+
+/// Tells whether a buffer holds a whole answer, which has a length.
+fn is_whole(buffer: &[u8]) -> bool {
+    let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+    let length =
+        head.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next()?.trim().parse().ok());
+    buffer.len() >= end + 4 + length.unwrap_or(0_usize)
+}

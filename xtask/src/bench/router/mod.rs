@@ -1,0 +1,237 @@
+//! `cargo xtask bench router`: the built-in router beside HAProxy and nginx, each pinned to one core, on the same service, in turn.
+//!
+//! Efficiency is requests per CPU-second of the proxy (all its processes) with 32 clients that ask as fast as they are answered. Latency
+//! is what a proxy adds to the p99 of the service itself at the same given rate: half of what the slowest proxy managed.
+
+mod proxies;
+mod swaps;
+
+use super::process::{Process, poll};
+use super::report::Row;
+use crate::failure::Failure;
+use crate::program;
+use crate::workspace::Workspace;
+use proxies::{Kind, Proxy};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const NEXT: &str = "run it again on a quiet machine, then profile the router";
+/// Clients that ask as fast as they are answered.
+const CLIENTS: &str = "32";
+/// Clients at a given rate: enough that none is waited for.
+const CLIENTS_OPEN: &str = "64";
+/// The least requests per CPU-second, as a part of HAProxy's.
+const EFFICIENCY_MIN: f64 = 0.8;
+/// The most that the router may add to p99, as a multiple of what HAProxy adds.
+const ADDED_MAX: f64 = 1.5;
+/// The most that memory may grow from the 100th to the 500th swap, in MiB.
+const GROWTH_MAX_MIB: f64 = 4.0;
+
+/// How much is measured.
+pub struct Options {
+    pub runs: usize,
+    pub seconds: u64,
+    pub swaps: usize,
+}
+
+/// Programs and the place they run in.
+pub struct Ground {
+    pub folder: PathBuf,
+    pub cache: PathBuf,
+    pub router: PathBuf,
+    load: PathBuf,
+    /// The cores of the proxies, and of everything else.
+    pub cores: (usize, usize),
+}
+
+/// What the clients saw.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Seen {
+    requests: f64,
+    failed: u64,
+    seconds: f64,
+    p50_us: f64,
+    p99_us: f64,
+    /// CPU time of the proxy meanwhile, in seconds.
+    #[serde(skip)]
+    cpu: f64,
+    /// The part of the time that the clients counted.
+    #[serde(skip)]
+    whole: f64,
+}
+
+impl Seen {
+    fn rate(&self) -> f64 {
+        self.requests / self.seconds
+    }
+
+    fn efficiency(&self) -> f64 {
+        self.rate() * self.whole / self.cpu
+    }
+}
+
+impl Ground {
+    /// Prepares the clients and the place; `router` is the program to measure.
+    pub fn open(
+        workspace: &Workspace,
+        folder: &Path,
+        cache: PathBuf,
+        router: PathBuf,
+    ) -> Result<Ground, Failure> {
+        let mut cargo = workspace.cargo();
+        let parts = [
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            "footplate-testkit",
+            "--bin",
+            "footplate-load",
+        ];
+        program::perform(cargo.args(parts), "mend the build")?;
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| workspace.root().join("target"), PathBuf::from);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if cores < 2 {
+            return Err(Failure::new(
+                "cannot compare proxies",
+                "this machine has one core",
+                "take one with two or more",
+            ));
+        }
+        let load = target.join("release/footplate-load");
+        Ok(Ground { folder: folder.to_owned(), cache, router, load, cores: (0, cores - 1) })
+    }
+
+    /// Starts a program pinned to a core, with its talk in a file of its own.
+    pub fn start(
+        &self,
+        name: &str,
+        core: usize,
+        program: &Path,
+        arguments: &[&str],
+        set: &[(&str, PathBuf)],
+    ) -> Result<Process, Failure> {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &core.to_string()]).arg(program).args(arguments);
+        command.envs(set.iter().map(|(name, value)| (name, value)));
+        Process::start(command, &self.folder.join(format!("{name}.log")))
+    }
+
+    /// Starts a service that answers with a small body; returns its address too.
+    pub fn serve(&self, name: &str) -> Result<(Process, String), Failure> {
+        let process = self.start(name, self.cores.1, &self.load, &["serve", "127.0.0.1:0", "100"], &[])?;
+        let log = self.folder.join(format!("{name}.log"));
+        let address = poll("the service", Duration::from_secs(10), || {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            Ok(said.lines().next().map(str::to_owned).filter(|_| said.ends_with('\n')))
+        })?;
+        Ok((process, address))
+    }
+
+    /// Asks at an address: as fast as it answers, or at a rate. `cpu` tells the CPU time of whoever is measured.
+    fn ask(
+        &self,
+        address: &str,
+        seconds: u64,
+        rate: Option<f64>,
+        cpu: impl Fn() -> f64,
+    ) -> Result<Seen, Failure> {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &self.cores.1.to_string()]).arg(&self.load);
+        match rate {
+            None => command.args(["closed", address, CLIENTS, &seconds.to_string()]),
+            Some(rate) => {
+                command.args(["open", address, CLIENTS_OPEN, &seconds.to_string(), &format!("{rate:.0}")])
+            }
+        };
+        let before = cpu();
+        let said = program::read(&mut command, NEXT)?;
+        let cpu = cpu() - before;
+        let seen: Seen = serde_json::from_str(&said)
+            .map_err(|error| Failure::new("the clients said nothing sensible", error, NEXT))?;
+        if seen.failed > 0 {
+            return Err(Failure::new(
+                "a proxy failed under load",
+                format!("{} requests at {address}", seen.failed),
+                NEXT,
+            ));
+        }
+        Ok(Seen { cpu, whole: seconds as f64, ..seen })
+    }
+}
+
+/// Measures everything, each run one proxy after the other.
+pub fn measure(ground: &Ground, options: &Options) -> Result<Vec<Row>, Failure> {
+    let (_service, address) = ground.serve("service")?;
+    let proxies = Kind::ALL.map(|kind| Proxy::start(ground, kind, &address));
+    let proxies = proxies.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut closed = vec![Vec::new(); proxies.len()];
+    for run in 0..options.runs {
+        for (proxy, seen) in proxies.iter().zip(&mut closed) {
+            eprintln!("run {} of {}: {}", run + 1, options.runs, proxy.kind.name());
+            seen.push(ground.ask(&proxy.address, options.seconds, None, || proxy.cpu())?);
+        }
+    }
+    let slowest = closed.iter().flatten().map(Seen::rate).fold(f64::INFINITY, f64::min);
+    let rate = slowest / 2.0;
+    let mut open = vec![Vec::new(); proxies.len()];
+    let mut direct = Vec::new();
+    for _ in 0..options.runs {
+        direct.push(ground.ask(&address, options.seconds, Some(rate), || 0.0)?);
+        for (proxy, seen) in proxies.iter().zip(&mut open) {
+            seen.push(ground.ask(&proxy.address, options.seconds, Some(rate), || proxy.cpu())?);
+        }
+    }
+    drop(proxies);
+    let growth = swaps::growth(ground, options.swaps)?;
+    Ok(rows(&closed, &open, &direct, rate, growth))
+}
+
+fn rows(closed: &[Vec<Seen>], open: &[Vec<Seen>], direct: &[Seen], rate: f64, growth: f64) -> Vec<Row> {
+    let values = |seen: &[Seen], of: fn(&Seen) -> f64| seen.iter().map(of).collect::<Vec<f64>>();
+    let ratios = |mine: Vec<f64>, other: Vec<f64>| {
+        mine.iter().zip(&other).map(|(mine, other)| mine / other).collect::<Vec<_>>()
+    };
+    let added = |seen: &[Seen]| {
+        let pairs = seen.iter().zip(direct);
+        pairs.map(|(seen, direct)| (seen.p99_us - direct.p99_us).max(1.0)).collect::<Vec<_>>()
+    };
+    let mut rows = Vec::new();
+    for (place, kind) in Kind::ALL.into_iter().enumerate() {
+        let name = |quantity: &str| format!("{}: {quantity}", kind.name());
+        rows.push(Row::new(
+            name("requests per CPU-second"),
+            "1/s",
+            &values(&closed[place], Seen::efficiency),
+        ));
+        rows.push(Row::new(name("requests, 32 clients"), "1/s", &values(&closed[place], Seen::rate)));
+        rows.push(Row::new(
+            name(&format!("p50 at {rate:.0}/s")),
+            "µs",
+            &values(&open[place], |seen| seen.p50_us),
+        ));
+        rows.push(Row::new(name(&format!("p99 added at {rate:.0}/s")), "µs", &added(&open[place])));
+    }
+    rows.push(Row::new(format!("no proxy: p99 at {rate:.0}/s"), "µs", &values(direct, |seen| seen.p99_us)));
+    let of = |kind: Kind| Kind::ALL.iter().position(|other| *other == kind).expect("all kinds are in it");
+    let (router, haproxy) = (of(Kind::Router), of(Kind::Haproxy));
+    let efficiency =
+        ratios(values(&closed[router], Seen::efficiency), values(&closed[haproxy], Seen::efficiency));
+    let row = Row::new("router / HAProxy: requests per CPU-second (at least)", "times", &efficiency);
+    rows.push(row.map(|row| row.at_least(EFFICIENCY_MIN)));
+    let row = Row::new(
+        "router / HAProxy: p99 added",
+        "times",
+        &ratios(added(&open[router]), added(&open[haproxy])),
+    );
+    rows.push(row.map(|row| row.at_most(ADDED_MAX)));
+    rows.push(
+        Row::new("router: memory grown after the first 100 swaps", "MiB", &[growth])
+            .map(|row| row.at_most(GROWTH_MAX_MIB)),
+    );
+    rows.into_iter().flatten().collect()
+}
