@@ -58,12 +58,21 @@ const SERVERS: [Server; 4] = [
 ];
 
 /// A program of the system: its name, its package and why the tests want it.
-const TOOLS: [(&str, &str, &str); 4] = [
+const TOOLS: [(&str, &str, &str); 6] = [
     ("strace", "strace", "the power-loss proof records the system calls of an agent"),
     ("ip", "iproute2", "tests cut the network inside namespaces of their own"),
     ("setpriv", "util-linux", "tests run an agent without root's rights"),
     ("git", "git", "apps are built from git repositories"),
+    (
+        "systemd-nspawn",
+        "systemd-container",
+        "services run under a real systemd, in a machine booted for the test",
+    ),
+    ("debootstrap", "debootstrap", "that machine is a small Debian"),
 ];
+
+/// The machine that the tests boot: its folder in the cache, its suite, and what it has beyond the least.
+const MACHINE: (&str, &str, &str) = ("debian", "bookworm", "systemd,systemd-sysv,dbus");
 
 const NEXT_APT: &str = "check that apt works on this machine (`apt-get update`), then run the command again";
 
@@ -85,6 +94,7 @@ pub fn cache_folder() -> Result<PathBuf, Failure> {
 /// Installs and unpacks whatever is missing, saying what and why. Does nothing when all is there.
 pub fn install(cache: &Path) -> Result<(), Failure> {
     install_tools()?;
+    install_machine(cache)?;
     let missing: Vec<&Server> =
         SERVERS.iter().filter(|server| !cache.join(server.folder).join(server.binary).is_file()).collect();
     if missing.is_empty() {
@@ -123,6 +133,35 @@ fn install_tools() -> Result<(), Failure> {
     let mut apt = Command::new("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]);
     program::perform(apt.args(&packages), &by_hand)
+}
+
+/// Makes the root of the machine that the tests boot. Half of one is made anew: the rename at the end completes it.
+fn install_machine(cache: &Path) -> Result<(), Failure> {
+    let (folder, suite, packages) = MACHINE;
+    let root = cache.join(folder);
+    if root.join("usr/bin/systemctl").is_file() {
+        return Ok(());
+    }
+    println!("making a small Debian in {}: the tests boot it to run services under systemd", root.display());
+    let failure = |error: std::io::Error| {
+        Failure::new(
+            format!("cannot write in {}", cache.display()),
+            error,
+            "set FOOTPLATE_TEST_CACHE to another folder",
+        )
+    };
+    fs::create_dir_all(cache).map_err(failure)?;
+    let scratch = tempfile::Builder::new().prefix(".debian-").tempdir_in(cache).map_err(failure)?;
+    let nothing = scratch.path().join("nothing");
+    fs::create_dir(&nothing).map_err(failure)?;
+    let fresh = scratch.path().join("root");
+    let mut command = Command::new("debootstrap");
+    command
+        .args(["--variant=minbase", &format!("--include={packages}"), suite])
+        .arg(&fresh)
+        .arg(mirror(&nothing)?);
+    program::perform(&mut command, "run it as root, on a machine that reaches Debian's mirror")?;
+    fs::rename(&fresh, &root).map_err(failure)
 }
 
 /// Downloads the packages with a private apt state, then puts each tree in place with one rename.

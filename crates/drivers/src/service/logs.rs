@@ -57,16 +57,20 @@ impl Log {
 }
 
 /// Makes room for a new file: the oldest goes, each other one gets the next number.
-pub(super) fn shift(path: &Path, files_max: u32) -> io::Result<()> {
-    let numbered = |number: u32| match number {
-        0 => path.to_owned(),
-        number => disk::with_suffix(path, &format!(".{number}")),
-    };
-    let last = files_max.max(1) - 1;
-    if last == 0 {
-        return fs::remove_file(path);
+fn shift(path: &Path, files_max: u32) -> io::Result<()> {
+    match files_max {
+        0 | 1 => fs::remove_file(path),
+        _ => {
+            shift_older(path, files_max)?;
+            fs::rename(path, disk::with_suffix(path, ".1"))
+        }
     }
-    for number in (0..last).rev() {
+}
+
+/// Makes room for a new `.1`.
+pub(super) fn shift_older(path: &Path, files_max: u32) -> io::Result<()> {
+    let numbered = |number: u32| disk::with_suffix(path, &format!(".{number}"));
+    for number in (1..files_max.max(1) - 1).rev() {
         match fs::rename(numbered(number), numbered(number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

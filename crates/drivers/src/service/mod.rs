@@ -10,6 +10,7 @@ mod logs;
 mod order;
 mod ports;
 mod status;
+pub mod systemd;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,5 +110,8 @@ impl ServiceError {
 /// `folder` is the agent's folder of services; `program` is footplate's own executable.
 pub fn open(folder: &Path, program: PathBuf) -> Result<Arc<dyn Supervisor>, ServiceError> {
     crate::disk::create_folder(folder)?;
+    if systemd::runs_this_machine() && rustix::process::geteuid().is_root() {
+        return Ok(Arc::new(systemd::Systemd::new(folder)));
+    }
     Ok(Arc::new(keeper::Keepers::new(folder, program)))
 }

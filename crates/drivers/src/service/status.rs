@@ -81,6 +81,8 @@ pub enum Enforcement {
     /// Its keeper, by looking at memory and tasks twice a second; nobody holds its processor time.
     #[default]
     Sampled,
+    /// Nobody: systemd runs the machine, and its kernel has no control groups for memory and processor time.
+    Nobody,
 }
 
 impl Status {

@@ -3,4 +3,6 @@
 mod adopting;
 mod bad;
 mod living;
+mod machine;
 mod site;
+mod systemd;
