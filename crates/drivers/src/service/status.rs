@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use footplate_core::health::Event;
 use footplate_core::moment::Moment;
 use serde::{Deserialize, Serialize};
 
@@ -88,12 +89,78 @@ pub enum Enforcement {
 impl Status {
     /// Tells whether its process runs now.
     pub fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Running { .. })
+        self.pid().is_some()
+    }
+
+    /// Returns the process id of its leader, when it runs.
+    pub fn pid(&self) -> Option<i32> {
+        match self.phase {
+            Phase::Running { pid, .. } => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// Lists what happened to its process since it stood as `before`: every crash, and the start of the present process.
+    ///
+    /// Nothing happened before the first look: what runs then was started by whoever began its `Condition`.
+    pub fn since(&self, before: &Status) -> Vec<Event> {
+        let exit = self.last_exit.as_ref().filter(|exit| !exit.is_fine && self.last_exit != before.last_exit);
+        let crash = exit.map(|exit| Event::Crashed(exit.why.clone()));
+        let count = self.ends().saturating_sub(before.ends()).max(1);
+        let crashes = crash.into_iter().flat_map(|crash| (0..count).map(move |_| crash.clone()));
+        let is_new = self.is_running() && self.pid() != before.pid();
+        crashes.chain(is_new.then_some(Event::Started)).collect()
+    }
+
+    /// Counts how often its process ended and was, or will be, started again.
+    fn ends(&self) -> u64 {
+        self.restarts + u64::from(matches!(self.phase, Phase::Waiting { .. }))
     }
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(phase: Phase, restarts: u64, ended: Option<(&str, u64)>) -> Status {
+        let exit = |(why, at): (&str, u64)| Exit {
+            is_fine: why == "fine",
+            why: why.to_owned(),
+            at: Moment::from_millis(at),
+        };
+        Status {
+            name: "production.shop.web.1".parse().expect("a name"),
+            phase,
+            restarts,
+            last_exit: ended.map(exit),
+            port: None,
+            enforced: Enforcement::default(),
+            log: PathBuf::new(),
+            heartbeat: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn every_crash_is_told_once_whenever_one_looks() {
+        let running = |pid| Phase::Running { pid, since: Moment::default() };
+        let waiting = || Phase::Waiting { until: Moment::default() };
+        let crashed = || Event::Crashed("boom".to_owned());
+        let first = at(running(1), 0, None);
+        let ended = at(waiting(), 0, Some(("boom", 5)));
+        let again = at(running(2), 1, Some(("boom", 5)));
+        let later = at(running(9), 4, Some(("boom", 9)));
+        assert_eq!(first.since(&first), []);
+        assert_eq!(ended.since(&first), [crashed()]);
+        assert_eq!(again.since(&ended), [Event::Started], "its crash was told already");
+        assert_eq!(again.since(&first), [crashed(), Event::Started]);
+        assert_eq!(later.since(&again), [crashed(), crashed(), crashed(), Event::Started]);
+        let restarted = at(running(2), 1, Some(("fine", 5)));
+        assert_eq!(restarted.since(&first), [Event::Started], "somebody asked for it");
     }
 }

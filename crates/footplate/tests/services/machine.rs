@@ -114,14 +114,15 @@ fn start(folder: &Path) -> (Child, i32) {
     ]);
     command.arg("-D").arg(folder.join("root")).arg(format!("--bind-ro={}", build.display()));
     command.stdin(Stdio::null()).stdout(console.try_clone().expect("cloned")).stderr(console);
-    let nspawn = command.spawn().expect("systemd-nspawn is installed");
+    let mut nspawn = command.spawn().expect("systemd-nspawn is installed");
     let begun = Instant::now();
     loop {
         if let Some(leader) = poll_leader(nspawn.id()) {
             return (nspawn, leader);
         }
+        let ended = nspawn.try_wait().expect("it is our child");
         let said = || std::fs::read_to_string(folder.join("console")).unwrap_or_default();
-        assert!(begun.elapsed() < DEADLINE, "systemd-nspawn does not start: {}", said());
+        assert!(ended.is_none() && begun.elapsed() < DEADLINE, "systemd-nspawn does not start: {}", said());
     }
 }
 
