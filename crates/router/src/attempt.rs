@@ -169,3 +169,21 @@ impl Drop for Attempt {
         self.endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_begins_behind_a_gate_that_is_shut() {
+        let endpoint = Arc::new(Endpoint::at(([127, 0, 0, 1], 1).into()));
+        assert!(Attempt::begin(&endpoint, false).is_none());
+        endpoint.gate.set(true);
+        let attempt = Attempt::begin(&endpoint, false).expect("it is open");
+        assert_eq!(endpoint.in_flight.load(Ordering::SeqCst), 1);
+        drop(attempt);
+        assert_eq!(endpoint.in_flight.load(Ordering::SeqCst), 0);
+        let counts = endpoint.counts.lock().unwrap().clone();
+        assert_eq!((counts.requests, counts.left), (1, 1), "what was refused by the gate is not counted");
+    }
+}

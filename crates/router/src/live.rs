@@ -235,6 +235,23 @@ impl Endpoint {
         }
     }
 
+    /// Makes one behind a shut gate.
+    #[cfg(test)]
+    pub fn at(address: SocketAddr) -> Endpoint {
+        Endpoint {
+            service: "shop".into(),
+            name: "a".into(),
+            address,
+            weight: AtomicU32::new(1),
+            version: Arc::new(Version { name: "1".into(), counts: Mutex::default() }),
+            gate: Arc::default(),
+            lobby: Arc::default(),
+            pool: Pool::default(),
+            in_flight: AtomicUsize::new(0),
+            counts: Mutex::default(),
+        }
+    }
+
     /// Changes what is counted of it.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));

@@ -156,3 +156,24 @@ async fn after_the_answer_to_a_table_nothing_new_reaches_what_drains() {
     let lost = outcome.failures.iter().filter(|failure| !failure.contains("no-route")).count();
     assert_eq!(lost, 0, "{:?}", outcome.failures);
 }
+
+#[tokio::test]
+async fn an_endpoint_that_comes_back_while_it_still_finishes_takes_requests() {
+    let mut site = Site::start().await;
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    site.route(both(&old, &new, 0, 0)).await;
+    let mut socket = Reader::new(TcpStream::connect(site.address()).await.unwrap());
+    let request = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    socket.io().write_all(request).await.unwrap();
+    assert_eq!(socket.head().await.unwrap().unwrap().status(), 101);
+    let mut without = both(&old, &new, 0, WHOLE);
+    without.endpoints.remove(0);
+    for _ in 0..2 {
+        site.route(without.clone()).await;
+        assert_eq!(site.get("/").await.body, "new");
+        site.route(both(&old, &new, 0, 0)).await;
+        for _ in 0..8 {
+            assert_eq!(site.get("/").await.body, "old", "on every worker");
+        }
+    }
+}
