@@ -22,6 +22,7 @@ mod obey;
 mod observe;
 mod orders;
 mod outcome;
+mod placing;
 mod plan;
 mod policy;
 mod returning;
@@ -32,7 +33,7 @@ mod strategy;
 mod waiting;
 
 pub use announce::{Announcement, announce};
-pub use course::{At, Course, Part, Position};
+pub use course::{At, Course, Part, Position, WayBack};
 pub use delivery::Delivery;
 pub(crate) use orders::distinct;
 pub use orders::{assignments, barrier};

@@ -209,7 +209,7 @@ fn rollouts_in_steps_keep_their_stored_form() {
         failures: 1,
         round: 2,
         promoted: 1,
-        drain_until: Some(at(90)),
+        way_back: None,
     };
     let ramp = vec![Share::from_millionths(10_000), Share::from_millionths(500_000)];
     let strategy = Strategy::Canary { ramp, batch: Portion::Part(Share::from_millionths(200_000)) };

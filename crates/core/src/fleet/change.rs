@@ -79,8 +79,25 @@ pub fn rollback(
             format!("rollout {} is moving it there", active.number),
             format!("see it with `footplate status {}`", current.path.app),
         )),
+        Some(to) if active.goes_in_steps() && active.has_reached() => {
+            Err(refuse_in_steps(current, active, &to))
+        }
         Some(to) => replace(current, active, to, by, seen),
     }
+}
+
+/// A third release beside two would take requests from both at once: what a rollout in steps did is undone in steps, too.
+fn refuse_in_steps(current: &Current, active: &Rollout, to: &Release) -> Refusal {
+    Refusal::new(
+        format!("cannot roll back `{}` to `{}`", current.path, to.id),
+        format!(
+            "rollout {} to `{}` is {}, and two releases are up",
+            active.number,
+            active.to.id,
+            active.phase.word()
+        ),
+        format!("take it back with `footplate rollback {}`, and go on from there", current.path.app),
+    )
 }
 
 /// Who orders a rollout, and why.

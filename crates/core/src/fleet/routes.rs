@@ -10,7 +10,7 @@ use super::{Current, Host, Restriction};
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
-use crate::rollout::{Phase, Rollout};
+use crate::rollout::{Kind, Phase, Rollout};
 use crate::target::{Readiness, Report};
 use crate::traffic::{Canary, Endpoint, EndpointState, Route, Share, Traffic};
 
@@ -60,13 +60,19 @@ fn state(
         return EndpointState::Draining;
     }
     match rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group)) {
-        Some(rollout) => {
-            let is_from_ready = rollout.from.as_ref().is_some_and(|from| report.is_ready(&from.id));
-            rollout.endpoint_state(&target.host, id, is_from_ready)
-        }
-        None if current.release.as_ref().is_some_and(|release| release.id == *id) => EndpointState::Serving,
+        Some(rollout) => rollout.endpoint_state(&target.host, id, report),
+        None if serves(current, report, id) => EndpointState::Serving,
         None => EndpointState::Draining,
     }
+}
+
+/// Tells whether what no rollout moves takes requests: the current release does, and what it followed until it is ready
+/// there. Before an app has one, whatever is up does.
+fn serves(current: &Current, report: &Report, id: &ReleaseId) -> bool {
+    let Some(release) = &current.release else { return true };
+    let followed = current.past.first().filter(|past| past.left_by == Kind::Deploy);
+    release.id == *id
+        || (followed.is_some_and(|past| past.release.id == *id) && !report.is_ready(&release.id))
 }
 
 /// Returns how the app's traffic is divided; nothing for an app without services.

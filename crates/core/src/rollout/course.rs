@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::strategy::{Goal, Strategy, goals};
 use super::{Phase, Rollout};
 use crate::generation::Generation;
-use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId};
-use crate::target::{Acceptance, Assignment};
+use crate::release::Release;
+use crate::target::{Acceptance, Assignment, Report};
 use crate::traffic::{EndpointState, Share};
 
 /// How far a rollout in steps is.
@@ -34,9 +34,23 @@ pub struct Course {
     /// How many of its steps a person let go on, when each waits for one.
     #[serde(default)]
     pub promoted: u32,
-    /// Until when what leaves may finish its requests, once it turns back and all have the old release again.
+    /// How far it is on the way back, once it turned back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain_until: Option<Moment>,
+    pub way_back: Option<WayBack>,
+}
+
+/// How far a rollout in steps is on its way back. Each has a deadline, that of the phase, and goes on when it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WayBack {
+    /// The old release comes up where it is gone, and takes the requests of its host once it is ready.
+    Restoring,
+    /// Routers take the new release out.
+    Shifting,
+    /// It finishes its requests.
+    Draining,
+    /// It is stopped.
+    Stopping,
 }
 
 /// Where one host is.
@@ -64,12 +78,16 @@ pub enum At {
     Leaving,
     /// The new release is alone.
     Over,
-    /// Back from any of these: the old release comes up again where it is gone, the new one finishes what it has.
+    /// Back from where both are up: the old release takes the requests again, the new one finishes what it has.
     Returning,
+    /// Back from where the old release is gone or going: it comes up again before the new one leaves.
+    Restoring,
     /// Back: the old release is alone.
     Returned,
     /// Back, and out of the rollout: the new release failed here, and that was put up with.
     Failed,
+    /// Out of the rollout: it was away when the rollout came to it. It follows at the end.
+    Skipped,
 }
 
 /// What a step does now. Each part is left when it is done or when its time is over.
@@ -78,7 +96,9 @@ pub enum At {
 pub enum Part {
     /// It waits for a person.
     Holding,
-    /// Old endpoints that must stop before the new ones start finish their requests.
+    /// Routers take out the old endpoints that must stop before the new ones start.
+    Withdrawing,
+    /// These finish their requests.
     Emptying,
     /// The new release comes up on the step's hosts.
     Starting,
@@ -96,8 +116,9 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order of a step.
-    pub(super) const ALL: [Part; 8] = [
+    pub(super) const ALL: [Part; 9] = [
         Part::Holding,
+        Part::Withdrawing,
         Part::Emptying,
         Part::Starting,
         Part::Accepting,
@@ -111,6 +132,7 @@ impl Part {
     pub fn word(self) -> &'static str {
         match self {
             Part::Holding => "holding",
+            Part::Withdrawing => "withdrawing",
             Part::Emptying => "emptying",
             Part::Starting => "starting",
             Part::Accepting => "accepting",
@@ -122,16 +144,28 @@ impl Part {
     }
 }
 
+impl Course {
+    /// Returns the host that accepts again after each step: the first one that has the new release.
+    pub(super) fn first(&self) -> Option<&HostName> {
+        let takes_part = |position: &Position| !matches!(position.at, At::Failed | At::Skipped);
+        self.positions.iter().find(|(_, position)| takes_part(position)).map(|(host, _)| host)
+    }
+}
+
 impl Rollout {
-    /// Tells whether it goes in steps: its release has services, or its strategy is not the barrier.
+    /// Tells whether it goes in steps: a release of it has services, or its strategy is not the barrier.
     pub fn goes_in_steps(&self) -> bool {
-        self.policy.strategy != Strategy::Barrier || self.to.has_services()
+        self.policy.strategy != Strategy::Barrier || self.to.has_services() || self.leaves_services()
+    }
+
+    /// Tells whether what it leaves has services.
+    pub(super) fn leaves_services(&self) -> bool {
+        self.from.as_ref().is_some_and(Release::has_services)
     }
 
     /// Tells whether the old and the new release may be up at once on a host.
     pub(super) fn runs_beside(&self) -> bool {
-        let both = self.to.has_services() && self.from.as_ref().is_some_and(|from| from.has_services());
-        both && !self.policy.pace.alone
+        self.to.has_services() && self.leaves_services() && !self.policy.pace.alone
     }
 
     /// Lists its steps on the hosts that it has now. A first deployment takes nobody's place, so it is one step.
@@ -148,33 +182,53 @@ impl Rollout {
         goals.get((step as usize).min(last)).copied().unwrap_or(Goal { up: 0, share: None, over: 0 })
     }
 
+    /// Returns on how many targets the new release is up when a step is done.
+    pub(super) fn targets_up(&self, step: u32) -> usize {
+        self.goal(step).up * self.groups.len()
+    }
+
+    /// Returns how far it is on the way back, when it goes back in steps.
+    pub(super) fn way_back(&self) -> Option<WayBack> {
+        self.course.as_ref()?.way_back
+    }
+
     /// Returns the share of the traffic that `to` gets now; by the number of endpoints when absent.
     pub fn share(&self) -> Option<Share> {
         match &self.phase {
             Phase::Stepping { step, part, .. } if *part >= Part::Shifting => self.goal(*step).share,
-            Phase::Stepping { step, .. } => self.goal(step.checked_sub(1)?).share,
+            Phase::Stepping { step: 0, .. } => self.goal(0).share.map(|_| Share::NONE),
+            Phase::Stepping { step, .. } => self.goal(step - 1).share,
             _ => None,
         }
     }
 
     /// Returns what one of the two releases may do on this host, were it ready there.
-    pub fn endpoint_state(&self, host: &HostName, release: &ReleaseId, is_from_ready: bool) -> EndpointState {
+    ///
+    /// On the way back the old one takes requests only once its agent has obeyed the order to keep it: by the one before it
+    /// may be stopping it.
+    pub fn endpoint_state(&self, host: &HostName, release: &ReleaseId, report: &Report) -> EndpointState {
         use EndpointState::{Draining, Serving, Standby};
+        let is_from_ready = self.from.as_ref().is_some_and(|from| report.is_ready(&from.id));
+        let is_restored = is_from_ready && report.generation >= self.since(host);
+        let carries = self.runs_beside();
         let is_new = *release == self.to.id;
         if !is_new && self.from.as_ref().is_none_or(|from| from.id != *release) {
             return Draining;
         }
         let course = self.course.as_ref();
         let at = course.and_then(|course| course.positions.get(host)).map(|position| position.at);
-        let gone_on = course.is_some_and(|course| course.drain_until.is_some());
+        let gone_on = course.is_some_and(|course| course.way_back > Some(WayBack::Restoring));
         let (old, new) = match at {
-            None | Some(At::Returned | At::Failed) => (Serving, Draining),
+            None | Some(At::Returned | At::Failed | At::Skipped) => (Serving, Draining),
             Some(At::Emptied) => (Draining, Standby),
             Some(At::Renewed) => (Draining, Standby),
             Some(At::Beside) => (Serving, Standby),
             Some(At::Admitted) => (Serving, Serving),
             Some(At::Leaving | At::Over) => (Draining, Serving),
-            Some(At::Returning) => (Serving, if is_from_ready || gone_on { Draining } else { Serving }),
+            Some(At::Returning) if is_from_ready || gone_on => (Serving, Draining),
+            Some(At::Restoring) if is_restored => (Serving, Draining),
+            Some(At::Returning | At::Restoring) if carries && !gone_on => (Draining, Serving),
+            Some(At::Returning | At::Restoring) => (Draining, Draining),
         };
         if is_new { new } else { old }
     }
@@ -186,15 +240,18 @@ impl Rollout {
         let to = Some(&self.to.id);
         let both = self.runs_beside();
         let (run, beside) = match position.map(|position| position.at) {
-            None | Some(At::Emptied | At::Returned | At::Failed) => (from, None),
+            None | Some(At::Emptied | At::Returned | At::Failed | At::Skipped) => (from, None),
             Some(At::Renewed | At::Over) => (to, None),
             Some(At::Beside | At::Admitted | At::Leaving) => (from, to),
-            Some(At::Returning) => (from, to.filter(|_| both)),
+            Some(At::Returning | At::Restoring) if both => (from, to),
+            // The old one cannot come up before the new one is empty and stops.
+            Some(At::Returning) => (to, None),
+            Some(At::Restoring) => (from, None),
         };
         let keep = match position.map(|position| position.at) {
             _ if self.leads_forward() => self.kept_forward(),
             // `to` stays on the disk until it has been stopped.
-            Some(At::Returning) => super::distinct(self.kept_back().iter().chain([&self.to])),
+            Some(At::Returning | At::Restoring) => super::distinct(self.kept_back().iter().chain([&self.to])),
             _ => self.kept_back(),
         };
         let keep_to = run == to || beside == to;
@@ -228,7 +285,7 @@ impl Rollout {
 
     /// Returns how often the acceptance hook must have passed on a host.
     pub(super) fn acceptances(&self, host: &HostName, course: &Course) -> u32 {
-        let is_first = course.positions.keys().next() == Some(host);
+        let is_first = course.first() == Some(host);
         match self.policy.pace.accept {
             true if is_first => course.round,
             true => course.round.min(1),

@@ -158,6 +158,9 @@ impl Rollout {
     /// Leaves `to` after the switch: back to what ran before, or, when nothing did, ends with everything as it is.
     pub(super) fn leave(&mut self, now: Moment, why: Why) {
         if self.from.is_none() {
+            if self.goes_in_steps() {
+                self.generation = self.generation.after(now);
+            }
             self.phase = Phase::Ended { at: now, outcome: Outcome::LeftAsIs { why } };
             return;
         }
@@ -218,9 +221,11 @@ impl Rollout {
 
     /// Takes along, without waiting for them, the hosts that were set aside and are cordoned no more.
     fn take_along(&mut self, seen: &Observation) {
-        let free = |host: &HostName| !seen.is_cordoned(host);
-        self.excused.extend(self.set_aside.keys().filter(|host| free(host)).cloned());
-        self.set_aside.retain(|host, _| !free(host));
+        let free = |host: &&HostName| !seen.is_cordoned(host);
+        let freed: Vec<HostName> = self.set_aside.keys().filter(free).cloned().collect();
+        self.set_aside.retain(|host, _| !free(&host));
+        self.excused.extend(freed.iter().cloned());
+        self.skip_freed(freed, seen.now);
     }
 
     pub(super) fn excuse(&mut self, hosts: BTreeSet<HostName>) {

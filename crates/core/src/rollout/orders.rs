@@ -42,7 +42,7 @@ fn in_steps(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
             rollout.order_at(&target.host, course)
         }
         Phase::Ended { .. } if arrived => rollout.order_at_end(&target.host, course),
-        Phase::Ended { .. } if course.drain_until.is_some() => rollout.order_at(&target.host, course),
+        Phase::Ended { .. } if course.way_back.is_some() => rollout.order_at(&target.host, course),
         Phase::Ended { .. } => back(rollout),
     };
     rollout.participants().map(|target| (target.clone(), order(&target))).chain(left_out(rollout)).collect()

@@ -1,60 +1,71 @@
 //! How a rollout in steps goes back: the old release up everywhere first, then the new one drained and stopped.
 
-use super::course::{At, Position};
+use std::collections::BTreeSet;
+
+use super::course::{At, Position, WayBack};
 use super::{Observation, Outcome, Phase, Rollout, Why};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, Target};
 
 impl Rollout {
-    /// Turns back from whatever step it is at. Hosts that it never came to only get newer orders.
+    /// Turns back from whatever step it is at. Hosts that users never had it on only get newer orders.
     pub(super) fn begin_return(&mut self, now: Moment, why: Why) {
         self.generation = self.generation.after(now);
         let since = self.generation;
-        let hosts = self.hosts.clone();
+        let (both, services) = (self.runs_beside(), self.to.has_services());
+        let hosts: BTreeSet<HostName> =
+            self.hosts.iter().chain(self.course().positions.keys()).cloned().collect();
         let course = self.course_mut();
         for host in hosts {
             let at = match course.positions.get(&host).map(|position| position.at) {
-                Some(At::Renewed | At::Admitted | At::Leaving | At::Over | At::Returning) => At::Returning,
-                None | Some(At::Emptied | At::Beside | At::Returned | At::Failed) => At::Returned,
+                Some(At::Admitted | At::Leaving | At::Returning) => At::Returning,
+                // Users have it, and nothing may run beside it: it finishes first.
+                Some(At::Over) if services && !both => At::Returning,
+                Some(At::Renewed | At::Over | At::Restoring) => At::Restoring,
+                None | Some(At::Emptied | At::Beside | At::Returned | At::Failed | At::Skipped) => {
+                    At::Returned
+                }
             };
             course.positions.insert(host, Position { at, since });
         }
         course.mark = since;
-        course.drain_until = None;
         self.paused = None;
-        self.phase = Phase::TurningBack { why, until: now + self.policy.pace.step_deadline };
+        self.go_back(WayBack::Restoring, why, now + self.policy.pace.step_deadline);
     }
 
     /// Takes a rollout in steps further back.
     pub(super) fn return_on(&mut self, seen: &Observation, why: Why, until: Moment) {
-        let pace = self.policy.pace.clone();
-        let returning: Vec<HostName> = self.returning().cloned().collect();
-        match self.course().drain_until {
-            None => {
-                let has_old = |host: &HostName| !self.runs_beside() || self.has_old(seen, host);
-                if returning.iter().all(has_old) || seen.now >= until {
-                    self.generation = self.generation.after(seen.now);
-                    let mark = self.generation;
-                    let course = self.course_mut();
-                    course.mark = mark;
-                    course.drain_until = Some(seen.now + pace.drain);
-                    let until = seen.now + pace.drain + pace.step_deadline;
-                    self.phase = Phase::TurningBack { why, until };
-                }
+        let (now, is_late) = (seen.now, seen.now >= until);
+        let (in_a_step, drained) = (now + self.policy.pace.step_deadline, now + self.policy.pace.drain);
+        match self.course().way_back.unwrap_or(WayBack::Restoring) {
+            WayBack::Restoring if is_late || self.unrestored(seen).next().is_none() => {
+                self.generation = self.generation.after(now);
+                self.course_mut().mark = self.generation;
+                self.go_back(WayBack::Shifting, why, in_a_step);
             }
-            Some(drained) if !returning.is_empty() => {
-                if self.is_let_go(seen, returning.iter()) || seen.now >= drained {
-                    self.generation = self.generation.after(seen.now);
-                    let since = self.generation;
-                    let positions =
-                        returning.into_iter().map(|host| (host, Position { at: At::Returned, since }));
-                    self.course_mut().positions.extend(positions);
-                    self.phase = Phase::TurningBack { why, until: seen.now + pace.step_deadline };
-                }
+            WayBack::Shifting if is_late || self.returning().next().is_none() || self.is_followed(seen) => {
+                self.go_back(WayBack::Draining, why, drained);
             }
-            Some(_) => self.end_return(seen, why, until),
+            WayBack::Draining if is_late || self.is_let_go(seen, self.returning()) => {
+                let returning: Vec<HostName> = self.returning().cloned().collect();
+                self.position(returning, At::Returned, now);
+                self.go_back(WayBack::Stopping, why, in_a_step);
+            }
+            WayBack::Stopping => self.end_return(seen, why, until),
+            WayBack::Restoring | WayBack::Shifting | WayBack::Draining => {}
         }
+    }
+
+    fn go_back(&mut self, way_back: WayBack, why: Why, until: Moment) {
+        self.course_mut().way_back = Some(way_back);
+        self.phase = Phase::TurningBack { why, until };
+    }
+
+    /// Lists the hosts on which the old release has yet to come up beside the new one. Those that are away are not waited for.
+    pub(super) fn unrestored<'a>(&'a self, seen: &'a Observation) -> impl Iterator<Item = &'a HostName> {
+        let awaited = self.returning().filter(|host| self.runs_beside() && self.hosts.contains(*host));
+        awaited.filter(|host| !self.has_old(seen, host))
     }
 
     fn end_return(&mut self, seen: &Observation, why: Why, until: Moment) {
@@ -66,7 +77,8 @@ impl Rollout {
 
     fn returning(&self) -> impl Iterator<Item = &HostName> {
         let positions = self.course.iter().flat_map(|course| &course.positions);
-        positions.filter(|(_, position)| position.at == At::Returning).map(|(host, _)| host)
+        let returns = |position: &Position| matches!(position.at, At::Returning | At::Restoring);
+        positions.filter(move |(_, position)| returns(position)).map(|(host, _)| host)
     }
 
     /// Tells whether the old release is up and healthy on this host, under the order that says so.

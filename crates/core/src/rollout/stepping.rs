@@ -16,7 +16,6 @@ impl Rollout {
     pub(super) fn begin_steps(&mut self, now: Moment) {
         let course = self.course.get_or_insert_default();
         course.base = self.generation;
-        course.mark = self.generation;
         self.enter(0, Part::Holding, now);
     }
 
@@ -58,12 +57,18 @@ impl Rollout {
         let is_last = step as usize + 1 >= self.goals().len();
         match Part::ALL.into_iter().find(|next| *next > part) {
             Some(next) => self.enter(step, next, seen.now),
+            // Hosts that were taken out made the steps fewer, and some may not have had their turn.
+            None if is_last && !self.next_hosts(self.hosts.len()).is_empty() => {
+                self.enter(step, Part::Holding, seen.now);
+            }
             None if is_last => self.arrive_in_steps(seen.now),
             None => self.enter(step + 1, Part::Holding, seen.now),
         }
     }
 
+    /// Its last orders take a higher generation: a host that it passed over gets another one than it had.
     fn arrive_in_steps(&mut self, now: Moment) {
+        self.generation = self.generation.after(now);
         let course = self.course.clone().unwrap_or_default();
         let failed = course.positions.iter().filter(|(_, position)| position.at == At::Failed);
         let failed = failed.flat_map(|(host, _)| {
@@ -78,23 +83,30 @@ impl Rollout {
     fn begin(&mut self, step: u32, part: Part, now: Moment) -> bool {
         let (goal, both) = (self.goal(step), self.runs_beside());
         let services = self.to.has_services();
+        let routed = services || self.leaves_services();
         match part {
             Part::Holding => {
                 self.policy.pace.hold_steps && self.from.is_some() && self.course().promoted <= step
             }
-            Part::Emptying => {
-                let batch = self.next_hosts(goal.up);
-                let restarts = !both && services && self.from.is_some() && !batch.is_empty();
-                if restarts {
+            Part::Withdrawing => {
+                let batch = if both { Vec::new() } else { self.next_hosts(goal.up) };
+                let empties = self.leaves_services() && !batch.is_empty();
+                if empties {
                     self.position(batch, At::Emptied, now);
                     self.mark(now);
                 }
-                restarts
+                empties
             }
+            Part::Emptying => self.are_any(At::Emptied),
+            // What is about to take all requests of its host must be well now, however long it has been up.
             Part::Starting => {
                 let batch = if both { self.next_hosts(goal.up) } else { self.pending(goal.up) };
-                let is_due = !batch.is_empty();
                 self.position(batch, if both { At::Beside } else { At::Renewed }, now);
+                let is_due = self.are_any(At::Beside) || self.are_any(At::Renewed);
+                let is_due = is_due || (goal.over > 0 && self.are_any(At::Admitted));
+                if step == 0 && goal.share.is_some() {
+                    self.mark(now);
+                }
                 is_due
             }
             Part::Accepting => {
@@ -107,12 +119,16 @@ impl Rollout {
                 self.replace(At::Renewed, At::Over, usize::MAX, now);
                 self.replace(At::Admitted, At::Leaving, goal.over, now);
                 self.mark(now);
-                services
+                routed
             }
-            Part::Draining => self.course().positions.values().any(|position| position.at == At::Leaving),
+            Part::Draining => self.are_any(At::Leaving),
             Part::Stopping => both && self.replace(At::Leaving, At::Over, usize::MAX, now),
             Part::Watching => true,
         }
+    }
+
+    fn are_any(&self, at: At) -> bool {
+        self.course().positions.values().any(|position| position.at == at)
     }
 
     fn time_for(&self, step: u32, part: Part) -> std::time::Duration {
@@ -126,20 +142,24 @@ impl Rollout {
             Part::Emptying | Part::Draining => pace.drain,
             Part::Watching if last || keeps_old => pace.soak,
             Part::Watching => pace.watch,
-            Part::Starting | Part::Accepting | Part::Shifting | Part::Stopping => pace.step_deadline,
+            Part::Withdrawing | Part::Starting | Part::Accepting | Part::Shifting | Part::Stopping => {
+                pace.step_deadline
+            }
         }
     }
 
     fn is_done(&self, seen: &Observation, step: u32, part: Part) -> bool {
         let course = self.course();
         let at = |at: At| {
-            course.positions.iter().filter(move |(_, position)| position.at == at).map(|(host, _)| host)
+            let positions = course.positions.iter().filter(move |(_, position)| position.at == at);
+            positions.map(|(host, _)| host).filter(|host| self.hosts.contains(*host))
         };
-        let moving = || at(At::Beside).chain(at(At::Renewed));
         match part {
             Part::Holding => course.promoted > step,
+            Part::Withdrawing => self.is_followed(seen),
             Part::Emptying => self.is_let_go(seen, at(At::Emptied)),
-            Part::Starting => moving().all(|host| self.is_up(seen, host)),
+            // Before a canary gets its first share, every router knows that it has none yet.
+            Part::Starting => self.late(seen, part).is_empty() && self.is_followed(seen),
             Part::Accepting => self.accepting(course).all(|host| self.has_accepted(seen, host)),
             Part::Shifting => self.is_followed(seen),
             Part::Draining => self.is_let_go(seen, at(At::Leaving)),
@@ -150,13 +170,14 @@ impl Rollout {
 
     /// Lists the hosts that the acceptance hook is waited for on: those about to be let in, and the first of all.
     fn accepting<'a>(&'a self, course: &'a super::Course) -> impl Iterator<Item = &'a HostName> {
-        let first = course.positions.keys().next();
+        let first = course.first();
         let entering = |at: At| matches!(at, At::Beside | At::Renewed);
         course
             .positions
             .iter()
             .filter(move |(host, position)| entering(position.at) || Some(*host) == first)
             .map(|(host, _)| host)
+            .filter(|host| self.hosts.contains(*host))
     }
 
     /// Tells whether every living router follows what was marked last.
@@ -215,7 +236,9 @@ impl Rollout {
         self.reports(seen, host).iter().all(|report| report.is_some_and(alone))
     }
 
-    /// Takes a host out on which the new release failed, and turns back when too many did in a row.
+    /// Takes a host out on which the new release failed before it was let in, and turns back when too many did in a row.
+    ///
+    /// One that users have already is not taken out of a rollout that goes on: that is a way back of its own.
     fn put_up_with(
         &mut self,
         seen: &Observation,
@@ -227,9 +250,11 @@ impl Rollout {
         let course = self.course_mut();
         course.failures += 1;
         let failures = course.failures;
-        if failures <= self.policy.pace.failures_max {
+        let at = course.positions.get(&host).map(|position| position.at);
+        let is_let_in = !matches!(at, Some(At::Beside | At::Renewed));
+        if failures <= self.policy.pace.failures_max && !is_let_in {
             self.position(vec![host], At::Failed, seen.now);
-            return self.enter(step, Part::Emptying, seen.now);
+            return self.enter(step, Part::Withdrawing, seen.now);
         }
         let mut why = blame(target, failure, &self.to.id);
         if failures > 1 {
@@ -240,10 +265,9 @@ impl Rollout {
 
     fn failure_in_steps(&self, seen: &Observation) -> Option<(HostName, Target, Failure)> {
         let course = self.course();
-        let posted = course
-            .positions
-            .iter()
-            .filter(|(_, position)| position.at != At::Failed && position.at != At::Emptied);
+        let has_it = |position: &Position| !matches!(position.at, At::Emptied | At::Failed | At::Skipped);
+        let posted = course.positions.iter().filter(|(_, position)| has_it(position));
+        let posted = posted.filter(|(host, _)| self.hosts.contains(*host));
         posted
             .flat_map(|(host, position)| {
                 super::targets_of(host, &self.groups).map(move |target| (host, position, target))
@@ -266,11 +290,16 @@ impl Rollout {
             late.iter().map(|target| &target.host).filter(|host| !seen.is_alive(host)).cloned().collect();
         let only_vanished = !late.is_empty() && late.iter().all(|target| vanished.contains(&target.host));
         if self.policy.on_vanished == OnVanished::GoOn && only_vanished && vanished.len() < self.hosts.len() {
-            self.course_mut().positions.retain(|host, _| !vanished.contains(host));
-            return self.excuse(vanished);
+            self.skip(vanished, seen.now);
+            return self.enter(step, Part::Withdrawing, seen.now);
         }
         let sentence = match part {
-            Part::Shifting => format!("{} did not follow within {waited}", self.laggards(seen)),
+            Part::Starting if late.is_empty() => {
+                format!("{} did not follow within {waited}", self.laggards(seen))
+            }
+            Part::Withdrawing | Part::Shifting => {
+                format!("{} did not follow within {waited}", self.laggards(seen))
+            }
             Part::Accepting => format!("{} had not been accepted after {waited}", named(&late, seen)),
             Part::Stopping => {
                 format!("{} had not stopped the old release after {waited}", named(&late, seen))
@@ -284,14 +313,22 @@ impl Rollout {
     pub(super) fn late(&self, seen: &Observation, part: Part) -> BTreeSet<Target> {
         let course = self.course();
         let waits_for = |host: &HostName, position: &Position| match part {
-            Part::Starting => matches!(position.at, At::Beside | At::Renewed) && !self.is_up(seen, host),
+            Part::Starting => {
+                matches!(position.at, At::Beside | At::Renewed | At::Admitted) && !self.is_up(seen, host)
+            }
             Part::Accepting => {
                 self.accepting(course).any(|other| other == host) && !self.has_accepted(seen, host)
             }
             Part::Stopping => position.at == At::Over && !self.is_alone(seen, host),
-            Part::Holding | Part::Emptying | Part::Shifting | Part::Draining | Part::Watching => false,
+            Part::Holding
+            | Part::Withdrawing
+            | Part::Emptying
+            | Part::Shifting
+            | Part::Draining
+            | Part::Watching => false,
         };
-        let late = course.positions.iter().filter(|(host, position)| waits_for(host, position));
+        let late = course.positions.iter().filter(|(host, _)| self.hosts.contains(*host));
+        let late = late.filter(|(host, position)| waits_for(host, position));
         late.flat_map(|(host, _)| super::targets_of(host, &self.groups)).collect()
     }
 
@@ -300,85 +337,6 @@ impl Rollout {
         let mark = self.course().mark;
         let behind = seen.routers.iter().filter(|(_, followed)| followed.revision < mark);
         Few::new(behind.map(|(host, _)| format!("the router on {host}")), 0)
-    }
-
-    /// Leaves hosts alone that were cordoned before it came to them.
-    fn skip_cordoned(&mut self, seen: &Observation) {
-        let is_old = |host: &HostName| !self.course().positions.contains_key(host);
-        let cordoned: Vec<HostName> =
-            self.hosts.iter().filter(|host| is_old(host) && seen.is_cordoned(host)).cloned().collect();
-        if cordoned.len() == self.hosts.len() {
-            return;
-        }
-        for host in cordoned {
-            self.generation = self.generation.after(seen.now);
-            self.hosts.remove(&host);
-            self.set_aside.insert(host, self.generation);
-        }
-    }
-
-    /// Lists so many hosts that it has not come to, so that `up` of all have a position.
-    fn next_hosts(&self, up: usize) -> Vec<HostName> {
-        let positions = &self.course().positions;
-        let has_it =
-            |host: &&HostName| positions.get(*host).is_some_and(|position| position.at != At::Failed);
-        let more = up.saturating_sub(self.hosts.iter().filter(has_it).count());
-        self.hosts.iter().filter(|host| !positions.contains_key(*host)).take(more).cloned().collect()
-    }
-
-    /// Lists the hosts that must start the new release without the old one beside it.
-    fn pending(&self, up: usize) -> Vec<HostName> {
-        let emptied = self.course().positions.iter().filter(|(_, position)| position.at == At::Emptied);
-        emptied.map(|(host, _)| host.clone()).chain(self.next_hosts(up)).collect()
-    }
-
-    fn position(&mut self, hosts: Vec<HostName>, at: At, now: Moment) {
-        if hosts.is_empty() {
-            return;
-        }
-        let since = match at {
-            At::Emptied => self.course().base,
-            _ => {
-                self.generation = self.generation.after(now);
-                self.generation
-            }
-        };
-        self.course_mut().positions.extend(hosts.into_iter().map(|host| (host, Position { at, since })));
-    }
-
-    /// Moves the hosts at one position, as many as may reach the other, and tells whether there were any.
-    fn replace(&mut self, before: At, after: At, at_most: usize, now: Moment) -> bool {
-        let beyond = |position: &Position| position.at >= after && position.at <= At::Over;
-        let positions = &self.course().positions;
-        let more = at_most.saturating_sub(positions.values().filter(|position| beyond(position)).count());
-        let moved: Vec<HostName> = positions
-            .iter()
-            .filter(|(_, position)| position.at == before)
-            .map(|(host, _)| host.clone())
-            .take(more)
-            .collect();
-        let any = !moved.is_empty();
-        let keeps_order = matches!(
-            (before, after),
-            (At::Beside, At::Admitted) | (At::Admitted, At::Leaving) | (At::Renewed, At::Over)
-        );
-        if keeps_order {
-            for host in moved {
-                if let Some(position) = self.course_mut().positions.get_mut(&host) {
-                    position.at = after;
-                }
-            }
-        } else {
-            self.position(moved, after, now);
-        }
-        any
-    }
-
-    /// Demands that routers follow what is so from now on.
-    fn mark(&mut self, now: Moment) {
-        self.generation = self.generation.after(now);
-        let mark = self.generation;
-        self.course_mut().mark = mark;
     }
 
     pub(super) fn course(&self) -> &super::Course {

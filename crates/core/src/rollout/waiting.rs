@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outcome::{Few, count};
 use super::standing::{Standing, named};
-use super::{Observation, Part, Phase, Rollout};
+use super::{Observation, Part, Phase, Rollout, WayBack};
 use crate::moment::in_words;
 use crate::name::{Actor, AppName, HostName, ReleaseId, Target};
 
@@ -44,7 +44,7 @@ pub enum WaitingOn {
         /// Until it turns back.
         left: Duration,
     },
-    /// For requests in flight on what leaves.
+    /// For requests in flight on what is to stop.
     Requests {
         /// Until it goes on without them.
         left: Duration,
@@ -98,7 +98,7 @@ impl fmt::Display for WaitingOn {
                 write!(f, "{which} to follow the new shares, for another {}", in_words(*left))
             }
             WaitingOn::Requests { left } => {
-                write!(f, "requests in flight on the old release, for another {} at most", in_words(*left))
+                write!(f, "requests in flight on what is to stop, for another {} at most", in_words(*left))
             }
             WaitingOn::Watch { release, left } => {
                 write!(f, "nothing bad to happen to `{release}`, for another {}", in_words(*left))
@@ -139,6 +139,12 @@ pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
         Phase::Switching { .. } => targets(format!("running `{}`", rollout.to.id), &|t| {
             rollout.activated(seen, t) == Standing::There
         }),
+        Phase::TurningBack { .. } if rollout.way_back() == Some(WayBack::Shifting) => {
+            WaitingOn::Routers { which: rollout.laggards(seen), left }
+        }
+        Phase::TurningBack { .. } if rollout.way_back() == Some(WayBack::Draining) => {
+            WaitingOn::Requests { left }
+        }
         Phase::TurningBack { .. } => {
             let from = rollout.from.as_ref().map_or_else(String::new, |from| from.id.to_string());
             targets(format!("back on `{from}`"), &|t| rollout.came_back(seen, t) == Standing::There)
@@ -155,17 +161,18 @@ fn waiting_in_steps(
     left: Duration,
 ) -> WaitingOn {
     let late = rollout.late(seen, part);
-    let of = rollout.goal(step).up * rollout.groups.len();
+    let of = rollout.targets_up(step);
     let targets = |state: String| {
         let missing = named(&late, seen);
         WaitingOn::Targets { state, there: of.saturating_sub(late.len()), of, missing, left }
     };
     match part {
         Part::Holding => WaitingOn::Promotion { app: rollout.path.app.clone(), left },
+        Part::Starting if late.is_empty() => WaitingOn::Routers { which: rollout.laggards(seen), left },
         Part::Starting => targets(format!("with a healthy `{}`", rollout.to.id)),
         Part::Accepting => targets(format!("that accepted `{}`", rollout.to.id)),
         Part::Stopping => targets("without the old release".to_owned()),
-        Part::Shifting => WaitingOn::Routers { which: rollout.laggards(seen), left },
+        Part::Withdrawing | Part::Shifting => WaitingOn::Routers { which: rollout.laggards(seen), left },
         Part::Emptying | Part::Draining => WaitingOn::Requests { left },
         Part::Watching => WaitingOn::Watch { release: rollout.to.id.clone(), left },
     }
@@ -191,9 +198,9 @@ pub fn missing(rollout: &Rollout, seen: &Observation) -> Option<Missing> {
         Phase::Preparing { .. } => Some(count(&|t| rollout.prepared(seen, t) == Standing::There)),
         Phase::Switching { .. } => Some(count(&|t| rollout.activated(seen, t) == Standing::There)),
         Phase::TurningBack { .. } => Some(count(&|t| rollout.came_back(seen, t) == Standing::There)),
-        Phase::Stepping { part, .. } => {
+        Phase::Stepping { step, part, .. } => {
             let late = rollout.late(seen, *part).len();
-            (late > 0).then(|| Missing { targets: late, of: rollout.required().count() })
+            (late > 0).then(|| Missing { targets: late, of: rollout.targets_up(*step) })
         }
         Phase::Holding { .. } | Phase::Ended { .. } => None,
     }
