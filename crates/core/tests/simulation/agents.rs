@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use footplate_core::generation::Generation;
-use footplate_core::name::{GroupName, HostName};
+use footplate_core::name::{GroupName, HostName, ReleaseId};
 use footplate_core::record::{Key, Writer};
 use footplate_core::target::{Action, Verb};
 use rand::Rng;
@@ -11,6 +11,7 @@ use rand::Rng;
 use crate::controller::{path, target_name};
 use crate::machine::{Disk, Machine, Work};
 use crate::promises::Fact;
+use crate::service::Process;
 use crate::store::{Author, Guard, Store, Value, Write};
 use crate::world::World;
 
@@ -44,6 +45,7 @@ impl World {
         let knobs = self.knobs.clone();
         let away = Duration::from_secs(self.rng.random_range(1..60));
         let (killed, reimaged) = (self.chance(knobs.agent_killed), self.chance(knobs.host_reimaged));
+        let rebooted = self.knobs.services && self.chance(knobs.host_reboots);
         let (slow, cut, tampered) = (
             self.chance(knobs.host_slow),
             self.chance(knobs.host_cut_off),
@@ -52,6 +54,10 @@ impl World {
         let machine = self.scene.machines.get_mut(host).expect("it was listed");
         if killed {
             machine.agent = None;
+            machine.down_until = now + away;
+        }
+        if rebooted {
+            machine.reboot(now);
             machine.down_until = now + away;
         }
         if reimaged {
@@ -74,6 +80,7 @@ impl World {
         }
         for (happened, what) in [
             (killed, "is killed"),
+            (rebooted, "reboots"),
             (reimaged, "is re-imaged"),
             (slow, "is slow"),
             (cut, "is cut off"),
@@ -83,7 +90,29 @@ impl World {
                 self.note(|| format!("{host} {what}"));
             }
         }
-        killed || reimaged
+        self.sicken(host, away);
+        killed || rebooted || reimaged
+    }
+
+    /// Takes the health of a service away for a while.
+    fn sicken(&mut self, host: &HostName, away: Duration) {
+        let now = self.now();
+        let (dies, unready) = (self.knobs.service_dies, self.knobs.service_unready);
+        let (dies, unready) = (self.chance(dies), self.chance(unready));
+        if !dies && !unready {
+            return;
+        }
+        let machine = self.scene.machines.get_mut(host).expect("it was listed");
+        let mut all: Vec<(&ReleaseId, &mut Process)> =
+            machine.disks.values_mut().flat_map(|disk| &mut disk.up).collect();
+        if all.is_empty() {
+            return;
+        }
+        let which = self.rng.random_range(0..all.len());
+        let (id, process) = &mut all[which];
+        process.sicken(now, now + away, dies);
+        let id = id.clone();
+        self.note(|| format!("{id} on {host} is sick for {away:?}"));
     }
 
     /// Renews the session, or writes all reports, and then, in a later step, the presence.
@@ -178,6 +207,7 @@ impl World {
         for group in self.groups.clone() {
             let machine = self.scene.machines.get_mut(host).expect("it is there");
             let (work, disk) = workplace(machine, &group);
+            disk.look(self.scene.now);
             match work.busy.clone() {
                 Some((action, until)) if until <= self.scene.now => self.finish(host, &group, &action),
                 Some(_) => {}
@@ -208,14 +238,39 @@ impl World {
         let chance = match action.parts().0 {
             Verb::Prepare => self.knobs.prepare_fails,
             Verb::Activate => self.knobs.activate_fails,
-            Verb::Clean | Verb::Start | Verb::Accept | Verb::Stop => 0.0,
+            Verb::Start => self.knobs.start_fails,
+            Verb::Accept => self.knobs.accept_fails,
+            Verb::Clean | Verb::Stop => 0.0,
         };
         let fails = self.chance(chance);
+        if let Action::Start(release) = action {
+            return self.start(host, group, release, fails);
+        }
         let now = self.now();
         self.note(|| format!("{host}/{group} finishes {action:?}{}", if fails { " badly" } else { "" }));
         let (work, disk) = workplace(self.scene.machines.get_mut(host).expect("it is there"), group);
         work.busy = None;
         disk.finish(action, fails, now);
+    }
+
+    /// Starts a service: it is healthy after a while, or after far too long, or ends at once.
+    fn start(&mut self, host: &HostName, group: &GroupName, release: &ReleaseId, fails: bool) {
+        let now = self.now();
+        let ends = fails && self.rng.random_bool(0.5);
+        let after = match (self.calm, fails) {
+            (true, _) => 0,
+            (false, true) => self.rng.random_range(20_000..120_000),
+            (false, false) => self.rng.random_range(0..5_000),
+        };
+        let address = (group.as_str() == "web").then(|| format!("{host}:{release}"));
+        let (work, disk) = workplace(self.scene.machines.get_mut(host).expect("it is there"), group);
+        work.busy = None;
+        disk.finish(&Action::Start(release.clone()), ends, now);
+        if !ends {
+            disk.up.insert(release.clone(), Process::start(now, now + Duration::from_millis(after), address));
+        }
+        let word = if fails { " badly" } else { "" };
+        self.note(|| format!("{host}/{group} starts {release}{word}"));
     }
 
     fn report(&mut self, host: &HostName) {

@@ -83,6 +83,14 @@ pub fn look(store: &Store, now: Moment) -> Option<Seen> {
             (Key::Release(_, id), _) => {
                 seen.releases.insert(id.clone());
             }
+            (Key::Router(host), Value::Router(report)) => {
+                host_of(&mut seen, host).router = report.follows(&path()).cloned();
+            }
+            (Key::Route(name, host), Value::Route(route)) => {
+                let target = Target { host: host.clone(), group: name.group.clone() };
+                seen.routes.insert(target, route.clone());
+            }
+            (Key::Traffic(_), Value::Traffic(traffic)) => seen.traffic = Some(traffic.clone()),
             _ => {}
         }
     }
@@ -103,10 +111,17 @@ pub fn record_guards(store: &Store, session: Session) -> Vec<Guard> {
 }
 
 impl Controller {
-    /// Computes a turn and queues its transactions.
-    pub fn decide(&mut self, store: &Store, session: Session, now: Moment, mutation: Option<Mutation>) {
+    /// Computes a turn and queues its transactions. Returns what was seen and what was decided.
+    pub fn decide(
+        &mut self,
+        store: &Store,
+        session: Session,
+        now: Moment,
+        mutation: Option<Mutation>,
+    ) -> Option<(Seen, Turn)> {
         self.seen = store.revision;
-        let Some(mut seen) = look(store, now) else { return };
+        let truly_seen = look(store, now)?;
+        let mut seen = truly_seen.clone();
         if let Some(mutation) = mutation {
             mutation.blur(&mut seen);
         }
@@ -115,16 +130,25 @@ impl Controller {
             mutation.bend(&seen, &mut turn);
         }
         self.look_again_at = turn.look_again_at;
-        self.pending = transactions(store, session, turn);
+        self.pending = transactions(store, session, turn.clone());
+        if mutation == Some(Mutation::ControllerWritesTrafficBeforeRoutes) {
+            let is_traffic =
+                |writes: &[Write]| writes.iter().any(|write| matches!(write.key, Key::Traffic(_)));
+            if let Some(at) = self.pending.iter().position(|(_, writes)| is_traffic(writes)) {
+                let traffic = self.pending.remove(at).expect("it was found there");
+                self.pending.insert(usize::from(turn.rollout.is_some()), traffic);
+            }
+        }
         if mutation == Some(Mutation::ControllerWritesWithoutLease) {
             for (guards, _) in &mut self.pending {
                 guards.retain(|guard| !matches!(guard, Guard::HeldBy(..)));
             }
         }
+        Some((truly_seen, turn))
     }
 }
 
-/// Returns a turn's writes in their order: the records with the barrier, the releases, the orders.
+/// Returns a turn's writes in their order: the records with the barrier, the releases, the orders, the routes, the traffic.
 fn transactions(store: &Store, session: Session, turn: Turn) -> VecDeque<(Vec<Guard>, Vec<Write>)> {
     let mut all = VecDeque::new();
     let current =
@@ -147,9 +171,17 @@ fn transactions(store: &Store, session: Session, turn: Turn) -> VecDeque<(Vec<Gu
     let key = |target: &Target| Key::Assignment(target.host.clone(), target_name(&target.group));
     let orders =
         turn.orders.into_iter().map(|(target, order)| Write::put(key(&target), Value::Assignment(order)));
-    let writes: Vec<Write> =
-        orders.chain(turn.obsolete.iter().map(|target| Write::delete(key(target)))).collect();
+    let route = |target: &Target| Key::Route(target_name(&target.group), target.host.clone());
+    let routes =
+        turn.routes.into_iter().map(|(target, stands)| Write::put(route(&target), Value::Route(stands)));
+    let writes: Vec<Write> = orders
+        .chain(turn.obsolete.iter().map(|target| Write::delete(key(target))))
+        .chain(routes)
+        .chain(turn.routes_gone.iter().map(|target| Write::delete(route(target))))
+        .collect();
     // Small batches, so that a kill falls between two of them.
     all.extend(writes.chunks(3).map(|chunk| (held.clone(), chunk.to_vec())));
+    let traffic = turn.traffic.map(|traffic| Write::put(Key::Traffic(path()), Value::Traffic(traffic)));
+    all.extend(traffic.map(|traffic| (held.clone(), vec![traffic])));
     all
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::controller::{Controller, lease};
+use crate::promises::Fact;
 use crate::store::{Author, Guard, Value, Write};
 use crate::world::World;
 
@@ -45,7 +46,10 @@ impl World {
         let acting = store.entries.get(&lease()).is_some_and(|entry| entry.session == Some(session));
         let due = controller.look_again_at.is_some_and(|at| at <= now);
         if acting && (store.revision != controller.seen || due) {
-            controller.decide(store, session, now, self.mutation);
+            let decided = controller.decide(store, session, now, self.mutation);
+            if let Some((seen, turn)) = decided {
+                self.tell(&Fact::Decided { seen: &seen, turn: &turn });
+            }
         }
     }
 

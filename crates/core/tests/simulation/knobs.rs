@@ -30,6 +30,17 @@ pub struct Knobs {
     pub person_acts: f64,
     /// How many of a person's acts disturb what is under way.
     pub person_interrupts: f64,
+    /// Whether most releases have services, so that rollouts go in steps.
+    pub services: bool,
+    pub routers: usize,
+    pub start_fails: f64,
+    pub accept_fails: f64,
+    pub service_dies: f64,
+    pub service_unready: f64,
+    pub host_reboots: f64,
+    pub router_slow: f64,
+    pub router_cut_off: f64,
+    pub router_killed: f64,
 }
 
 impl Knobs {
@@ -59,11 +70,51 @@ impl Knobs {
             store_restored: chance(0.03),
             person_acts: 0.0,
             person_interrupts: chance(0.5),
+            services: false,
+            routers: 0,
+            start_fails: chance(0.15),
+            accept_fails: chance(0.1),
+            service_dies: chance(0.004),
+            service_unready: chance(0.008),
+            host_reboots: chance(0.003),
+            router_slow: chance(0.01),
+            router_cut_off: chance(0.006),
+            router_killed: chance(0.006),
         };
         knobs.hosts = rng.random_range(1..=5);
         knobs.groups = rng.random_range(1..=2);
         knobs.steps = rng.random_range(400..=1200);
         knobs.person_acts = rng.random_range(0.005..0.03);
+        knobs.services = rng.random_bool(0.6);
+        if knobs.services {
+            knobs.hosts = knobs.hosts.min(4);
+            knobs.steps *= 2;
+        }
+        knobs.routers = rng.random_range(0..=2);
+        if knobs.services && rng.random_bool(0.6) {
+            knobs.set_in_order();
+        }
         knobs
+    }
+
+    /// Keeps the store and the routers whole, so that no request may be lost.
+    fn set_in_order(&mut self) {
+        self.routers = self.routers.max(1);
+        for chance in [
+            &mut self.store_down,
+            &mut self.store_restored,
+            &mut self.router_slow,
+            &mut self.router_cut_off,
+            &mut self.router_killed,
+        ] {
+            *chance = 0.0;
+        }
+    }
+
+    /// Tells whether neither the store nor routers have misfortunes.
+    pub fn in_order(&self) -> bool {
+        let misfortunes =
+            [self.store_down, self.store_restored, self.router_slow, self.router_cut_off, self.router_killed];
+        misfortunes.iter().all(|chance| *chance == 0.0)
     }
 }

@@ -13,6 +13,7 @@ use footplate_core::name::{GroupName, HostName, ReleaseId, Target};
 use footplate_core::target::{Action, Assignment, Failure, Report, Verb, plan};
 
 use crate::mutation::Mutation;
+use crate::service::{self, Process};
 use crate::store::Session;
 
 pub struct Machine {
@@ -27,11 +28,13 @@ pub struct Machine {
     pub cut_off_until: Moment,
     /// When somebody last changed the disk behind the agent's back.
     pub incident_at: Option<Moment>,
+    pub rebooted_at: Moment,
 }
 
-/// What survives a reboot.
+/// What survives the agent; services end with a reboot.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
+    pub up: BTreeMap<ReleaseId, Process>,
     pub order: Option<Assignment>,
     pub obeyed: Generation,
     pub live: Option<ReleaseId>,
@@ -69,6 +72,7 @@ impl Machine {
             slow_until: Moment::default(),
             cut_off_until: Moment::default(),
             incident_at: None,
+            rebooted_at: Moment::default(),
         }
     }
 
@@ -96,11 +100,19 @@ impl Machine {
         self.agent = Some(agent);
     }
 
+    /// Ends everything that runs; the disks stay.
+    pub fn reboot(&mut self, now: Moment) {
+        self.agent = None;
+        self.rebooted_at = now;
+        self.disks.values_mut().for_each(|disk| disk.up.clear());
+    }
+
     /// Replaces the machine by an empty one of the same name.
     pub fn reimage(&mut self, now: Moment) {
         self.instance += 1000;
         self.agent = None;
         self.incident_at = Some(now);
+        self.rebooted_at = now;
         self.disks.values_mut().for_each(|disk| *disk = Disk::default());
     }
 }
@@ -113,7 +125,7 @@ impl Disk {
             live: self.live.clone(),
             live_since: None,
             prepared: self.prepared.clone(),
-            up: BTreeMap::new(),
+            up: service::reported(&self.up),
             failed: self.failed.clone(),
             drift: None,
         }
@@ -158,6 +170,10 @@ impl Disk {
             {
                 Some(Action::Activate(release))
             }
+            (Some(Mutation::AgentStopsBeforeItsSuccessorIsInCharge), action) => {
+                let mut gone = self.up.keys().filter(|id| !order.lets_up(id, reached) && order.run.is_some());
+                gone.next().cloned().map(Action::Stop).or(action)
+            }
             (Some(Mutation::AgentCleansWhatIsKept), None) => {
                 let unused = self.prepared.iter().find(|id| report.live.as_ref() != Some(*id));
                 unused.cloned().map(Action::Clean)
@@ -174,8 +190,18 @@ impl Disk {
         })
     }
 
-    /// Begins an action: an activation switches `live` first and runs its hook afterwards.
+    /// Looks at the services; one that has failed is a failure of its start.
+    pub fn look(&mut self, now: Moment) {
+        let failed: Vec<ReleaseId> =
+            self.up.iter_mut().filter_map(|(id, process)| process.look(now).then(|| id.clone())).collect();
+        failed.iter().for_each(|id| self.fail(Verb::Start, id, now));
+    }
+
+    /// Begins an action: an activation switches `live` first and runs its hook afterwards; a stop is felt at once.
     pub fn begin(&mut self, action: &Action, mutation: Option<Mutation>) {
+        if let Action::Stop(release) = action {
+            self.up.remove(release);
+        }
         if let Action::Activate(release) = action {
             self.activating = Some(release.clone());
             let torn = mutation == Some(Mutation::AgentActivatesInTwoSteps);
@@ -203,7 +229,14 @@ impl Disk {
             Action::Clean(release) => {
                 self.prepared.remove(release);
             }
-            Action::Start(_) | Action::Accept(_) | Action::Stop(_) => {}
+            Action::Accept(release) => {
+                let times = self.order.as_ref().and_then(|order| order.accept.as_ref()).map(|one| one.times);
+                if let Some(process) = self.up.get_mut(release) {
+                    process.accepted = process.accepted.max(times.unwrap_or_default());
+                }
+            }
+            // What was started stands among the services already.
+            Action::Start(_) | Action::Stop(_) => {}
         }
     }
 
@@ -219,6 +252,8 @@ impl Disk {
             at: now,
         };
         self.failed.insert(release.clone(), failure);
-        self.activating = None;
+        if verb == Verb::Activate {
+            self.activating = None;
+        }
     }
 }

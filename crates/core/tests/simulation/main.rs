@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use footplate_core::rollout::{Outcome, Rollout};
+use footplate_core::rollout::Outcome;
 
 use mutation::Mutation;
 use world::{Broken, World};
@@ -21,21 +21,35 @@ mod machine;
 mod mutation;
 mod people;
 mod promises;
+mod routers;
+mod service;
 mod store;
 mod story;
 mod world;
 
 const SEEDS: u64 = 2000;
+/// The parts of a step; a rollout turns back from each of them, in the first step and in a later one.
+const PARTS: [&str; 9] = [
+    "holding",
+    "withdrawing",
+    "emptying",
+    "starting",
+    "accepting",
+    "shifting",
+    "draining",
+    "stopping",
+    "watching",
+];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not `{text}`")))
 }
 
-fn play(seed: u64, mutation: Option<Mutation>) -> Result<Vec<Rollout>, Broken> {
+fn play(seed: u64, mutation: Option<Mutation>) -> Result<World, Broken> {
     let mut world = World::new(seed, mutation, false);
     world.run()?;
-    Ok(world.ended)
+    Ok(world)
 }
 
 fn tell(seed: u64, mutation: Option<Mutation>) -> String {
@@ -70,10 +84,12 @@ fn simulated_fleets_keep_every_promise() {
     }
     let seeds = number("FOOTPLATE_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut turned: BTreeMap<(u32, &str), u64> = BTreeMap::new();
     for seed in 0..seeds {
         match play(seed, None) {
-            Ok(ended) => {
-                for rollout in ended {
+            Ok(world) => {
+                world.turned.iter().for_each(|place| *turned.entry(*place).or_default() += 1);
+                for rollout in world.ended {
                     *ends.entry(word(rollout.outcome().expect("it ended"))).or_default() += 1;
                 }
             }
@@ -86,8 +102,13 @@ fn simulated_fleets_keep_every_promise() {
         }
     }
     println!("{seeds} fleets, rollouts that ended: {ends:?}");
+    println!("that turned back at a step, by its part: {turned:?}");
     if seeds >= SEEDS {
         assert_eq!(ends.len(), 8, "every kind of end must occur, or the fleets are too tame: {ends:?}");
+        let missed = PARTS.iter().find(|part| !turned.contains_key(&(0, *part)));
+        assert_eq!(missed, None, "no rollout turned back there, or the fleets are too tame: {turned:?}");
+        let missed = PARTS.iter().find(|part| (1..=2).all(|step| !turned.contains_key(&(step, *part))));
+        assert_eq!(missed, None, "no later step turned back there, or the fleets are too tame: {turned:?}");
     }
 }
 

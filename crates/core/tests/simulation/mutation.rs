@@ -5,6 +5,8 @@
 use footplate_core::fleet::{Current, Seen, Turn};
 use footplate_core::generation::Generation;
 use footplate_core::rollout::Phase;
+use footplate_core::target::{Readiness, Up};
+use footplate_core::traffic::{EndpointState, Share};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -23,10 +25,20 @@ pub enum Mutation {
     ControllerKeepsOnlyWhatRuns,
     ControllerMissesThatTheStoreWasRestored,
     ControllerTakesADeliveryOverTooEarly,
+    ControllerDoesNotWaitForRouters,
+    ControllerWritesTrafficBeforeRoutes,
+    ControllerLetsInWhatIsNotReady,
+    ControllerLetsInWhatWasNotAccepted,
+    ControllerStopsBeforeDraining,
+    ControllerTurnsBackBeforeTheOldOneIsUp,
+    ControllerGivesACanaryAllItsShareAtOnce,
+    ControllerEmptiesAllHostsAtOnce,
+    ControllerForgetsRoutesThatAreOver,
+    AgentStopsBeforeItsSuccessorIsInCharge,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 15] = [
+    pub const ALL: [Mutation; 25] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -42,10 +54,21 @@ impl Mutation {
         Mutation::ControllerKeepsOnlyWhatRuns,
         Mutation::ControllerMissesThatTheStoreWasRestored,
         Mutation::ControllerTakesADeliveryOverTooEarly,
+        Mutation::ControllerDoesNotWaitForRouters,
+        Mutation::ControllerWritesTrafficBeforeRoutes,
+        Mutation::ControllerLetsInWhatIsNotReady,
+        Mutation::ControllerLetsInWhatWasNotAccepted,
+        Mutation::ControllerStopsBeforeDraining,
+        Mutation::ControllerTurnsBackBeforeTheOldOneIsUp,
+        Mutation::ControllerGivesACanaryAllItsShareAtOnce,
+        Mutation::ControllerEmptiesAllHostsAtOnce,
+        Mutation::ControllerForgetsRoutesThatAreOver,
+        Mutation::AgentStopsBeforeItsSuccessorIsInCharge,
     ];
 
     /// Changes what the controller sees before its turn.
     pub fn blur(self, seen: &mut Seen) {
+        self.blur_services(seen);
         let Some(rollout) = &seen.rollout else { return };
         let (to, generation) = (rollout.to.id.clone(), rollout.generation);
         let reports = seen.hosts.values_mut().flat_map(|host| host.reports.values_mut());
@@ -73,10 +96,55 @@ impl Mutation {
         }
     }
 
+    fn blur_services(self, seen: &mut Seen) {
+        let routers = seen.hosts.values_mut().filter_map(|host| host.router.as_mut());
+        match self {
+            Mutation::ControllerDoesNotWaitForRouters => {
+                routers.for_each(|followed| followed.revision = Generation::new(u64::MAX, 0));
+            }
+            Mutation::ControllerStopsBeforeDraining => routers.for_each(|followed| followed.busy.clear()),
+            Mutation::ControllerLetsInWhatIsNotReady => {
+                ups(seen).for_each(|up| up.readiness = Readiness::Ready);
+            }
+            Mutation::ControllerLetsInWhatWasNotAccepted => ups(seen).for_each(|up| up.accepted = 9),
+            _ => {}
+        }
+    }
+
+    /// Changes what the controller writes about requests after its turn.
+    fn bend_services(self, seen: &Seen, turn: &mut Turn) {
+        let rollout = turn.rollout.as_ref().or(seen.rollout.as_ref());
+        let Some(rollout) = rollout.filter(|rollout| rollout.is_active()) else { return };
+        let turns = matches!(rollout.phase, Phase::TurningBack { .. });
+        let (from, to) = (rollout.from.as_ref().map(|from| from.id.clone()), rollout.to.id.clone());
+        let empties = rollout.policy.pace.alone && rollout.leads_forward() && rollout.course.is_some();
+        let all = seen.routes.iter().filter(|_| empties && self == Mutation::ControllerEmptiesAllHostsAtOnce);
+        let all: Vec<_> = all.map(|(target, route)| (target.clone(), route.clone())).collect();
+        all.into_iter().for_each(|(target, route)| {
+            turn.routes.entry(target).or_insert(route);
+        });
+        let endpoints = turn.routes.values_mut().flat_map(|route| &mut route.endpoints);
+        match self {
+            Mutation::ControllerTurnsBackBeforeTheOldOneIsUp if turns => endpoints
+                .filter(|(id, _)| **id == to)
+                .for_each(|(_, endpoint)| endpoint.state = EndpointState::Draining),
+            Mutation::ControllerEmptiesAllHostsAtOnce if empties => endpoints
+                .filter(|(id, _)| Some(*id) == from.as_ref())
+                .for_each(|(_, endpoint)| endpoint.state = EndpointState::Draining),
+            Mutation::ControllerGivesACanaryAllItsShareAtOnce => {
+                let canary = turn.traffic.as_mut().and_then(|traffic| traffic.canary.as_mut());
+                canary.into_iter().for_each(|canary| canary.share = Share::ALL);
+            }
+            _ => {}
+        }
+    }
+
     /// Changes what the controller writes after its turn.
     pub fn bend(self, seen: &Seen, turn: &mut Turn) {
+        self.bend_services(seen, turn);
         let known = |target: &_| seen.orders.contains_key(target);
         match self {
+            Mutation::ControllerForgetsRoutesThatAreOver => turn.routes_gone.clear(),
             Mutation::ControllerForgetsHostsThatJoin => {
                 turn.orders.retain(|target, order| known(target) || order.switch.is_some());
             }
@@ -113,4 +181,9 @@ impl Mutation {
             _ => {}
         }
     }
+}
+
+fn ups(seen: &mut Seen) -> impl Iterator<Item = &mut Up> {
+    let reports = seen.hosts.values_mut().flat_map(|host| host.reports.values_mut());
+    reports.flat_map(|report| report.up.values_mut())
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 use footplate_core::fleet::{self, Current, Deploy, HostState, Order, Records, Restriction, Seen, observe};
 use footplate_core::name::{Actor, Version};
 use footplate_core::record::Key;
-use footplate_core::release::{Hooks, Release, Workload};
-use footplate_core::rollout::{Command, Delivery, OnFailedActivation, OnVanished, Policy};
+use footplate_core::release::{Hooks, Release, Service, Workload};
+use footplate_core::rollout::{
+    Command, Delivery, OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy,
+};
+use footplate_core::traffic::Share;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -34,6 +37,18 @@ impl World {
         }
     }
 
+    /// Creates the app, or deploys its first release by the rules it was created with.
+    pub fn person_begins(&mut self) {
+        let holder = self.scene.store.entries.get(&lease()).and_then(|entry| entry.session);
+        let Some(session) = holder else { return };
+        let Some(seen) = look(&self.scene.store, self.now()) else { return self.create(session) };
+        let to = self.new_release();
+        let by = Order { actor: "ann".parse().unwrap(), reason: None };
+        if let Some(records) = self.deploy(&seen, to, by) {
+            self.record(session, records);
+        }
+    }
+
     fn create(&mut self, session: Session) {
         let current = Current::new(path(), self.delivery(), Default::default());
         let guards = record_guards(&self.scene.store, session);
@@ -46,7 +61,7 @@ impl World {
         let mut delivery = Delivery::new("role=web".parse().unwrap(), self.groups.clone());
         let seconds = |rng: &mut SmallRng, most: u64| Duration::from_secs(rng.random_range(10..most));
         delivery.policy = Policy {
-            nodes_min: self.rng.random_range(0..3),
+            nodes_min: self.rng.random_range(0..3).min(if self.knobs.services { 1 } else { 2 }),
             prepare_deadline: seconds(&mut self.rng, 200),
             activate_deadline: seconds(&mut self.rng, 60),
             hold: self.rng.random_bool(0.3),
@@ -59,7 +74,41 @@ impl World {
             ..Policy::default()
         };
         delivery.retention.keep = self.rng.random_range(0..4);
+        if self.knobs.services {
+            delivery.policy.strategy = self.strategy();
+            delivery.policy.pace = self.pace();
+        }
         delivery
+    }
+
+    fn strategy(&mut self) -> Strategy {
+        let batch = match self.rng.random_bool(0.5) {
+            true => Portion::Count(self.rng.random_range(1..3)),
+            false => Portion::Part(Share::from_millionths(self.rng.random_range(100_000..700_000))),
+        };
+        let ramp = [10_000, 200_000, 500_000].map(Share::from_millionths);
+        let ramp = ramp[..self.rng.random_range(1..=3)].to_vec();
+        match self.rng.random_range(0..6) {
+            0 => Strategy::Barrier,
+            1 => Strategy::BlueGreen,
+            2 | 3 => Strategy::Canary { ramp, batch },
+            _ => Strategy::Rolling { batch },
+        }
+    }
+
+    fn pace(&mut self) -> Pace {
+        let seconds =
+            |rng: &mut SmallRng, least: u64, most: u64| Duration::from_secs(rng.random_range(least..most));
+        Pace {
+            step_deadline: seconds(&mut self.rng, 15, 90),
+            drain: seconds(&mut self.rng, 4, 20),
+            watch: seconds(&mut self.rng, 0, 10),
+            soak: seconds(&mut self.rng, 0, 20),
+            failures_max: if self.rng.random_bool(0.3) { self.rng.random_range(1..3) } else { 0 },
+            alone: self.rng.random_bool(0.25),
+            accept: self.rng.random_bool(0.3),
+            hold_steps: self.rng.random_bool(0.15),
+        }
     }
 
     fn order(&mut self, session: Session, seen: &Seen) {
@@ -157,16 +206,25 @@ impl World {
 
     fn new_release(&mut self) -> Release {
         self.releases += 1;
-        release(self.releases)
+        release(self.releases, self.knobs.services)
     }
 
     fn old_release(&mut self) -> Release {
         let newest = self.releases.max(1);
-        release(self.rng.random_range(1..=newest))
+        release(self.rng.random_range(1..=newest), self.knobs.services)
     }
 }
 
-fn release(number: u32) -> Release {
+/// In a fleet with services every seventh release has none all the same.
+fn release(number: u32, serves: bool) -> Release {
     let version: Version = number.to_string().parse().unwrap();
-    Release::new(path().app, version, Workload::ReleaseDir(Hooks::default()), Default::default())
+    let hooks = Hooks::default();
+    let workload = if serves && number % 7 != 3 {
+        let services = [("web", Service::web("serve")), ("worker", Service::worker("work"))];
+        let services = services.map(|(group, service)| (group.parse().unwrap(), service));
+        Workload::Service { hooks, services: services.into() }
+    } else {
+        Workload::ReleaseDir(hooks)
+    };
+    Release::new(path().app, version, workload, Default::default())
 }

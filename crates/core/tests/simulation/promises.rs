@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use footplate_core::fleet::{Seen, Turn};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{HostName, Target};
 use footplate_core::target::Action;
 
 use crate::machine::{Disk, Machine};
+use crate::routers::Router;
 use crate::store::{Author, Store, Value, Write};
 
 mod barrier;
+mod capacity;
 mod converged;
 mod deadlines;
 mod delivered;
@@ -18,8 +21,11 @@ mod generations;
 mod kept;
 mod observed;
 mod one_controller;
+mod one_release;
 mod prepared_first;
+mod readiness;
 mod repaired;
+mod requests;
 mod whole;
 
 /// What everybody can see.
@@ -27,6 +33,9 @@ pub struct Scene {
     pub now: Moment,
     pub store: Store,
     pub machines: BTreeMap<HostName, Machine>,
+    pub routers: Vec<Router>,
+    /// Whether neither the store nor the routers have misfortunes: then no request may be lost.
+    pub in_order: bool,
 }
 
 /// One thing that happened.
@@ -37,6 +46,8 @@ pub enum Fact<'a> {
     Obeyed { target: &'a Target, instance: u64, before: Generation, after: Generation },
     /// Something was written; `before` is what stood there.
     Wrote { author: &'a Author, write: &'a Write, before: Option<&'a Value> },
+    /// A controller looked and decided; nothing of it is written yet.
+    Decided { seen: &'a Seen, turn: &'a Turn },
     /// Somebody's step is over.
     Passed,
     /// The store was replaced by an older copy of itself.
@@ -64,6 +75,10 @@ pub fn all() -> Vec<Box<dyn Promise>> {
         Box::new(converged::Converged),
         Box::new(repaired::Repaired),
         Box::new(observed::Observed::default()),
+        Box::new(requests::Requests::default()),
+        Box::new(readiness::Readiness::default()),
+        Box::new(capacity::Capacity::default()),
+        Box::new(one_release::OneRelease),
     ]
 }
 

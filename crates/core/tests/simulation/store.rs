@@ -9,6 +9,7 @@ use footplate_core::record::{Key, Writer};
 use footplate_core::release::Release;
 use footplate_core::rollout::Rollout;
 use footplate_core::target::{Assignment, Report};
+use footplate_core::traffic::{Route, RouterReport, Traffic};
 
 /// A session's number.
 pub type Session = u64;
@@ -24,6 +25,9 @@ pub enum Value {
     Rollout(Box<Rollout>),
     HostState(HostState),
     Release(Box<Release>),
+    Route(Route),
+    Traffic(Traffic),
+    Router(RouterReport),
     Lease,
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use footplate_core::moment::Moment;
 use footplate_core::name::{GroupName, HostName, ReleaseId};
 use footplate_core::record::Key;
-use footplate_core::rollout::Rollout;
+use footplate_core::rollout::{Phase, Rollout};
+use footplate_core::target::Readiness;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -15,6 +16,7 @@ use crate::knobs::Knobs;
 use crate::machine::Machine;
 use crate::mutation::Mutation;
 use crate::promises::{self, Fact, Promise, Scene};
+use crate::routers::Router;
 use crate::store::{Author, Guard, Store, Value, Write};
 use crate::story::brief;
 
@@ -34,6 +36,8 @@ pub struct World {
     pub controllers: Vec<Controller>,
     pub releases: u32,
     pub ended: Vec<Rollout>,
+    /// From which parts of which steps rollouts turned back; steps beyond the second count as one.
+    pub turned: BTreeSet<(u32, &'static str)>,
     pub broken: Option<Broken>,
     promises: Vec<Box<dyn Promise>>,
     backup: Option<Store>,
@@ -60,11 +64,14 @@ impl World {
                 now: Moment::from_millis(1_000_000_000),
                 store: Store::default(),
                 machines: BTreeMap::new(),
+                routers: (0..knobs.routers).filter(|_| knobs.services).map(Router::new).collect(),
+                in_order: knobs.in_order(),
             },
             groups,
             controllers: vec![Controller::default(), Controller::default()],
             releases: 0,
             ended: Vec::new(),
+            turned: BTreeSet::new(),
             broken: None,
             promises: promises::all(),
             backup: None,
@@ -81,19 +88,40 @@ impl World {
 
     /// Lets everything happen, then nothing go wrong any more, and returns what was broken, if anything.
     pub fn run(&mut self) -> Result<(), Broken> {
+        if self.knobs.services {
+            self.begin_at_rest();
+        }
         for _ in 0..self.knobs.steps {
             let length = Duration::from_millis(self.rng.random_range(10..400));
             self.pass(length);
             self.step();
+            if self.broken.is_some() {
+                break;
+            }
         }
         self.calm_down();
+        self.come_to_rest();
+        self.tell(&Fact::Ended);
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    /// Deploys a first release before anything goes wrong: what is of interest is how it is followed.
+    fn begin_at_rest(&mut self) {
+        self.calm = true;
+        for _ in 0..2 {
+            self.come_to_rest();
+            self.person_begins();
+        }
+        self.come_to_rest();
+        self.calm = false;
+    }
+
+    fn come_to_rest(&mut self) {
         let end = self.scene.now + CALM;
-        while !self.at_rest() && self.scene.now < end {
+        while !self.at_rest() && self.scene.now < end && self.broken.is_none() {
             self.pass(Duration::from_secs(1));
             self.everybody();
         }
-        self.tell(&Fact::Ended);
-        self.broken.take().map_or(Ok(()), Err)
     }
 
     pub fn story(&self) -> String {
@@ -136,6 +164,7 @@ impl World {
             return false;
         }
         for (write, before) in writes.iter().zip(&before) {
+            self.turned.extend(turned(write, before.as_ref()));
             self.note(|| format!("{author:?} writes {}: {}", write.key, brief(write.value.as_ref())));
             self.tell(&Fact::Wrote { author, write, before: before.as_ref() });
             let ended = match (&write.value, before) {
@@ -174,10 +203,15 @@ impl World {
 
     /// One step of somebody.
     fn step(&mut self) {
-        let machines = self.scene.machines.len();
-        match self.rng.random_range(0..machines * 3 + 4) {
+        let (machines, routers) = (self.scene.machines.len(), self.scene.routers.len());
+        match self.rng.random_range(0..machines * 3 + 4 + routers * 2) {
             0 => self.misfortune(),
             number @ 1..4 => self.controller_step(number % 2),
+            number if number >= machines * 3 + 4 => {
+                for _ in 0..self.rng.random_range(1..=4) {
+                    self.router_step(number % routers);
+                }
+            }
             number => {
                 let host = self.host_names()[(number - 4) % machines].clone();
                 for _ in 0..self.rng.random_range(1..=4) {
@@ -204,6 +238,11 @@ impl World {
                 self.agent_step(&host);
             }
         }
+        for number in 0..self.scene.routers.len() {
+            for _ in 0..4 {
+                self.router_step(number);
+            }
+        }
         self.tell(&Fact::Passed);
     }
 
@@ -219,7 +258,11 @@ impl World {
             machine.down_until = now;
             machine.slow_until = now;
             machine.cut_off_until = now;
+            for process in machine.disks.values_mut().flat_map(|disk| disk.up.values_mut()) {
+                process.ready_at = process.ready_at.min(now);
+            }
         }
+        self.scene.routers.iter_mut().for_each(|router| router.calm_down(now));
         let states = self.scene.store.entries.keys().filter(|key| matches!(key, Key::HostState(_)));
         let uncordon: Vec<Write> = states.cloned().map(Write::delete).collect();
         self.write(&Author::Person, &[], &uncordon);
@@ -236,6 +279,7 @@ impl World {
         settled
             && self.controllers.iter().all(quiet)
             && self.controllers.iter().any(|c| c.seen == store.revision)
+            && self.scene.routers.iter().all(|router| router.is_at_rest(store))
     }
 
     fn is_settled(&self, machine: &Machine, wanted: Option<&ReleaseId>) -> bool {
@@ -250,7 +294,9 @@ impl World {
                     .get(group)
                     .is_none_or(|work| work.busy.is_none() && disk.is_done(work.barrier, self.now()));
                 let told = matches!(report, Some(Value::Report(report)) if *report == disk.report());
-                idle && (told || disk.order.is_none())
+                let healthy = disk.up.values().all(|process| process.readiness == Readiness::Ready);
+                idle && healthy
+                    && (told || disk.order.is_none())
                     && wanted.is_none_or(|wanted| disk.report().runs(wanted))
             })
     }
@@ -301,5 +347,15 @@ impl World {
         if let Some(key) = (!keys.is_empty()).then(|| keys[self.rng.random_range(0..keys.len())].clone()) {
             self.write(&Author::Person, &[], &[Write::delete(key)]);
         }
+    }
+}
+
+/// Tells from which part of a step a write turns a rollout back.
+fn turned(write: &Write, before: Option<&Value>) -> Option<(u32, &'static str)> {
+    let (Some(Value::Rollout(new)), Some(Value::Rollout(old))) = (&write.value, before) else { return None };
+    let turns = new.number == old.number && !new.leads_forward();
+    match old.phase {
+        Phase::Stepping { step, part, .. } if turns => Some((step.min(2), part.word())),
+        _ => None,
     }
 }

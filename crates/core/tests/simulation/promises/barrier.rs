@@ -1,4 +1,4 @@
-//! Promise 2: no target activates a release before every required target has prepared it.
+//! Promise 2: no target activates a release before every required target has prepared it, whatever the strategy.
 
 use std::collections::BTreeSet;
 
@@ -27,9 +27,9 @@ impl Promise for Barrier {
             Fact::Wrote { write, before, .. } => match (&write.value, before) {
                 (Some(Value::Rollout(new)), before) => {
                     // One look may take it through the switch to its end: somebody moved every `live` by hand.
-                    let opened = new.has_switched();
+                    let opened = is_open(new);
                     let already = matches!(before, Some(Value::Rollout(old))
-                        if old.number == new.number && old.has_switched());
+                        if old.number == new.number && is_open(old));
                     if opened && !already {
                         self.opened.insert(new.to.id.clone());
                         return all_have(new, scene);
@@ -54,6 +54,11 @@ impl Promise for Barrier {
             _ => Ok(()),
         }
     }
+}
+
+/// Tells whether targets may activate: the barrier is open, or the first step has begun.
+fn is_open(rollout: &Rollout) -> bool {
+    rollout.has_switched() || rollout.course.is_some()
 }
 
 /// Looks at the disks themselves: every required target has the release, or lost it behind its agent's back meanwhile.

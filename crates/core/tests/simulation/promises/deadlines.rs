@@ -20,9 +20,12 @@ impl Promise for Deadlines {
         match fact {
             Fact::Wrote { write, .. } => match &write.value {
                 Some(Value::Rollout(rollout)) if rollout.is_active() => {
-                    let longest = rollout.policy.hold_deadline.max(rollout.policy.prepare_deadline)
-                        + rollout.policy.activate_deadline
-                        + rollout.policy.hold_deadline;
+                    let (policy, pace) = (&rollout.policy, &rollout.policy.pace);
+                    let longest = policy.hold_deadline.max(policy.prepare_deadline)
+                        + policy
+                            .activate_deadline
+                            .max(pace.step_deadline + pace.drain + pace.watch + pace.soak)
+                        + policy.hold_deadline;
                     let deadline = rollout.deadline().ok_or("a rollout waits without a deadline")?;
                     hold(deadline.since(scene.now) <= longest, || format!("it waits until {deadline:?}"))?;
                     let Some(seen) = look(&scene.store, scene.now) else { return Ok(()) };
@@ -31,7 +34,8 @@ impl Promise for Deadlines {
                     let waiting = waiting_on(rollout, &seen);
                     if let WaitingOn::Targets { there, of, .. } = waiting {
                         let counted = missing(rollout, &seen);
-                        hold(counted == Some(Missing { targets: of - there, of }), || {
+                        let nobody = rollout.course.is_some().then_some(Missing { targets: 0, of });
+                        hold(counted.or(nobody) == Some(Missing { targets: of - there, of }), || {
                             format!("{waiting:?} is not {counted:?}")
                         })?;
                     }

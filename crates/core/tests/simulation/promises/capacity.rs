@@ -1,0 +1,98 @@
+//! What a rollout does takes no host out: where old and new may run side by side, a host with something ready has something
+//! that serves; where they may not, at most a batch is out on the way forward. And nothing in charge is stopped.
+
+use std::collections::BTreeSet;
+
+use footplate_core::fleet::{Restriction, Seen, Turn};
+use footplate_core::moment::Moment;
+use footplate_core::name::{HostName, Target};
+use footplate_core::rollout::{Phase, Rollout, WayBack, goals};
+use footplate_core::target::{Action, Readiness};
+use footplate_core::traffic::{EndpointState, Route};
+
+use super::{Fact, Promise, Scene, hold};
+
+/// Remembers when the store was last restored: what its rollout did since the backup, it does not know.
+#[derive(Default)]
+pub struct Capacity {
+    restored_at: Moment,
+}
+
+impl Promise for Capacity {
+    fn name(&self) -> &'static str {
+        "capacity stays"
+    }
+
+    fn judge(&mut self, fact: &Fact, scene: &Scene) -> Result<(), String> {
+        match fact {
+            Fact::Decided { seen, turn } => {
+                let rollout = turn.rollout.as_ref().or(seen.rollout.as_ref());
+                let rollout = rollout.filter(|rollout| rollout.begun_at > self.restored_at);
+                rollout.map_or(Ok(()), |rollout| judge_routes(rollout, seen, turn, scene))
+            }
+            Fact::Begun { target, action: Action::Stop(release), disk } => {
+                let order = disk.order.as_ref().filter(|order| !order.alone && order.run.is_some());
+                hold(order.is_none() || disk.live.as_ref() != Some(release), || {
+                    format!("{target} stops {release}, which is in charge")
+                })
+            }
+            Fact::Restored => {
+                self.restored_at = scene.now;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> Result<(), String> {
+    let both = rollout.to.has_services() && rollout.from.as_ref().is_some_and(|from| from.has_services());
+    let forward = matches!(rollout.phase, Phase::Stepping { .. });
+    // The old release has its time to come up; after that, what is bad is not kept for its sake.
+    let back = rollout.course.as_ref().is_some_and(|course| course.way_back == Some(WayBack::Restoring));
+    if !both || !(forward || back) {
+        return Ok(());
+    }
+    // What ran before a reboot comes up first, whatever the rollout is at by then.
+    let rebooted = |host: &&HostName| {
+        scene.machines.get(*host).is_some_and(|machine| machine.rebooted_at >= rollout.begun_at)
+    };
+    let hosts = rollout.hosts.iter().filter(|host| !rebooted(host));
+    let out: BTreeSet<&HostName> = hosts.filter(|host| is_out(host, seen, turn)).collect();
+    if rollout.policy.pace.alone {
+        let hosts = rollout.hosts.len() + rollout.excused.len() + rollout.set_aside.len();
+        let goals = goals(&rollout.policy.strategy, hosts, false);
+        let ups: Vec<usize> = [0].into_iter().chain(goals.iter().map(|goal| goal.up)).collect();
+        let batch = ups.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        return hold(!forward || out.len() <= batch, || {
+            format!("{out:?} are out at once, in batches of {batch}")
+        });
+    }
+    hold(out.is_empty(), || {
+        let course = rollout.course.as_ref().map(|course| &course.positions);
+        format!("{out:?} have something ready and nothing that serves, at {course:?}, {:?}", rollout.phase)
+    })
+}
+
+/// Tells whether everything that is up there is ready, and nothing of it may take requests.
+fn is_out(name: &HostName, seen: &Seen, turn: &Turn) -> bool {
+    let Some(host) = seen.hosts.get(name) else { return false };
+    if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
+        return false;
+    }
+    host.reports.iter().any(|(target, report)| {
+        let mut listening = report.up.values().filter(|up| up.address.is_some()).peekable();
+        let is_up = listening.peek().is_some() && listening.all(|up| up.readiness == Readiness::Ready);
+        is_up && !serves(route(target, seen, turn))
+    })
+}
+
+fn route<'a>(target: &Target, seen: &'a Seen, turn: &'a Turn) -> Option<&'a Route> {
+    turn.routes.get(target).or_else(|| seen.routes.get(target))
+}
+
+fn serves(route: Option<&Route>) -> bool {
+    route.is_some_and(|route| {
+        route.endpoints.values().any(|endpoint| endpoint.state == EndpointState::Serving)
+    })
+}
