@@ -41,7 +41,7 @@ pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describ
 pub use plan::{Request, plan};
 pub use policy::{OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
-pub use strategy::{Goal, Pace, Portion, Strategy, goals};
+pub use strategy::{Goal, NotAPortion, Pace, Portion, Strategy, goals};
 pub use waiting::{Missing, Progress, TargetState, WaitingOn, missing, progress, waiting_on};
 
 /// One rollout as it is stored. The controller writes it before it does anything.

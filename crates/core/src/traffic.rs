@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,28 @@ impl fmt::Display for Share {
             0 => write!(f, "{whole}%"),
             _ => write!(f, "{whole}.{}%", format!("{rest:04}").trim_end_matches('0')),
         }
+    }
+}
+
+/// A text that is no part of anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no share; expected percent, such as 5% or 0.5%", .0.escape_debug())]
+pub struct NotAShare(pub String);
+
+impl FromStr for Share {
+    type Err = NotAShare;
+
+    /// Reads percent: `25%`, `0.5%`; at most four digits after the point, and at most 100.
+    fn from_str(text: &str) -> Result<Self, NotAShare> {
+        let refuse = || NotAShare(text.to_owned());
+        let number = text.strip_suffix('%').ok_or_else(refuse)?;
+        let (whole, rest) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(rest) || whole.len() > 3 || rest.len() > 4 {
+            return Err(refuse());
+        }
+        let millionths: u32 = format!("{whole}{rest:0<4}").parse().map_err(|_| refuse())?;
+        if millionths > Self::ALL.0 { Err(refuse()) } else { Ok(Self(millionths)) }
     }
 }
 
@@ -173,6 +196,10 @@ mod tests {
             [(0, "0%"), (10_000, "1%"), (5_000, "0.5%"), (333_333, "33.3333%"), (1_000_000, "100%")]
         {
             assert_eq!(Share::from_millionths(millionths).to_string(), expected);
+            assert_eq!(expected.parse(), Ok(Share::from_millionths(millionths)));
+        }
+        for text in ["", "%", "5", "5 %", "-1%", "100.1%", "0.00001%", "1e2%", "1000%", "1.%"] {
+            assert_eq!(text.parse::<Share>(), Err(NotAShare(text.to_owned())));
         }
     }
 }

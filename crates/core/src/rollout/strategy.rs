@@ -4,6 +4,7 @@
 //! all hosts over.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,25 @@ impl Portion {
             Portion::Count(count) => (count as usize).clamp(1.min(all), all),
             Portion::Part(share) => share.of(all),
         }
+    }
+}
+
+/// A text that is no number of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no number of hosts; expected a count, such as 2, or a part of all, such as 20%", .0.escape_debug())]
+pub struct NotAPortion(pub String);
+
+impl FromStr for Portion {
+    type Err = NotAPortion;
+
+    fn from_str(text: &str) -> Result<Self, NotAPortion> {
+        let refuse = || NotAPortion(text.to_owned());
+        let portion = match text.ends_with('%') {
+            true => Portion::Part(text.parse().map_err(|_| refuse())?),
+            false => Portion::Count(text.parse().map_err(|_| refuse())?),
+        };
+        let nobody = matches!(portion, Portion::Count(0) | Portion::Part(Share::NONE));
+        if nobody { Err(refuse()) } else { Ok(portion) }
     }
 }
 

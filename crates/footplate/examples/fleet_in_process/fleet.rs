@@ -225,6 +225,8 @@ fn start_agent(
         folder: folder(place, number),
         limits: Default::default(),
         settings: Default::default(),
+        services_at: std::net::Ipv4Addr::LOCALHOST.into(),
+        program: footplate::agent::program(),
         router: None,
         is_alone: false,
     };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use footplate_core::name::HostName;
 use footplate_drivers::store::{self, Config, Credentials, Secret, Store, StoreError, Troubles};
 
+use super::services::ServicesError;
 use super::state::{StateDirectory, StateError};
 
 /// How an agent comes to its store.
@@ -40,6 +41,9 @@ pub enum AgentError {
     /// Its state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Its folder of services cannot be used.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
     /// The store's configuration is wrong.
     #[error("cannot use the store")]
     Store(#[source] StoreError),
@@ -59,6 +63,7 @@ impl AgentError {
     pub fn next(&self) -> String {
         match self {
             AgentError::State(error) => error.next(),
+            AgentError::Services(error) => error.next(),
             AgentError::Store(_) => "mend `[store]` in agent.toml".to_owned(),
             AgentError::Join { .. } => "make a new join token, and start the agent with it".to_owned(),
         }

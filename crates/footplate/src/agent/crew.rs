@@ -142,6 +142,7 @@ impl Crew {
             &target,
             self.settings.clone(),
             Arc::clone(&self.clients),
+            Arc::clone(&self.shared.services),
         );
         let shared = Arc::clone(&self.shared);
         let stop = self.term.child_token();

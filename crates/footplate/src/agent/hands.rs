@@ -1,7 +1,8 @@
 //! An agent's hands on one target: the workload driver, opened when it is first needed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::target::{Action, Assignment};
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
+use super::services::{Services, ServicesError};
 
 /// How an action ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub struct Hands {
     placement: Placement,
     settings: Settings,
     clients: Arc<Clients>,
+    services: Arc<Services>,
     workload: OnceCell<Arc<dyn Workload>>,
 }
 
@@ -42,9 +45,38 @@ impl Hands {
         target: &TargetName,
         settings: Settings,
         clients: Arc<Clients>,
+        services: Arc<Services>,
     ) -> Self {
         let placement = Placement { root: apps.clone(), host: host.clone(), name: target.clone() };
-        Self { placement, settings, clients, workload: OnceCell::new() }
+        Self { placement, settings, clients, services, workload: OnceCell::new() }
+    }
+
+    /// Watches what runs since before this agent; the reason when that cannot be found out.
+    pub async fn resume(&self, want: &Assignment) -> Result<(), String> {
+        let folder = |id: &ReleaseId| self.folder(id);
+        let resumed = self.services.resume(&self.placement.name, &want.keep, &folder).await;
+        resumed.map_err(|error| footplate_drivers::chain(&error))
+    }
+
+    fn folder(&self, id: &ReleaseId) -> PathBuf {
+        self.placement.folder().join("versions").join(id.as_str())
+    }
+
+    async fn serve(&self, action: &Action, want: &Assignment) -> Result<(), ServicesError> {
+        let (services, target) = (&self.services, &self.placement.name);
+        match action {
+            Action::Start(id) => match want.release(id) {
+                Some(release) => services.start(target, release, &self.folder(id)).await,
+                None => Ok(()),
+            },
+            Action::Stop(id) => services.stop(target, id).await,
+            Action::Accept(id) => {
+                services.accepted(target, id, want.accept.as_ref().map_or(0, |accept| accept.times));
+                Ok(())
+            }
+            Action::Clean(id) => services.forget(target, id).await,
+            Action::Prepare(_) | Action::Activate(_) => Ok(()),
+        }
     }
 
     /// Reads what is on the disk; the reason when it cannot be read.
@@ -64,7 +96,15 @@ impl Hands {
     ) -> Option<Done> {
         let workload = self.workload.get().expect("a target is looked at before anything is done to it");
         let (_, id) = action.parts();
+        if matches!(action, Action::Start(_) | Action::Accept(_) | Action::Stop(_) | Action::Clean(_)) {
+            let begun = Instant::now();
+            let failure = self.serve(action, want).await.err().map(|error| footplate_drivers::chain(&error));
+            if failure.is_some() || !matches!(action, Action::Clean(_)) {
+                return Some(Done { failure, elapsed: begun.elapsed(), ..Done::default() });
+            }
+        }
         let done = match (action, want.release(id)) {
+            (Action::Start(_) | Action::Accept(_) | Action::Stop(_), _) => unreachable!("these are done"),
             (Action::Clean(_), release) => workload.clean(id, release, stop).await,
             (_, None) => return Some(not_in_order(id)),
             (Action::Prepare(_), Some(release)) => {
@@ -76,10 +116,6 @@ impl Hands {
                 workload.prepare(release, &artifacts, stop).await
             }
             (Action::Activate(_), Some(release)) => workload.activate(release, stop).await,
-            (Action::Start(_) | Action::Accept(_) | Action::Stop(_), Some(_)) => {
-                let failure = "this footplate's agent runs no services".to_owned();
-                return Some(Done { failure: Some(failure), ..Done::default() });
-            }
         };
         match done {
             Err(_) if stop.is_cancelled() => None,

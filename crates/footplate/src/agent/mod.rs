@@ -17,9 +17,11 @@ mod outputs;
 mod presence;
 mod reporter;
 mod routing;
+mod services;
 mod state;
 mod worker;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use access::{Access, AgentError};
+pub use services::ServicesError;
 pub use state::StateError;
 
 use crate::clock;
@@ -45,6 +48,7 @@ use outputs::Outputs;
 use presence::{Announcement, Membership, Presence};
 use reporter::{Reporter, Writer};
 use routing::Routing;
+use services::Services;
 use state::StateDirectory;
 use worker::Shared;
 
@@ -70,6 +74,10 @@ pub struct AgentConfig {
     pub limits: Limits,
     /// How scripts run and artifacts are unpacked.
     pub settings: Settings,
+    /// Where its services are reached.
+    pub services_at: IpAddr,
+    /// Footplate's own executable, which keeps services running.
+    pub program: PathBuf,
     /// The router beside it, when there is one.
     pub router: Option<router::Config>,
     /// Whether the process is this agent's alone, so that it gives back at rest what it mapped of the program.
@@ -93,6 +101,11 @@ impl Default for Limits {
     }
 }
 
+/// Returns the path of footplate's executable as it was when this process began.
+pub fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("footplate"))
+}
+
 /// Runs one agent until shutdown. Several may run in one process, each with its own host and root.
 ///
 /// Hooks that still run at shutdown are killed; what is live stays live.
@@ -107,7 +120,14 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
         opened = access::open(&config.store, &config.host, &state) => opened?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    act(config, folder.inside("apps"), state, opened, shutdown).await
+    let services = Services::open(
+        folder.inside("services").path(),
+        config.program.clone(),
+        config.host.clone(),
+        config.services_at,
+        config.settings.user.clone(),
+    )?;
+    act(config, folder.inside("apps"), state, services, opened, shutdown).await
 }
 
 /// Takes the agent's folder. A former life that was killed while it started a script may hold it for an instant more.
@@ -126,6 +146,7 @@ async fn act(
     config: AgentConfig,
     apps: HeldFolder,
     state: StateDirectory,
+    services: Arc<Services>,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
@@ -160,6 +181,7 @@ async fn act(
         state,
         reporter,
         outputs,
+        services: Arc::clone(&services),
         prepares: Semaphore::new(config.limits.prepares_max.max(1)),
         work,
         patience: config.limits.poll_patience,
@@ -173,7 +195,7 @@ async fn act(
             }
         };
         let follow = orders::follow(watch, tell_orders);
-        tokio::join!(presence.run(), writer.run(), poster.run(), follow, routing, keep_small);
+        tokio::join!(presence.run(), writer.run(), poster.run(), follow, routing, services.run(), keep_small);
     };
     tokio::select! {
         () = crew.run(membership.clone(), orders, shutdown) => (),

@@ -7,12 +7,13 @@ mod absence;
 mod act;
 mod hear;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::generation::Generation;
-use footplate_core::name::{HostName, TargetName};
-use footplate_core::target::{self, Assignment, Failure, Plan, Report};
+use footplate_core::name::{HostName, ReleaseId, TargetName};
+use footplate_core::target::{self, Assignment, Failure, Plan, Report, Up, Verb};
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Observed;
@@ -25,6 +26,7 @@ use super::memory::{self, Memory};
 use super::orders::Offer;
 use super::outputs::Outputs;
 use super::reporter::Reporter;
+use super::services::Services;
 use super::state::StateDirectory;
 use crate::clock;
 use absence::Absence;
@@ -48,6 +50,8 @@ pub struct Shared {
     pub reporter: Arc<Reporter>,
     /// Where output goes.
     pub outputs: Outputs,
+    /// The services of the host.
+    pub services: Arc<Services>,
     /// How many prepares run side by side.
     pub prepares: Semaphore,
     /// Told of every action, so that an agent at rest is known to be.
@@ -69,6 +73,10 @@ pub struct Worker {
     /// Whether the memory differs from what is on the disk.
     unsaved: bool,
     seen: Observed,
+    /// The services that are up, as last seen.
+    up: BTreeMap<ReleaseId, Up>,
+    /// Told when a service of the host changed.
+    service_news: watch::Receiver<u64>,
     /// What the disk showed when the worker came to rest; nothing while it is at work.
     settled: Option<Observed>,
     /// The drift that was told last, until it is repaired.
@@ -96,6 +104,7 @@ enum Wake {
     Stop,
     Offer,
     Barrier(Generation),
+    Service,
     Look,
 }
 
@@ -111,6 +120,8 @@ impl Worker {
         owes_first_report: bool,
     ) -> Self {
         Self {
+            up: BTreeMap::new(),
+            service_news: shared.services.subscribe(),
             shared,
             target,
             hands: Arc::new(hands),
@@ -135,12 +146,22 @@ impl Worker {
 
     /// Works until it is told to stop; returns what it remembers.
     pub async fn run(mut self) -> (TargetName, Memory) {
+        self.resume().await;
         self.hear().await;
         while !self.stop.is_cancelled() {
             self.pass().await;
         }
         self.save().await;
         (self.target, self.memory)
+    }
+
+    /// Watches the services that an earlier agent left running.
+    async fn resume(&mut self) {
+        let nothing = Assignment::to_run(Generation::default(), None, Vec::new());
+        let want = self.memory.assignment.as_ref().unwrap_or(&nothing);
+        if let Err(reason) = self.hands.resume(want).await {
+            tracing::error!(host = %self.shared.host, app = %self.target, "cannot see which services run: {reason}");
+        }
     }
 
     /// Looks, decides, and does the first thing there is to do; rests when there is none.
@@ -160,7 +181,8 @@ impl Worker {
     }
 
     fn plan(&self, want: &Assignment) -> Plan {
-        target::plan(want, self.memory.barrier, &self.memory.report_to_plan(&self.seen), clock::now())
+        let have = Report { up: self.up.clone(), ..self.memory.report_to_plan(&self.seen) };
+        target::plan(want, self.memory.barrier, &have, clock::now())
     }
 
     /// Observes the disk; `false` when it cannot be read.
@@ -173,12 +195,26 @@ impl Worker {
             }
         }
         self.is_blind = false;
+        self.look_at_services();
         let moved = self.settled.take().and_then(|before| memory::drift(&before, &self.seen));
         if let Some(drift) = moved.or(self.seen.drift.clone()) {
             self.note_drift(drift).await;
         }
         self.give_first_report();
         true
+    }
+
+    /// Takes over how the services are, and what they failed of under the present order.
+    fn look_at_services(&mut self) {
+        self.service_news.mark_unchanged();
+        self.up = self.shared.services.up(&self.target);
+        for (release, failed) in self.shared.services.failures(&self.target) {
+            let known = self.memory.failed.get(&release);
+            let is_known = known.is_some_and(|known| known.verb == Verb::Start && known.reason == failed.why);
+            if !is_known {
+                self.note_failure(Verb::Start, &release, failed.why, failed.output);
+            }
+        }
     }
 
     /// Reports what was found when the agent began, before its presence says that its reports are its own.
@@ -261,6 +297,7 @@ impl Worker {
             Wake::Stop => (),
             Wake::Offer => self.hear().await,
             Wake::Barrier(reached) => self.note_barrier(Some(reached)),
+            Wake::Service => (),
             Wake::Look if self.unobeyed.is_some() => self.hear().await,
             Wake::Look => (),
         }
@@ -274,6 +311,7 @@ impl Worker {
             () = self.stop.cancelled() => Wake::Stop,
             Ok(()) = self.offers.changed() => Wake::Offer,
             reached = opened(&mut self.watch) => Wake::Barrier(reached),
+            Ok(()) = self.service_news.changed() => Wake::Service,
             () = tokio::time::sleep(pause) => Wake::Look,
         }
     }

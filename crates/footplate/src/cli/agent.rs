@@ -1,6 +1,7 @@
 //! `footplate agent`: runs the role that acts.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -50,6 +51,9 @@ pub struct AgentArgs {
     /// File that holds a join token, for the first start
     #[arg(long, env = "FOOTPLATE_JOIN_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     join_token_file: Option<PathBuf>,
+    /// IP address that services of this host are reached at [default: 127.0.0.1]
+    #[arg(long, env = "FOOTPLATE_SERVICES_AT", hide_env_values = true, value_name = "ADDRESS")]
+    services_at: Option<IpAddr>,
     /// Folder of the footplate router on this host, which the agent tells where requests go
     #[arg(long, env = "FOOTPLATE_ROUTER_FOLDER", hide_env_values = true, value_name = "DIR")]
     router_folder: Option<PathBuf>,
@@ -83,6 +87,8 @@ impl AgentArgs {
                 ..usual
             },
             settings: Settings { user: user.as_deref().map(find_user).transpose()?, ..Settings::default() },
+            services_at: self.services_at.or(file.services_at).unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            program: agent::program(),
             router: self.router_folder.clone().or(file.router_folder).map(router::Config::Builtin),
             is_alone: true,
         })
@@ -123,7 +129,7 @@ pub async fn agent(operator: &Operator, args: &AgentArgs) -> Result<(), Failure>
 
 fn failed(error: AgentError) -> Failure {
     let exit = match error {
-        AgentError::State(_) => Exit::Failed,
+        AgentError::State(_) | AgentError::Services(_) => Exit::Failed,
         AgentError::Store(_) => Exit::Usage,
         AgentError::Join { .. } => Exit::Refused,
     };

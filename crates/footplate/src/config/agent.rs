@@ -1,6 +1,7 @@
 //! `agent.toml`: which host an agent speaks for and where it gets its orders. `docs/reference/agent.toml` shows every key.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct AgentFile {
     pub join_token_file: Option<PathBuf>,
     /// Where orders come from.
     pub store: StoreSettings,
+    /// Where services of the host are reached.
+    pub services_at: Option<IpAddr>,
     /// The folder of footplate's router on this host.
     pub router_folder: Option<PathBuf>,
     /// How many releases are prepared side by side.
@@ -57,6 +60,7 @@ fn read(root: &mut Table, folder: &Path) -> AgentFile {
         host: root.parsed("host"),
         folder: root.text("folder").map(|found| folder.join(found.value)),
         address: root.text("address").map(|found| found.value),
+        services_at: root.parsed("services_at"),
         user: root.text("user").map(|found| found.value),
         join_token_file: root.text("join_token_file").map(|found| folder.join(found.value)),
         labels: root.named_texts("labels"),

@@ -7,10 +7,11 @@ use footplate_core::artifact::ArtifactRef;
 use footplate_core::name::{AppName, EnvironmentName, GroupName, InvalidName, Version};
 use footplate_core::release::{Hook, Hooks, Scripts, Variables, Workload};
 use footplate_core::retention::Retention;
-use footplate_core::rollout::{Delivery, OnFailedActivation, OnVanished, Policy};
+use footplate_core::rollout::{Delivery, Policy};
 use footplate_core::selector::Selector;
 
 use super::mistake::Mistakes;
+use super::rollout;
 use super::service;
 use super::table::{self, Findings, Table, TextOrTable};
 use crate::api::Push;
@@ -128,7 +129,10 @@ fn read(root: &mut Table) -> Option<AppConfig> {
     let workload = read_workload(root);
     let workload = with_services(root, workload);
     let build = root.table("build").map(read_build);
-    let policy = read_policy(root.table("rollout"));
+    let mut policy = rollout::read(root.table("rollout"));
+    if let Workload::Service { services, .. } = &workload {
+        policy.pace.drain = services.values().map(|service| service.drain).max().unwrap_or_default();
+    }
     let retain = read_retain(root.table("retain"));
     let environments = read_environments(root);
     Some(AppConfig { app: app?, build, workload, policy, retain, environments })
@@ -230,47 +234,6 @@ fn read_scripts(mut table: Table) -> Scripts {
 
 fn read_script(table: &mut Table, key: &str) -> Vec<String> {
     table.texts(key).unwrap_or_default().into_iter().map(|line| line.value).collect()
-}
-
-fn read_policy(table: Option<Table>) -> Policy {
-    let mut policy = Policy::default();
-    let Some(mut table) = table else { return policy };
-    table.planned(&["ramp", "batch", "soak", "on_unknown", "approvals"]);
-    read_strategy(&mut table);
-    let failed = [("rollback", OnFailedActivation::Rollback), ("keep", OnFailedActivation::Keep)];
-    let vanished = [("fail", OnVanished::Fail), ("go_on", OnVanished::GoOn)];
-    set(&mut policy.nodes_min, table.count("nodes"));
-    set(&mut policy.prepare_deadline, table.duration("prepare_deadline"));
-    set(&mut policy.activate_deadline, table.duration("activate_deadline"));
-    set(&mut policy.hold, table.flag("hold"));
-    set(&mut policy.hold_deadline, table.duration("hold_deadline"));
-    set(&mut policy.on_failed_activation, table.choice("on_failed_activation", &failed));
-    set(&mut policy.on_vanished, table.choice("on_vanished", &vanished));
-    table.finish();
-    policy
-}
-
-fn set<T>(rule: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *rule = given;
-    }
-}
-
-fn read_strategy(table: &mut Table) {
-    let Some(found) = table.text("strategy") else { return };
-    let what = format!("strategy \"{}\" is not known", found.value);
-    match found.value.as_str() {
-        "barrier" => {}
-        later @ ("rolling" | "canary" | "blue_green") => table.mistake(
-            found.span,
-            format!("strategy \"{later}\" is not yet in this version of footplate"),
-            "write \"barrier\", or take the line out",
-        ),
-        other => {
-            let right = table::did_you_mean(other, ["barrier"].into_iter());
-            table.mistake(found.span, what, right.unwrap_or_else(|| "expected \"barrier\"".to_owned()));
-        }
-    }
 }
 
 fn read_retain(table: Option<Table>) -> Retention {

@@ -11,6 +11,7 @@ pub mod controller;
 pub mod duration;
 pub mod mistake;
 pub mod role;
+mod rollout;
 mod service;
 pub mod store;
 pub mod table;

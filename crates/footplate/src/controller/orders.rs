@@ -6,11 +6,11 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use footplate_core::fleet::{self, Current, Pushed, Records};
-use footplate_core::name::{Actor, AppPath, EnvironmentName, GroupName, HostName, ReleaseId, TargetName};
+use footplate_core::name::{Actor, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
 use footplate_core::record::{Key, check_size};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::Release;
-use footplate_core::rollout::{self, Command, Delivery, Rollout};
+use footplate_core::rollout::{self, Command, Rollout};
 use footplate_drivers::artifact::ArtifactStore;
 
 use super::act::Worker;
@@ -20,7 +20,6 @@ use super::site::{Site, encode};
 use super::{clean, hosts, plan, status};
 use crate::api::{self, OrderVerb, Problem, ProblemKind};
 use crate::clock;
-use crate::config::app::FILES;
 
 /// An order for the worker.
 pub(crate) enum Ask {
@@ -252,24 +251,7 @@ async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<A
     Ok(Answer::Rollout(Box::new(status::rollout(&site, rollout, true, clock::now()))))
 }
 
-/// Two groups of one app would share one folder on a host; until there are services, every app has the one group.
-fn check_groups(push: &api::Push, what: &str) -> Result<(), Problem> {
-    let is_more = |delivery: &Delivery| delivery.groups.iter().map(GroupName::as_str).ne([FILES]);
-    match push.environments.iter().find(|(_, delivery)| is_more(delivery)) {
-        None => Ok(()),
-        Some((environment, delivery)) => {
-            let named =
-                delivery.groups.iter().map(|group| format!("`{group}`")).collect::<Vec<_>>().join(", ");
-            let because = format!(
-                "environment `{environment}` has the process groups {named}; only `{FILES}` is supported"
-            );
-            Err(Problem::new(ProblemKind::Refused, what, because, "push with this version of footplate"))
-        }
-    }
-}
-
 async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Result<Pushed, Problem> {
-    check_groups(&push, what)?;
     if let Some(artifact) = &push.artifact {
         let there = worker.shared.artifacts.has(artifact).await;
         if !there.map_err(|error| Problem::internal(what, &error))? {

@@ -31,6 +31,8 @@ impl Hosts {
                 folder: folder.join(host.as_str()),
                 limits: Limits::default(),
                 settings: Settings::default(),
+                services_at: std::net::Ipv4Addr::LOCALHOST.into(),
+                program: agent::program(),
                 router: None,
                 is_alone: false,
                 host: host.clone(),

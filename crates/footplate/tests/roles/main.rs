@@ -8,5 +8,6 @@ mod forgetting;
 mod guarding;
 mod recorded;
 mod site;
+mod serving;
 mod steering;
 mod taking_over;

@@ -19,6 +19,7 @@ use footplate_core::retention::Retention;
 use footplate_core::rollout::Policy;
 use footplate_core::selector::Labels;
 use footplate_drivers::archive;
+use footplate_drivers::router::Config;
 use footplate_drivers::store::memory::Memory;
 use footplate_drivers::store::{Applied, Scope, Store, Transaction, Write};
 use footplate_drivers::workload::Settings;
@@ -124,16 +125,23 @@ impl Site {
     }
 
     pub fn start_agent(&mut self, name: &str) {
+        self.start_agent_beside(name, "web", None);
+    }
+
+    /// Starts an agent with a role of its own, and a router perhaps, whose folder this is.
+    pub fn start_agent_beside(&mut self, name: &str, role: &str, router: Option<PathBuf>) {
         let store: Arc<dyn Store> = self.store.clone();
         let config = AgentConfig {
             host: name.parse().unwrap(),
             store: Access::Open(store),
-            labels: Labels::from([("role".to_owned(), "web".to_owned())]),
+            labels: Labels::from([("role".to_owned(), role.to_owned())]),
             address: "here".to_owned(),
             folder: self.host_folder(name),
             limits: Limits::default(),
             settings: Settings::default(),
-            router: None,
+            services_at: std::net::Ipv4Addr::LOCALHOST.into(),
+            program: env!("CARGO_BIN_EXE_footplate").into(),
+            router: router.map(Config::Builtin),
             is_alone: false,
         };
         let stop = CancellationToken::new();
@@ -161,18 +169,28 @@ impl Site {
     }
 
     pub async fn push_page(&self, version: &str, page: &str, hooks: Hooks) -> Result<(), ClientError> {
-        let tree = tempfile::tempdir().unwrap();
-        std::fs::write(tree.path().join("index.html"), page).unwrap();
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("artifact.tar.zst");
-        let packed = archive::pack(tree.path(), &file, 0).unwrap();
-        self.client.put_artifact(&packed.artifact.digest, &file).await?;
         let delivery = Delivery {
             selector: "role=web".parse().unwrap(),
             groups: ["files".parse().unwrap()].into(),
             policy: Policy::default(),
             retention: Retention { keep: 2, newer_than: None },
         };
+        self.push_workload(version, page, Workload::ReleaseDir(hooks), delivery).await
+    }
+
+    pub async fn push_workload(
+        &self,
+        version: &str,
+        page: &str,
+        workload: Workload,
+        delivery: Delivery,
+    ) -> Result<(), ClientError> {
+        let tree = tempfile::tempdir().unwrap();
+        std::fs::write(tree.path().join("index.html"), page).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("artifact.tar.zst");
+        let packed = archive::pack(tree.path(), &file, 0).unwrap();
+        self.client.put_artifact(&packed.artifact.digest, &file).await?;
         let push = Push {
             app: "shop".parse().unwrap(),
             version: version.parse().unwrap(),
@@ -180,7 +198,7 @@ impl Site {
             summary: None,
             actor: None,
             artifact: Some(packed.artifact),
-            workload: Workload::ReleaseDir(hooks),
+            workload,
             variables: Default::default(),
             environments: [("production".parse().unwrap(), delivery)].into(),
         };

@@ -228,6 +228,8 @@ impl Site {
             folder: self.folder.path().join(folder),
             limits: self.limits,
             settings: Default::default(),
+            services_at: std::net::Ipv4Addr::LOCALHOST.into(),
+            program: agent::program(),
             router,
             is_alone: false,
         };

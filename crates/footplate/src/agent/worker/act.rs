@@ -65,6 +65,12 @@ impl Worker {
                 done = &mut doing => return done,
                 Ok(()) = self.offers.changed() => self.hear().await,
                 reached = opened(&mut self.watch) => self.note_barrier(Some(reached)),
+                Ok(()) = self.service_news.changed() => {
+                    self.look_at_services();
+                    if self.has_news() {
+                        self.report();
+                    }
+                }
             }
         }
     }
@@ -106,12 +112,14 @@ impl Worker {
                 // Most often there is no failure to forget, and then nothing to write either.
                 self.unsaved |= self.memory.note_success(verb, release);
             }
-            Some(reason) => {
-                tracing::warn!(%host, %app, %release, "cannot {verb}: {reason}");
-                let tail = memory::tail(&done.output).to_owned();
-                self.memory.note_failure(verb, release, reason, tail, clock::now());
-                self.unsaved = true;
-            }
+            Some(reason) => self.note_failure(verb, release, reason, done.output),
         }
+    }
+
+    pub(super) fn note_failure(&mut self, verb: Verb, release: &ReleaseId, reason: String, output: String) {
+        tracing::warn!(host = %self.shared.host, app = %self.target, %release, "cannot {verb}: {reason}");
+        let tail = memory::tail(&output).to_owned();
+        self.memory.note_failure(verb, release, reason, tail, clock::now());
+        self.unsaved = true;
     }
 }

@@ -115,7 +115,7 @@ impl Worker {
     }
 
     pub(super) fn next_report(&self) -> Report {
-        let mut report = self.memory.report(&self.seen);
+        let mut report = Report { up: self.up.clone(), ..self.memory.report(&self.seen) };
         report.waiting = self.absence.as_ref().and_then(Absence::told).map(str::to_owned);
         report.drift = report.drift.or_else(|| self.drift.clone());
         if let Some((order, failure)) = &self.unobeyed {

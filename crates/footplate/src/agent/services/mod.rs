@@ -1,0 +1,282 @@
+//! The services of this host: started and stopped as orders say, watched, and told to the workers.
+//!
+//! Invariants: what runs is watched, whoever started it; how a service was is remembered across the agent's own restarts,
+//! so that one that is ready stays so; a service without a watcher is in nobody's report.
+
+mod watched;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use footplate_core::name::{HostName, ReleaseId, TargetName};
+use footplate_core::release::{Release, Service, service};
+use footplate_core::target::Up;
+use footplate_drivers::chain;
+use footplate_drivers::disk::{self, DiskError};
+use footplate_drivers::health::Asker;
+use footplate_drivers::service::{
+    self as driver, NotAService, Order, Phase, PortError, PortRegister, ServiceError, ServiceName, Status,
+    Supervisor,
+};
+use footplate_drivers::shell::User;
+use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use watched::{Place, Watched};
+
+/// How often the processes are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is known of the processes, by service.
+type Statuses = Arc<BTreeMap<ServiceName, Status>>;
+
+/// The services of one host.
+pub struct Services {
+    host: HostName,
+    /// Where they are reached.
+    address: IpAddr,
+    /// Who they run as, unless they say so themselves.
+    user: Option<User>,
+    folder: PathBuf,
+    supervisor: Arc<dyn Supervisor>,
+    ports: Arc<PortRegister>,
+    asker: Asker,
+    tended: Mutex<BTreeMap<ServiceName, Tended>>,
+    /// Told when the first service is tended.
+    begun: Notify,
+    statuses: watch::Sender<Statuses>,
+    /// Rises with everything that workers should know.
+    news: watch::Sender<u64>,
+}
+
+/// One service that is watched.
+struct Tended {
+    watched: Arc<Watched>,
+    _watcher: AbortOnDropHandle<()>,
+}
+
+/// A failure of a service: why, and its last words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// In a sentence.
+    pub why: String,
+    /// What it printed last.
+    pub output: String,
+}
+
+/// Why a service could not be started, stopped or forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// Whoever keeps it could not.
+    #[error(transparent)]
+    Supervisor(#[from] ServiceError),
+    /// There is no port for it.
+    #[error("cannot give it a port")]
+    Port(#[from] PortError),
+    /// The release does not say what to run.
+    #[error(transparent)]
+    NotAService(#[from] NotAService),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl ServicesError {
+    /// Says what to do about it, in one sentence.
+    pub fn next(&self) -> String {
+        match self {
+            ServicesError::Supervisor(error) => error.next(),
+            ServicesError::Port(error) => error.next(),
+            ServicesError::NotAService(_) => "push a version whose `footplate.toml` says so".to_owned(),
+            ServicesError::Disk(error) => error.next(),
+        }
+    }
+}
+
+impl Services {
+    /// Opens the services in `folder`, which is the agent's own; `program` is footplate's executable.
+    pub fn open(
+        folder: &Path,
+        program: PathBuf,
+        host: HostName,
+        address: IpAddr,
+        user: Option<User>,
+    ) -> Result<Arc<Self>, ServicesError> {
+        let supervisor = driver::open(folder, program)?;
+        disk::create_folder(&folder.join(watched::FOLDER))?;
+        let ports = Arc::new(PortRegister::open(folder)?);
+        Ok(Arc::new(Self {
+            host,
+            address,
+            user,
+            folder: folder.to_owned(),
+            supervisor,
+            ports,
+            asker: Asker::new(),
+            tended: Mutex::default(),
+            begun: Notify::new(),
+            statuses: watch::Sender::new(Arc::default()),
+            news: watch::Sender::new(0),
+        }))
+    }
+
+    /// Looks at the processes for as long as it is polled; at rest when there is none.
+    pub async fn run(&self) {
+        match self.supervisor.revive().await {
+            Ok(revived) if revived.is_empty() => {}
+            Ok(revived) => {
+                let names: Vec<String> = revived.iter().map(ServiceName::to_string).collect();
+                tracing::info!(host = %self.host, "started again: {}", names.join(", "));
+            }
+            Err(error) => {
+                tracing::error!(host = %self.host, "cannot start again what ran: {}", chain(&error))
+            }
+        }
+        loop {
+            if self.tended().is_empty() {
+                self.begun.notified().await;
+            }
+            match self.supervisor.list().await {
+                Ok(list) => {
+                    let all = list.into_iter().map(|status| (status.name.clone(), status)).collect();
+                    self.statuses.send_replace(Arc::new(all));
+                }
+                Err(error) => {
+                    tracing::warn!(host = %self.host, "cannot look at the services: {}", chain(&error))
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Lets a worker know when something changed.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Says which services of a target are up, and how.
+    pub fn up(&self, target: &TargetName) -> BTreeMap<ReleaseId, Up> {
+        let tended = self.tended();
+        let ours = tended.iter().filter(|(name, _)| name.target == *target);
+        ours.map(|(name, tended)| (name.release.clone(), tended.watched.up())).collect()
+    }
+
+    /// Says which services of a target have failed since they were started, and why.
+    pub fn failures(&self, target: &TargetName) -> BTreeMap<ReleaseId, Failed> {
+        let tended = self.tended();
+        let ours = tended.iter().filter(|(name, _)| name.target == *target);
+        ours.filter_map(|(name, tended)| Some((name.release.clone(), tended.watched.failed()?))).collect()
+    }
+
+    /// Watches what runs of a target since before this agent: all but what was stopped.
+    pub async fn resume(
+        &self,
+        target: &TargetName,
+        releases: &[Release],
+        folder: &(dyn Fn(&ReleaseId) -> PathBuf + Sync),
+    ) -> Result<(), ServicesError> {
+        for status in self.supervisor.list().await? {
+            if status.name.target != *target || status.phase == Phase::Stopped {
+                continue;
+            }
+            let release = releases.iter().find(|release| release.id == status.name.release);
+            let service = release.and_then(|release| release.service(&target.group));
+            // What an order no longer names is watched by its process alone, until it is stopped.
+            let usual = Service::worker("");
+            let order = release
+                .filter(|release| release.service(&target.group).is_some())
+                .map(|release| self.order(target, release, &folder(&release.id), status.port))
+                .transpose()?;
+            self.tend(&status, service.unwrap_or(&usual), order.as_ref(), true);
+        }
+        Ok(())
+    }
+
+    /// Starts the service of a release, whose files are in `folder`, and watches it.
+    pub async fn start(
+        &self,
+        target: &TargetName,
+        release: &Release,
+        folder: &Path,
+    ) -> Result<(), ServicesError> {
+        let missing = || NotAService { release: release.id.clone(), target: target.clone() };
+        let service = release.service(&target.group).ok_or_else(missing)?;
+        let name = ServiceName { target: target.clone(), release: release.id.clone() };
+        let port = match service.ports() {
+            Some(range) => Some(self.take_port(name, range).await?),
+            None => None,
+        };
+        let order = self.order(target, release, folder, port)?;
+        let status = self.supervisor.start(&order).await?;
+        self.tend(&status, service, Some(&order), false);
+        Ok(())
+    }
+
+    /// Stops a service and watches it no longer.
+    pub async fn stop(&self, target: &TargetName, release: &ReleaseId) -> Result<(), ServicesError> {
+        let name = ServiceName { target: target.clone(), release: release.clone() };
+        self.supervisor.stop(&name).await?;
+        self.tended().remove(&name);
+        watched::forget(&self.folder, &name);
+        Ok(())
+    }
+
+    /// Notes that the acceptance hook passed on a service so many times.
+    pub fn accepted(&self, target: &TargetName, release: &ReleaseId, times: u32) {
+        let name = ServiceName { target: target.clone(), release: release.clone() };
+        if let Some(tended) = self.tended().get(&name) {
+            tended.watched.accepted(times);
+        }
+    }
+
+    /// Removes what is kept of a service that is stopped: its logs, its port.
+    pub async fn forget(&self, target: &TargetName, release: &ReleaseId) -> Result<(), ServicesError> {
+        let name = ServiceName { target: target.clone(), release: release.clone() };
+        self.supervisor.forget(&name).await?;
+        let ports = Arc::clone(&self.ports);
+        Ok(blocking(move || ports.give_back(&name)).await?)
+    }
+
+    fn order(
+        &self,
+        target: &TargetName,
+        release: &Release,
+        folder: &Path,
+        port: Option<u16>,
+    ) -> Result<Order, NotAService> {
+        let user = self.user.as_ref().map(|user| user.name.as_str());
+        Order::of(&self.host, target, release, folder, user, port)
+    }
+
+    async fn take_port(&self, name: ServiceName, range: service::Ports) -> Result<u16, PortError> {
+        let ports = Arc::clone(&self.ports);
+        blocking(move || ports.take(&name, range)).await
+    }
+
+    fn tend(&self, status: &Status, service: &Service, order: Option<&Order>, resumed: bool) {
+        let place = Place::new(self.address, status, order, self.user.clone(), &self.folder);
+        let watched = Arc::new(Watched::begin(&service.health, place, resumed));
+        let watcher = watched::watch(
+            Arc::clone(&watched),
+            Arc::clone(&self.supervisor),
+            self.asker.clone(),
+            self.statuses.subscribe(),
+            self.news.clone(),
+        );
+        let watcher = AbortOnDropHandle::new(tokio::spawn(watcher));
+        self.tended().insert(status.name.clone(), Tended { watched, _watcher: watcher });
+        self.begun.notify_one();
+        self.news.send_modify(|number| *number += 1);
+    }
+
+    fn tended(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Tended>> {
+        self.tended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("writing a register does not panic")
+}

@@ -1,0 +1,292 @@
+//! One service under watch: its probes are asked, its exits noted, and `core::health` says what that means.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use footplate_core::health::{Condition, Event, Question};
+use footplate_core::moment::Moment;
+use footplate_core::release::service::{Health, Probe};
+use footplate_core::target::{OUTPUT_TAIL_BYTES_MAX, Readiness, Up};
+use footplate_drivers::health::{self, Answer, Asker};
+use footplate_drivers::service::{Order, Phase, ServiceName, Status, Supervisor, tail};
+use footplate_drivers::shell::User;
+use footplate_drivers::{chain, disk};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Failed, Statuses};
+use crate::clock;
+
+/// The folder of what is remembered, beside the services; no service is called like that.
+pub const FOLDER: &str = "health";
+
+/// Where a service is.
+pub struct Place {
+    name: ServiceName,
+    address: Option<String>,
+    probes: health::Place,
+    log: PathBuf,
+    /// Where it is remembered how the service was.
+    memory: PathBuf,
+}
+
+/// One service under watch.
+pub struct Watched {
+    place: Place,
+    health: Health,
+    standing: Mutex<Standing>,
+}
+
+/// How a service is; kept on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Standing {
+    condition: Condition,
+    /// Whether it was ever ready for long enough.
+    has_settled: bool,
+    /// Since when it is as it is.
+    since: Moment,
+    accepted: u32,
+}
+
+impl Place {
+    pub fn new(
+        address: IpAddr,
+        status: &Status,
+        order: Option<&Order>,
+        user: Option<User>,
+        folder: &Path,
+    ) -> Self {
+        let environment = order.into_iter().flat_map(|order| &order.environment);
+        Self {
+            name: status.name.clone(),
+            address: status.port.map(|port| SocketAddr::new(address, port).to_string()),
+            probes: health::Place {
+                port: status.port,
+                heartbeat: status.heartbeat.clone(),
+                directory: order.map(|order| order.directory.clone()).unwrap_or_default(),
+                environment: environment.map(|(name, value)| (name.clone(), value.into())).collect(),
+                user,
+            },
+            log: status.log.clone(),
+            memory: memory(folder, &status.name),
+        }
+    }
+}
+
+fn memory(folder: &Path, name: &ServiceName) -> PathBuf {
+    folder.join(FOLDER).join(format!("{name}.json"))
+}
+
+/// Forgets how a service was: it is stopped.
+pub fn forget(folder: &Path, name: &ServiceName) {
+    let path = memory(folder, name);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove {}: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+impl Watched {
+    /// Begins to watch a service that was just started; one that ran before this agent goes on as it was remembered.
+    pub fn begin(health: &Health, place: Place, resumed: bool) -> Self {
+        let now = clock::now();
+        let condition = Condition::begin(health, now);
+        let fresh = Standing { condition, has_settled: false, since: now, accepted: 0 };
+        let remembered = || serde_json::from_slice(&std::fs::read(&place.memory).ok()?).ok();
+        let standing = if resumed { remembered().unwrap_or(fresh) } else { fresh };
+        let watched = Self { place, health: health.clone(), standing: Mutex::new(standing) };
+        watched.remember();
+        watched
+    }
+
+    /// Says how it is.
+    pub fn up(&self) -> Up {
+        let standing = self.standing();
+        Up {
+            readiness: readiness(&standing),
+            address: self.place.address.clone(),
+            since: standing.since,
+            accepted: standing.accepted,
+        }
+    }
+
+    /// Says why it failed, if it did since it was started.
+    pub fn failed(&self) -> Option<Failed> {
+        let why = self.standing().condition.failure.as_ref()?.why.clone();
+        // What cannot be read adds nothing to the reason.
+        let output = tail(&self.place.log, OUTPUT_TAIL_BYTES_MAX).unwrap_or_default();
+        Some(Failed { why, output })
+    }
+
+    /// Notes that the acceptance hook passed.
+    pub fn accepted(&self, times: u32) {
+        self.standing().accepted = times;
+        self.remember();
+    }
+
+    /// Takes what happened; tells whether others should know, and why it must be restarted, if it must.
+    fn note(&self, event: &Event) -> (bool, Option<String>) {
+        let now = clock::now();
+        let (changed, restart) = {
+            let mut standing = self.standing();
+            let before = (readiness(&standing), standing.condition.failure.clone());
+            let step = standing.condition.step(&self.health, event, now);
+            standing.condition = step.next;
+            standing.has_settled |= standing.condition.is_settled(&self.health, now);
+            let after = (readiness(&standing), standing.condition.failure.clone());
+            if before.0 != after.0 {
+                standing.since = now;
+            }
+            (before != after, step.restart)
+        };
+        if changed {
+            self.remember();
+        }
+        (changed, restart)
+    }
+
+    fn remember(&self) {
+        let bytes = serde_json::to_vec(&*self.standing()).expect("a condition is words and numbers");
+        if let Err(error) = disk::write_atomically(&self.place.memory, &bytes) {
+            tracing::warn!("cannot remember how {} is: {}", self.place.name, chain(&error));
+        }
+    }
+
+    /// Returns what to ask now.
+    fn questions(&self) -> Vec<(Question, Probe)> {
+        let standing = self.standing();
+        let asked = standing.condition.questions(&self.health);
+        asked.into_iter().map(|(question, probe)| (question, probe.clone())).collect()
+    }
+
+    /// Returns how long it is until time alone changes something.
+    fn next_tick(&self) -> Duration {
+        let now = clock::now();
+        let at = self.standing().condition.wakes_at(&self.health).filter(|at| *at > now);
+        at.map_or(Duration::from_secs(3600), |at| at.since(now))
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn readiness(standing: &Standing) -> Readiness {
+    match (standing.has_settled, standing.condition.is_ready()) {
+        (false, _) => Readiness::Starting,
+        (true, true) => Readiness::Ready,
+        (true, false) => Readiness::Unready,
+    }
+}
+
+/// Watches one service until it is dropped.
+pub async fn watch(
+    watched: Arc<Watched>,
+    supervisor: Arc<dyn Supervisor>,
+    asker: Asker,
+    mut statuses: watch::Receiver<Statuses>,
+    news: watch::Sender<u64>,
+) {
+    let name = watched.place.name.clone();
+    let mut process = Process::default();
+    let mut due: BTreeMap<Question, Instant> = BTreeMap::new();
+    loop {
+        let questions = watched.questions();
+        due.retain(|question, _| questions.iter().any(|(asked, _)| asked == question));
+        for (question, probe) in &questions {
+            due.entry(*question).or_insert_with(|| Instant::now() + first_pause(probe));
+        }
+        let next = questions.iter().min_by_key(|(question, _)| due[question]);
+        let at =
+            next.map_or_else(|| Instant::now() + Duration::from_secs(3600), |(question, _)| due[question]);
+        let events = tokio::select! {
+            Ok(()) = statuses.changed() => {
+                let status = statuses.borrow_and_update().get(&name).cloned();
+                process.events(status.as_ref())
+            }
+            () = tokio::time::sleep_until(at) => match next {
+                Some((question, probe)) => {
+                    let answer = asker.ask(probe, &watched.place.probes).await;
+                    due.insert(*question, Instant::now() + probe.interval);
+                    vec![match answer {
+                        Answer::Good => Event::Good(*question),
+                        Answer::Bad(why) => Event::Bad(*question, why),
+                    }]
+                }
+                None => Vec::new(),
+            },
+            () = tokio::time::sleep(watched.next_tick()) => vec![Event::Tick],
+        };
+        for event in events {
+            let (changed, restart) = watched.note(&event);
+            if changed {
+                news.send_modify(|number| *number += 1);
+            }
+            if let Some(why) = restart {
+                tracing::warn!(service = %name, "restarting it: {why}");
+                if let Err(error) = supervisor.restart(&name).await {
+                    tracing::error!(service = %name, "cannot restart it: {}", chain(&error));
+                }
+            }
+        }
+        if process.is_forsaken {
+            process.is_forsaken = false;
+            if let Err(error) = supervisor.revive().await {
+                tracing::error!(service = %name, "cannot look after it again: {}", chain(&error));
+            }
+        }
+    }
+}
+
+/// A service that just started is asked soon, and not first after a whole interval.
+fn first_pause(probe: &Probe) -> Duration {
+    probe.interval.min(Duration::from_millis(100))
+}
+
+/// What was last seen of a service's process.
+#[derive(Default)]
+struct Process {
+    pid: Option<i32>,
+    is_down: bool,
+    is_forsaken: bool,
+}
+
+impl Process {
+    /// Returns what happened since the last look.
+    fn events(&mut self, status: Option<&Status>) -> Vec<Event> {
+        let Some(status) = status else { return Vec::new() };
+        let crashed = || {
+            let exit = status.last_exit.as_ref().filter(|exit| !exit.is_fine)?;
+            Some(Event::Crashed(exit.why.clone()))
+        };
+        match status.phase {
+            Phase::Running { pid, .. } => {
+                let before = self.pid.replace(pid);
+                let was_down = std::mem::take(&mut self.is_down);
+                match before {
+                    Some(before) if before == pid => Vec::new(),
+                    None => Vec::new(),
+                    Some(_) if was_down => vec![Event::Started],
+                    Some(_) => crashed().into_iter().chain([Event::Started]).collect(),
+                }
+            }
+            Phase::Waiting { .. } if !std::mem::replace(&mut self.is_down, true) => {
+                self.pid.get_or_insert(0);
+                crashed().into_iter().collect()
+            }
+            Phase::Forsaken => {
+                self.is_forsaken = true;
+                Vec::new()
+            }
+            Phase::Waiting { .. } | Phase::Resting { .. } | Phase::Stopping { .. } | Phase::Stopped => {
+                Vec::new()
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Services from push to stop: real processes under keepers, a real router, and clients that count every answer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use footplate::api::{Delivery, Overrides, Status};
+use footplate_core::release::service::{Check, Health, Ports, Probe};
+use footplate_core::release::{Hooks, Service, Workload, service};
+use footplate_core::retention::Retention;
+use footplate_core::rollout::{Pace, Policy, Portion, Strategy};
+use footplate_router::{Config, Listener, Server};
+use footplate_testkit::load::Load;
+use tokio::sync::oneshot;
+
+use crate::site::{Site, runs};
+
+/// A router that serves for as long as this lives.
+struct Router {
+    address: std::net::SocketAddr,
+    folder: PathBuf,
+    _stop: oneshot::Sender<()>,
+}
+
+async fn router(folder: PathBuf) -> Router {
+    let listener = Listener { address: ([127, 0, 0, 1], 0).into(), is_https: false };
+    let config = Config { workers: 1, ..Config::new(&folder, vec![listener]) };
+    let server = Server::open(config).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let address = server.addresses()[0];
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(server.run(async { drop(stopped.await) }));
+    Router { address, folder, _stop: stop }
+}
+
+/// Returns the example `service`, which cargo builds beside the tests.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples/service")
+}
+
+fn workload(arguments: &str) -> Workload {
+    let mut web = Service::web(format!("exec {} {arguments}", program().display()));
+    let probe =
+        Probe { interval: Duration::from_millis(100), ..Probe::new(Check::Http { path: "/".to_owned() }) };
+    web.health = Health {
+        readiness: Some(probe),
+        healthy_time_min: Duration::from_millis(300),
+        start_deadline: Duration::from_secs(4),
+        ..Health::default()
+    };
+    web.stop.grace = Duration::from_secs(2);
+    if let service::Kind::Web { ports, .. } = &mut web.kind {
+        *ports = Ports { first: 20_000, last: 22_999 };
+    }
+    Workload::Service { hooks: Hooks::default(), services: [("web".parse().unwrap(), web)].into() }
+}
+
+fn delivery(strategy: Strategy) -> Delivery {
+    let pace = Pace { watch: Duration::from_millis(200), drain: Duration::from_secs(5), ..Pace::default() };
+    Delivery {
+        selector: "role=web".parse().unwrap(),
+        groups: ["web".parse().unwrap()].into(),
+        policy: Policy { strategy, pace, ..Policy::default() },
+        retention: Retention { keep: 2, newer_than: None },
+    }
+}
+
+impl Site {
+    async fn push_service(&self, version: &str, arguments: &str, strategy: Strategy) {
+        self.push_workload(version, version, workload(arguments), delivery(strategy)).await.unwrap();
+    }
+
+    /// Deploys a service that was pushed, and expects how it ends.
+    async fn ship_service(&self, version: &str, arguments: &str, strategy: Strategy, code: u8) -> String {
+        self.push_service(version, arguments, strategy).await;
+        self.deploy(version, Overrides::default()).await.unwrap();
+        let end = self.end().await;
+        assert_eq!(end.exit_code, Some(code), "{}", end.sentence);
+        end.sentence
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_are_swapped_under_load_without_a_failed_request() {
+    let mut site = Site::with_hosts(&["web-1", "web-2"]).await;
+    let router = router(site.folder.path().join("router")).await;
+    site.start_agent_beside("edge", "edge", Some(router.folder.clone()));
+    let rolling = || Strategy::Rolling { batch: Portion::Count(1) };
+    site.ship_service("1", "web", rolling(), 0).await;
+    let answered =
+        async { while reqwest::get(format!("http://{}/", router.address)).await.unwrap().status() != 200 {} };
+    crate::site::within("the first release answers", answered).await;
+    let load =
+        Load { keep_alive: false, pause: Duration::from_millis(2), ..Load::new(router.address, 2) }.start();
+    site.ship_service("2", "web", rolling(), 0).await;
+    site.ship_service("3", "web", Strategy::BlueGreen, 0).await;
+    let ramp = vec!["10%".parse().unwrap(), "50%".parse().unwrap()];
+    site.ship_service("4", "web", Strategy::Canary { ramp, batch: Portion::Count(1) }, 0).await;
+    let outcome = load.stop().await;
+    assert_eq!(outcome.failed, 0, "{:?}", outcome.failures);
+    assert_eq!(outcome.statuses.keys().collect::<Vec<_>>(), [&200], "{:?}", outcome.statuses);
+    assert!(outcome.requests > 100, "{}", outcome.requests);
+    let status = site.until("all run it", async |status: &Status| runs(status, "web-1", "4")).await;
+    assert!(runs(&status, "web-2", "4"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_never_listens_is_taken_back_and_explained() {
+    let mut site = Site::with_hosts(&["web-1", "web-2"]).await;
+    let router = router(site.folder.path().join("router")).await;
+    site.start_agent_beside("edge", "edge", Some(router.folder.clone()));
+    let rolling = || Strategy::Rolling { batch: Portion::Count(1) };
+    site.ship_service("1", "web", rolling(), 0).await;
+    let said = site.ship_service("2", "silent", rolling(), 1).await;
+    assert!(said.contains("could not start `2`") && said.contains("it did not become ready"), "{said}");
+    let said = site.ship_service("3", "web 500", rolling(), 1).await;
+    assert!(said.contains("it answered 500"), "{said}");
+    let status = site.until("the first runs", async |status: &Status| runs(status, "web-1", "1")).await;
+    assert!(runs(&status, "web-2", "1"));
+}
