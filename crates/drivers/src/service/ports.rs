@@ -4,6 +4,7 @@
 //! listens on is not given; one that was given back is the last to be given again, so that an old route hits nobody new.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use crate::disk::{self, DiskError};
 #[derive(Debug)]
 pub struct PortRegister {
     path: PathBuf,
+    /// Where in a range to begin: several agents of one machine have folders of their own, and must not all take the first.
+    begin: u64,
     given: Mutex<Given>,
 }
 
@@ -62,7 +65,9 @@ impl PortRegister {
                 serde_json::from_slice(&bytes).map_err(|error| disk::failed("read", &path)(error.into()))?
             }
         };
-        Ok(Self { path, given: Mutex::new(given) })
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        Ok(Self { begin: hasher.finish(), path, given: Mutex::new(given) })
     }
 
     /// Returns the port of a service, giving it one of `range` for the first time. Blocking.
@@ -71,8 +76,13 @@ impl PortRegister {
         if let Some(port) = given.ports.get(name) {
             return Ok(*port);
         }
-        let after = (range.first..=range.last).filter(|port| *port > given.last);
-        let before = (range.first..=range.last).filter(|port| *port <= given.last);
+        let count = u64::from(range.last.saturating_sub(range.first)) + 1;
+        let last = match given.last {
+            0 => range.first + u16::try_from(self.begin % count).expect("less than a range of ports"),
+            last => last,
+        };
+        let after = (range.first..=range.last).filter(|port| *port > last);
+        let before = (range.first..=range.last).filter(|port| *port <= last);
         let is_free = |port: &u16| !given.ports.values().any(|taken| taken == port) && nobody_listens(*port);
         let port = after.chain(before).find(is_free).ok_or(PortError::Full(range))?;
         let mut fresh = given.clone();
@@ -131,7 +141,8 @@ mod tests {
     fn ports_are_remembered_and_never_given_twice_nor_when_somebody_listens() {
         let folder = tempfile::tempdir().expect("a folder");
         let (taken, range) = range();
-        let register = PortRegister::open(folder.path()).expect("open");
+        let mut register = PortRegister::open(folder.path()).expect("open");
+        register.begin = 2;
         let one = register.take(&name("1"), range).expect("free");
         let two = register.take(&name("2"), range).expect("free");
         assert_eq!((one, two), (range.first + 1, range.first + 2), "somebody listens on the first");
