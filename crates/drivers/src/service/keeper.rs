@@ -57,6 +57,7 @@ pub enum Answer {
 pub struct Keepers {
     folder: PathBuf,
     program: PathBuf,
+    has_groups: bool,
     /// Two starts of one service would write one order at once.
     starts: tokio::sync::Mutex<()>,
 }
@@ -64,7 +65,13 @@ pub struct Keepers {
 impl Keepers {
     /// Keeps services below `folder`, by `program`, which is footplate's own executable.
     pub fn new(folder: &Path, program: PathBuf) -> Self {
-        Self { folder: folder.to_owned(), program, starts: tokio::sync::Mutex::default() }
+        Self { folder: folder.to_owned(), program, has_groups: true, starts: tokio::sync::Mutex::default() }
+    }
+
+    /// Keeps services without control groups, as where none may be written.
+    #[must_use]
+    pub fn without_groups(self) -> Self {
+        Self { has_groups: false, ..self }
     }
 
     fn folder(&self, name: &ServiceName) -> Folder {
@@ -82,6 +89,7 @@ impl Keepers {
         let folder = self.folder(name);
         let script = Script::new(&self.program, folder.path()).arguments(["keeper", "--folder"]);
         let script = script.arguments([folder.path()]).arguments(arguments).deadline(deadline);
+        let script = script.arguments((!self.has_groups).then_some("--no-groups"));
         let finished = shell::run(&script, &CancellationToken::new()).await?;
         match finished.end {
             End::Exited(0) => Ok(()),

@@ -190,12 +190,33 @@ impl Kept {
 /// # Errors
 /// When it cannot be started, or ends without a word.
 pub fn detach<A: AsRef<OsStr>>(arguments: &[A], errors: File) -> io::Result<()> {
+    keep_descriptors()?;
     let (mut reader, writer) = io::pipe()?;
     let mut command = Command::new("/proc/self/exe");
     command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(errors);
     command.spawn()?;
     drop(command);
     reader.read_exact(&mut [0]).map_err(|_| io::Error::other("it ended before it was ready"))
+}
+
+/// Keeps what we have open to ourselves: who outlives us must not hold a pipe of ours, or of whoever started us, open.
+fn keep_descriptors() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|number| number.parse::<i32>().ok()) else {
+            continue;
+        };
+        if number <= 2 {
+            continue;
+        }
+        #[allow(unsafe_code, reason = "descriptors that we inherited have nothing but a number")]
+        // SAFETY: it is borrowed for one call that changes a flag; one that is closed already makes the call fail.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        match rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC) {
+            Ok(()) | Err(rustix::io::Errno::BADF) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Reaps children that came to us when their parents ended: all but `leader`, which [`Kept::reap`] takes.

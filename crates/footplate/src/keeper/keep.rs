@@ -68,7 +68,7 @@ pub(super) enum Then {
 
 impl Keeper {
     /// Takes a service over: what a former keeper left running goes on, else it is started when its time has come.
-    pub(super) fn open(folder: Folder) -> Result<Self, Fatal> {
+    pub(super) fn open(folder: Folder, has_groups: bool) -> Result<Self, Fatal> {
         let order = folder.order()?.ok_or("nothing is ordered in this folder")?;
         let state = folder.state()?;
         // Made anew in every life: what a former one left in it belongs to nobody who could still be asked.
@@ -82,7 +82,9 @@ impl Keeper {
             log: Log::open(&folder.log(), order.logs)?,
             pipe: options.open(folder.pipe())?,
             // Two agents of one machine may each have a service of this name.
-            group: cgroup::Group::open(&format!("{}.{}", order.name, &run_id[..8]), &order.limits),
+            group: has_groups
+                .then(|| cgroup::Group::open(&format!("{}.{}", order.name, &run_id[..8]), &order.limits))
+                .flatten(),
             run_id,
             then: if folder.is_stopped() { Then::End } else { Then::Again },
             killed_for: None,

@@ -8,6 +8,7 @@ mod keep;
 mod post;
 mod run;
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub struct KeeperArgs {
     /// End what is left of it, and return
     #[arg(long, conflicts_with = "launch")]
     end: bool,
+    /// Use no control group
+    #[arg(long)]
+    no_groups: bool,
     /// Become the service's command
     #[arg(long, requires = "command", requires = "files")]
     launch: bool,
@@ -53,9 +57,9 @@ pub struct KeeperArgs {
 pub fn main(args: &KeeperArgs) -> ExitCode {
     let done = match (&args.command, &args.folder) {
         (Some(command), _) if args.launch => launch(args, command),
-        (_, Some(folder)) if args.stay => stay(folder),
-        (_, Some(folder)) if args.end => end(folder),
-        (_, Some(folder)) => detach(folder),
+        (_, Some(folder)) if args.stay => stay(folder, !args.no_groups),
+        (_, Some(folder)) if args.end => end(folder, !args.no_groups),
+        (_, Some(folder)) => detach(folder, !args.no_groups),
         _ => unreachable!("clap asks for the folder or the command"),
     };
     match done {
@@ -70,18 +74,19 @@ fn launch(args: &KeeperArgs, command: &str) -> Result<(), Failure> {
     Err(failed("start the service").because(&error))
 }
 
-fn detach(folder: &Path) -> Result<(), Failure> {
+fn detach(folder: &Path, has_groups: bool) -> Result<(), Failure> {
     let errors = folder.join("keeper.log");
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&errors);
     let file = file.map_err(|error| failed("open the keeper's log").because(&error))?;
-    let arguments = ["keeper".as_ref(), "--stay".as_ref(), "--folder".as_ref(), folder.as_os_str()];
+    let mut arguments = vec!["keeper".as_ref(), "--stay".as_ref(), "--folder".as_ref(), folder.as_os_str()];
+    arguments.extend((!has_groups).then_some(OsStr::new("--no-groups")));
     shell::detach(&arguments, file).map_err(|error| {
         let said = std::fs::read_to_string(&errors).unwrap_or_default();
         failed("start the keeper").because(&error).details(last_lines(&said))
     })
 }
 
-fn stay(folder: &Path) -> Result<(), Failure> {
+fn stay(folder: &Path, has_groups: bool) -> Result<(), Failure> {
     let set_up = |error: rustix::io::Errno| failed("keep the service").because(&error);
     rustix::process::setsid().map_err(set_up)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(set_up)?;
@@ -89,18 +94,20 @@ fn stay(folder: &Path) -> Result<(), Failure> {
         // Another one looks after it already: that is what was asked for.
         return say_ready();
     };
-    let mut keeper = Keeper::open(folder).map_err(|error| failed("keep the service").because(&*error))?;
+    let mut keeper =
+        Keeper::open(folder, has_groups).map_err(|error| failed("keep the service").because(&*error))?;
     say_ready()?;
     keeper.stay().map_err(|error| failed("keep the service").because(&*error))
 }
 
-fn end(folder: &Path) -> Result<(), Failure> {
+fn end(folder: &Path, has_groups: bool) -> Result<(), Failure> {
     let Some((_lock, folder)) = hold(folder)? else {
         return Err(failed("end the service")
             .because_of("another keeper looks after it")
             .next("ask that one"));
     };
-    let mut keeper = Keeper::open(folder).map_err(|error| failed("end the service").because(&*error))?;
+    let mut keeper =
+        Keeper::open(folder, has_groups).map_err(|error| failed("end the service").because(&*error))?;
     keeper.stay().map_err(|error| failed("end the service").because(&*error))
 }
 

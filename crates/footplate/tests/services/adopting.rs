@@ -61,12 +61,13 @@ async fn a_service_that_talks_while_it_has_no_keeper_waits_and_loses_nothing() {
     let site = Site::new();
     let talk = "echo up; while [ ! -e go ]; do sleep 0.01; done; i=0; while [ $i -lt 20000 ]; do echo \"line $i\"; i=$((i+1)); done; \
                 echo enough; exec sleep 1000";
-    site.keepers.start(&site.worker("1", talk)).await.expect("started");
+    let before = site.keepers.start(&site.worker("1", talk)).await.expect("started");
     eventually("it is up", || site.log("1").contains("up\n")).await;
     kill(site.keeper_of("1").expect("it has a keeper"));
     std::fs::write(site.folder_of("1").join("../../go"), "").expect("written");
     site.eventually("1", |status| status.phase == Phase::Forsaken).await;
     site.keepers.revive().await.expect("revived");
+    assert_eq!(pid(&site.status("1").await), pid(&before), "it did not even notice");
     eventually("all is said", || site.log("1").contains("enough")).await;
     let log = std::fs::read_to_string(site.folder_of("1").join("output.log")).expect("read");
     let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("line ")).collect();
@@ -76,7 +77,7 @@ async fn a_service_that_talks_while_it_has_no_keeper_waits_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_service_that_ends_while_it_has_no_keeper_is_started_again_by_the_next() {
-    let site = Site::new();
+    let site = Site::without_groups();
     let first = site.keepers.start(&site.worker("1", "sleep 1001 & exec sleep 1000")).await.expect("started");
     eventually("its child is there", || site.processes().len() == 3).await;
     kill(site.keeper_of("1").expect("it has a keeper"));

@@ -48,7 +48,12 @@ async fn starting_and_stopping_may_be_repeated() {
 
 #[tokio::test]
 async fn a_stop_ends_every_process_also_those_that_hide() {
-    let site = Site::new();
+    for site in [Site::new(), Site::without_groups()] {
+        stop_those_that_hide(&site).await;
+    }
+}
+
+async fn stop_those_that_hide(site: &Site) {
     let hidden = "setsid sh -c 'sleep 1001; true' & (setsid sh -c 'sleep 1002; true' &) ; \
                   env -i setsid sh -c 'sleep 1003; true' & exec sleep 1004";
     site.keepers.start(&site.worker("1", hidden)).await.expect("started");
@@ -147,4 +152,21 @@ async fn a_handed_over_socket_keeps_connections_while_the_service_is_restarted()
     let refused = asking.await.expect("no panic");
     // A request that a process had begun when it was ended is lost; nobody is refused for want of a listener.
     assert!(refused <= 5, "{refused} of 200 were lost");
+}
+
+#[tokio::test]
+async fn a_service_inherits_no_descriptor_but_its_three() {
+    let site = Site::new();
+    // What is open in whoever starts it, and not marked, as in a shell: it must reach neither the keeper nor the service.
+    let stray = rustix::io::dup(std::fs::File::open("/dev/zero").expect("open")).expect("a copy");
+    let status = site.keepers.start(&site.worker("1", "echo up; exec sleep 1000")).await.expect("started");
+    eventually("it is up", || site.log("1").contains("up\n")).await;
+    let open = |pid: i32| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("read");
+        entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect::<Vec<_>>()
+    };
+    let keeper = open(site.keeper_of("1").expect("it has a keeper"));
+    assert!(!keeper.iter().any(|file| file.as_os_str() == "/dev/zero"), "{keeper:?}");
+    assert_eq!(open(pid(&status)).len(), 3);
+    drop(stray);
 }

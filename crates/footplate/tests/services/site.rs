@@ -29,6 +29,13 @@ impl Site {
         Self { keepers: keepers(&services), ports, folder }
     }
 
+    /// Returns a host where no control group may be written.
+    pub fn without_groups() -> Self {
+        let mut site = Self::new();
+        site.keepers = keepers(&site.services()).without_groups();
+        site
+    }
+
     pub fn services(&self) -> PathBuf {
         self.folder.path().join("services")
     }
