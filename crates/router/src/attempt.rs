@@ -44,8 +44,8 @@ impl Attempt {
     /// Begins, unless the endpoint takes no more requests.
     pub fn begin(endpoint: &Arc<Endpoint>, is_retry: bool) -> Option<Attempt> {
         endpoint.in_flight.fetch_add(1, Ordering::SeqCst);
-        // Whoever shuts the gate and then sees nothing in flight must be right that nothing begins any more.
-        if !endpoint.gate.is_open() {
+        // Whoever shuts the latch and then sees nothing in flight must be right that nothing begins any more.
+        if !endpoint.latch.is_open() {
             endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
@@ -73,7 +73,7 @@ impl Attempt {
 
     /// Ends with the answer taken: its connection may serve the next request, unless the endpoint drains.
     pub fn rest(self, sender: Sender) {
-        if self.endpoint.gate.is_open() {
+        if self.endpoint.latch.is_open() {
             self.endpoint.pool.give(sender);
         }
     }
@@ -93,7 +93,7 @@ impl Attempt {
         let (mut sender, rested) = match self.connection(timeouts, rest_max).await {
             Ok(found) => found,
             Err(_) => {
-                self.endpoint.gate.refused();
+                self.endpoint.latch.refused();
                 self.end(End::Fault(Fault::Connect));
                 return Err(Miss::Unsent(Box::new(request)));
             }
@@ -110,17 +110,30 @@ impl Attempt {
             }
             Ok(Err(mut error)) => {
                 let message = error.take_message();
-                let is_stale = message.is_some() || rested.is_some_and(|rested| rested >= STALE_AFTER);
-                let fault = if is_stale { Fault::Stale } else { Fault::Broken };
-                self.end(End::Fault(fault));
                 tracing::debug!(endpoint = self.endpoint.name, error = %error.error(), "no answer");
-                Err(message.map_or(Miss::Lost(fault), |message| Miss::Unsent(Box::new(message))))
+                Err(self.broke(message, rested))
             }
             Err(_) => {
                 self.end(End::Fault(Fault::Timeout));
                 Err(Miss::Lost(Fault::Timeout))
             }
         }
+    }
+
+    /// Judges a connection that ended before an answer, having rested before or not.
+    fn broke(&mut self, unsent: Option<Request<Outgoing>>, rested: Option<Duration>) -> Miss {
+        let fault = match (&unsent, rested) {
+            // One that is closed as soon as it stands is as good as refused: the endpoint is left alone for a moment.
+            (Some(_), None) => {
+                self.endpoint.latch.refused();
+                Fault::Connect
+            }
+            (Some(_), Some(_)) => Fault::Stale,
+            (None, rested) if rested.is_some_and(|rested| rested >= STALE_AFTER) => Fault::Stale,
+            (None, _) => Fault::Broken,
+        };
+        self.end(End::Fault(fault));
+        unsent.map_or(Miss::Lost(fault), |request| Miss::Unsent(Box::new(request)))
     }
 
     /// Takes a resting connection, or makes one. Tells how long it rested, if it did.
@@ -139,7 +152,7 @@ impl Attempt {
             Some(time_max) => timeout(time_max, connecting).await??,
             None => connecting.await?,
         };
-        if self.endpoint.gate.returned() {
+        if self.endpoint.latch.returned() {
             self.endpoint.lobby.news.notify_waiters();
         }
         Ok((sender, None))
@@ -175,15 +188,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_begins_behind_a_gate_that_is_shut() {
+    fn nothing_begins_behind_a_latch_that_is_shut() {
         let endpoint = Arc::new(Endpoint::at(([127, 0, 0, 1], 1).into()));
         assert!(Attempt::begin(&endpoint, false).is_none());
-        endpoint.gate.set(true);
+        endpoint.latch.set(true);
         let attempt = Attempt::begin(&endpoint, false).expect("it is open");
         assert_eq!(endpoint.in_flight.load(Ordering::SeqCst), 1);
         drop(attempt);
         assert_eq!(endpoint.in_flight.load(Ordering::SeqCst), 0);
         let counts = endpoint.counts.lock().unwrap().clone();
-        assert_eq!((counts.requests, counts.left), (1, 1), "what was refused by the gate is not counted");
+        assert_eq!((counts.requests, counts.left), (1, 1), "what was refused by the latch is not counted");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::count::Times;
-use crate::live::{Choice, Endpoint, Gate, Live, Lobby, Service, Version};
+use crate::live::{Choice, Endpoint, Latch, Live, Lobby, Service, Version};
 use crate::route::Routes;
 use crate::table::{State, Table};
 use crate::worker::Worker;
@@ -27,7 +27,7 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Shared {
     table: Arc<Table>,
-    gates: HashMap<Key, Arc<Gate>>,
+    latches: HashMap<Key, Arc<Latch>>,
     lobbies: HashMap<String, Arc<Lobby>>,
 }
 
@@ -61,8 +61,8 @@ impl Board {
             worker.sweep();
         }
         shared.lobbies.values().for_each(|lobby| lobby.news.notify_waiters());
-        // A gate lives as long as a worker has its endpoint, so that one that comes back is opened for all.
-        shared.gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        // A latch lives as long as a worker has its endpoint, so that one that comes back is opened for all.
+        shared.latches.retain(|_, latch| Arc::strong_count(latch) > 1);
         shared.lobbies.retain(|service, _| table.services.contains_key(service));
         shared.table = table;
     }
@@ -93,18 +93,18 @@ impl Board {
 }
 
 impl Shared {
-    /// Shuts and opens gates. The first thing that happens: from here on nothing begins where it should not.
+    /// Shuts and opens latches. The first thing that happens: from here on nothing begins where it should not.
     fn gather(&mut self, table: &Table) {
         let mut ready = HashSet::new();
         for (name, service) in &table.services {
             self.lobbies.entry(name.clone()).or_default();
             for endpoint in &service.endpoints {
-                self.gates.entry(key(name, endpoint)).or_default();
+                self.latches.entry(key(name, endpoint)).or_default();
                 ready.extend((endpoint.state == State::Ready).then(|| key(name, endpoint)));
             }
         }
         // None is shut that stays open, not even for a moment.
-        self.gates.iter().for_each(|(key, gate)| gate.set(ready.contains(key)));
+        self.latches.iter().for_each(|(key, latch)| latch.set(ready.contains(key)));
     }
 
     /// Makes one worker's view of the table, with what it has counted so far.
@@ -137,7 +137,7 @@ impl Shared {
                 let key = key(name, endpoint);
                 let kept = endpoints.remove(&key).map(Arc::clone);
                 let kept = kept.unwrap_or_else(|| {
-                    Arc::new(Endpoint::new(&key, &choice.version, &self.gates[&key], &lobby))
+                    Arc::new(Endpoint::new(&key, &choice.version, &self.latches[&key], &lobby))
                 });
                 kept.weight.store(endpoint.weight, Ordering::Relaxed);
                 choice.endpoints.push(kept);
@@ -159,7 +159,7 @@ impl Version {
 }
 
 impl Endpoint {
-    fn new(key: &Key, version: &Arc<Version>, gate: &Arc<Gate>, lobby: &Arc<Lobby>) -> Endpoint {
+    fn new(key: &Key, version: &Arc<Version>, latch: &Arc<Latch>, lobby: &Arc<Lobby>) -> Endpoint {
         let (service, name, _, address) = key;
         Endpoint {
             service: service.clone(),
@@ -167,7 +167,7 @@ impl Endpoint {
             address: *address,
             weight: AtomicU32::new(1),
             version: Arc::clone(version),
-            gate: Arc::clone(gate),
+            latch: Arc::clone(latch),
             lobby: Arc::clone(lobby),
             pool: crate::pool::Pool::default(),
             in_flight: AtomicUsize::new(0),
@@ -211,7 +211,7 @@ fn add_endpoints(all: &mut report::Report, live: &Live) {
     let listed =
         live.services.iter().flat_map(|service| &service.choices).flat_map(|choice| &choice.endpoints);
     let listed = listed.map(|endpoint| {
-        (endpoint, if endpoint.gate.is_open() { report::Stand::Ready } else { report::Stand::Draining })
+        (endpoint, if endpoint.latch.is_open() { report::Stand::Ready } else { report::Stand::Draining })
     });
     let leaving = live.leaving.iter().map(|endpoint| (endpoint, report::Stand::Gone));
     for (endpoint, state) in listed.chain(leaving) {
@@ -228,7 +228,7 @@ fn add_endpoints(all: &mut report::Report, live: &Live) {
             address: endpoint.address,
             version: endpoint.version.name.clone(),
             state,
-            is_away: endpoint.gate.is_away(now),
+            is_away: endpoint.latch.is_away(now),
             counts,
         });
     }

@@ -1,7 +1,7 @@
 //! The table in force, as one worker sees it: services, versions and endpoints with their counts and connections.
 //!
 //! Each worker has its own, so that no count is contended. What all workers must agree on, whether an endpoint takes
-//! requests, is its [`Gate`]. Invariant: after a gate was shut and its endpoint was seen with nothing in flight, nothing begins there.
+//! requests, is its [`Latch`]. Invariant: after a latch was shut and its endpoint was seen with nothing in flight, nothing begins there.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ const AWAY_MAX: Duration = Duration::from_secs(1);
 
 /// Whether an endpoint takes requests. One for all workers.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct Latch {
     is_open: AtomicBool,
     /// Until when it is left alone, in the clock's microseconds; 0 when it is not.
     away_until: AtomicU64,
@@ -103,7 +103,7 @@ pub struct Endpoint {
     /// The version it runs.
     pub version: Arc<Version>,
     /// Whether it takes requests.
-    pub gate: Arc<Gate>,
+    pub latch: Arc<Latch>,
     /// Where requests wait for it.
     pub lobby: Arc<Lobby>,
     /// Its resting connections.
@@ -114,7 +114,7 @@ pub struct Endpoint {
     pub counts: Mutex<Counts>,
 }
 
-impl Gate {
+impl Latch {
     /// Opens or shuts it for new requests.
     pub fn set(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::SeqCst);
@@ -198,8 +198,8 @@ impl Service {
     pub fn next_return(&self) -> Option<Duration> {
         let now = clock::microseconds();
         let shared = self.choices.iter().filter(|choice| choice.share > 0);
-        let gates = shared.flat_map(|choice| &choice.endpoints).map(|endpoint| &endpoint.gate);
-        let away = gates.filter(|gate| gate.is_open()).map(|gate| gate.away_until());
+        let latches = shared.flat_map(|choice| &choice.endpoints).map(|endpoint| &endpoint.latch);
+        let away = latches.filter(|latch| latch.is_open()).map(|latch| latch.away_until());
         away.min().map(|until| Duration::from_micros(until.saturating_sub(now)))
     }
 }
@@ -207,18 +207,18 @@ impl Service {
 impl Choice {
     fn choose(&self, random: u64, now: u64, tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
         let was_tried =
-            |endpoint: &Arc<Endpoint>| tried.iter().any(|other| Arc::ptr_eq(&other.gate, &endpoint.gate));
+            |endpoint: &Arc<Endpoint>| tried.iter().any(|other| Arc::ptr_eq(&other.latch, &endpoint.latch));
         let takes = |endpoint: &&Arc<Endpoint>| {
-            endpoint.gate.is_open() && !endpoint.gate.is_away(now) && !was_tried(endpoint)
+            endpoint.latch.is_open() && !endpoint.latch.is_away(now) && !was_tried(endpoint)
         };
         if let [only] = self.endpoints.as_slice() {
-            return Some(only).filter(takes).filter(|only| only.gate.enter(now)).cloned();
+            return Some(only).filter(takes).filter(|only| only.latch.enter(now)).cloned();
         }
         let mut endpoints: Vec<&Arc<Endpoint>> = self.endpoints.iter().filter(takes).collect();
         while !endpoints.is_empty() {
             let candidates: Vec<Candidate> = endpoints.iter().map(|endpoint| endpoint.candidate()).collect();
             let place = choose::endpoint(&candidates, random)?;
-            if endpoints[place].gate.enter(now) {
+            if endpoints[place].latch.enter(now) {
                 return Some(Arc::clone(endpoints[place]));
             }
             endpoints.swap_remove(place);
@@ -235,7 +235,7 @@ impl Endpoint {
         }
     }
 
-    /// Makes one behind a shut gate.
+    /// Makes one behind a shut latch.
     #[cfg(test)]
     pub fn at(address: SocketAddr) -> Endpoint {
         Endpoint {
@@ -244,7 +244,7 @@ impl Endpoint {
             address,
             weight: AtomicU32::new(1),
             version: Arc::new(Version { name: "1".into(), counts: Mutex::default() }),
-            gate: Arc::default(),
+            latch: Arc::default(),
             lobby: Arc::default(),
             pool: Pool::default(),
             in_flight: AtomicUsize::new(0),

@@ -1,6 +1,6 @@
 //! Connections to one endpoint that wait for their next request. Each worker has its own, so that none waits for another.
 //!
-//! Invariant: an endpoint whose gate is shut has none for longer than the time between two sweeps.
+//! Invariant: an endpoint whose latch is shut has none for longer than the time between two sweeps.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

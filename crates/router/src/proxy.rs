@@ -240,7 +240,7 @@ impl Trip<'_> {
     fn try_begin(&self) -> Option<(Arc<Endpoint>, Attempt)> {
         loop {
             let endpoint = self.service.choose(self.point, random(), &self.tried)?;
-            // Without an attempt the gate was shut in between, and is not chosen again.
+            // Without an attempt the latch was shut in between, and is not chosen again.
             if let Some(attempt) = Attempt::begin(&endpoint, !self.tried.is_empty()) {
                 return Some((endpoint, attempt));
             }
@@ -252,8 +252,8 @@ impl Trip<'_> {
         let hold = &self.service.settings.hold;
         let deadline =
             *self.deadline.get_or_insert_with(|| Instant::now() + Duration::from_millis(hold.time_ms));
-        let place = Place::take(lobby, hold.requests).filter(|_| Instant::now() < deadline);
-        if place.is_some() {
+        let held = Held::take(lobby, hold.requests).filter(|_| Instant::now() < deadline);
+        if held.is_some() {
             let wake = match self.service.next_return() {
                 Some(soon) => deadline.min(Instant::now() + soon.max(RETURN_PAUSE)),
                 None => deadline,
@@ -261,7 +261,7 @@ impl Trip<'_> {
             // Woken or not: whoever looks again sees.
             drop(timeout_at(wake, news).await);
         }
-        if place.is_none() || Instant::now() >= deadline {
+        if held.is_none() || Instant::now() >= deadline {
             lobby.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Reason::NoEndpoint);
         }
@@ -277,21 +277,21 @@ impl Trip<'_> {
     }
 }
 
-/// A place among those that are held.
-struct Place<'a>(&'a Lobby);
+/// One of those that are held.
+struct Held<'a>(&'a Lobby);
 
-impl Place<'_> {
-    fn take(lobby: &Lobby, most: usize) -> Option<Place<'_>> {
-        let place = Place(lobby);
+impl Held<'_> {
+    fn take(lobby: &Lobby, most: usize) -> Option<Held<'_>> {
+        let held = Held(lobby);
         if lobby.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             return None;
         }
         lobby.held.fetch_add(1, Ordering::Relaxed);
-        Some(place)
+        Some(held)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

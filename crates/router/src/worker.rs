@@ -39,7 +39,7 @@ pub struct Worker {
     pub tls: Option<TlsAcceptor>,
     /// What belongs to no version.
     pub counts: Counts,
-    places: Semaphore,
+    seats: Semaphore,
     is_leaving: AtomicBool,
 }
 
@@ -97,7 +97,7 @@ impl Worker {
             trusted: config.trusted.clone(),
             tls,
             counts: Counts::default(),
-            places: Semaphore::new(share),
+            seats: Semaphore::new(share),
             is_leaving: AtomicBool::new(false),
         }
     }
@@ -115,7 +115,7 @@ impl Worker {
     /// Closes resting connections to endpoints: those that are useless, and all to endpoints that take no requests.
     pub fn sweep(&self) {
         let live = self.live.load_full();
-        live.endpoints().for_each(|endpoint| endpoint.pool.sweep(!endpoint.gate.is_open()));
+        live.endpoints().for_each(|endpoint| endpoint.pool.sweep(!endpoint.latch.is_open()));
     }
 }
 
@@ -164,8 +164,8 @@ async fn run(worker: Arc<Worker>, listeners: Vec<(Listener, StdListener)>, ends:
 async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener, end: CancellationToken) {
     loop {
         let accepting = async {
-            let place = worker.places.acquire().await;
-            place.expect("the places are never closed").forget();
+            let seat = worker.seats.acquire().await;
+            seat.expect("the seats are never closed").forget();
             socket.accept().await
         };
         let accepted = tokio::select! {
@@ -179,7 +179,7 @@ async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener, en
                 tokio::spawn(connection::serve(seat, client, address, is_https));
             }
             Err(error) => {
-                worker.places.add_permits(1);
+                worker.seats.add_permits(1);
                 tracing::warn!(%error, %listener, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -187,31 +187,31 @@ async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener, en
     }
 }
 
-/// One client's place among the connections; free again when it is dropped.
+/// One client's seat among the connections; free again when it is dropped.
 #[derive(Debug)]
 pub struct Seat {
     /// Who serves it.
     pub worker: Arc<Worker>,
-    places: usize,
+    permits: usize,
 }
 
 impl Seat {
     fn take(worker: &Arc<Worker>) -> Seat {
         worker.counts.connections.fetch_add(1, Ordering::Relaxed);
         worker.counts.open.fetch_add(1, Ordering::Relaxed);
-        Seat { worker: Arc::clone(worker), places: 1 }
+        Seat { worker: Arc::clone(worker), permits: 1 }
     }
 
-    /// Keeps a place for a connection that goes on as a tunnel, once its own seat is given up.
+    /// Keeps a seat for a connection that goes on as a tunnel, once its own is given up.
     pub fn keep(worker: &Arc<Worker>) -> Seat {
         worker.counts.open.fetch_add(1, Ordering::Relaxed);
-        Seat { worker: Arc::clone(worker), places: worker.places.forget_permits(1) }
+        Seat { worker: Arc::clone(worker), permits: worker.seats.forget_permits(1) }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.worker.counts.open.fetch_sub(1, Ordering::Relaxed);
-        self.worker.places.add_permits(self.places);
+        self.worker.seats.add_permits(self.permits);
     }
 }

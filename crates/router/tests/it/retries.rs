@@ -224,3 +224,26 @@ async fn a_connection_that_rested_and_was_closed_is_no_fault_of_the_version() {
     let counts = &site.report().await.services["shop"].versions["1"].counts;
     assert_eq!(counts.faults.get(&Fault::Broken), None, "{counts:?}");
 }
+
+#[tokio::test]
+async fn an_endpoint_that_closes_every_connection_at_once_is_asked_a_few_times_only() {
+    let mut site = Site::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut only = single(listener.local_addr().unwrap());
+    only.hold.time_ms = 500;
+    site.route(only).await;
+    let closing = tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await);
+        }
+    });
+    for method in ["GET", "POST"] {
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        let status = site.send(&request).await.status();
+        assert!([502, 503].contains(&status), "{method}: {status}");
+    }
+    closing.abort();
+    let counts = &site.report().await.services["shop"].versions["1"].counts;
+    assert!(counts.requests + counts.retries < 100, "{counts:?}");
+    assert_eq!(counts.in_flight, 0);
+}
