@@ -14,6 +14,10 @@ use crate::moment::Moment;
 use crate::name::ReleaseId;
 use crate::release::Release;
 
+mod source;
+
+pub use source::Source;
+
 /// What the controller wants of one target. Written by the controller alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
@@ -56,23 +60,6 @@ pub struct Acceptance {
     pub release: ReleaseId,
     /// How often it must have passed.
     pub times: u32,
-}
-
-/// A place that serves artifacts: `GET BASE/sha256:HEX`. `Debug` hides the token.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// The address up to the digest, without a trailing slash.
-    pub base: String,
-    /// The bearer token to show; a secret, never logged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = self.token.as_ref().map(|_| "hidden");
-        f.debug_struct("Source").field("base", &self.base).field("token", &token).finish()
-    }
 }
 
 impl Assignment {

@@ -16,6 +16,7 @@ mod http;
 mod journal;
 pub mod lease;
 pub mod listen;
+mod looks;
 mod orders;
 mod outputs;
 mod plan;
