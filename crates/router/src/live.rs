@@ -182,14 +182,14 @@ impl Service {
     pub fn choose(&self, point: u64, random: u64, tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
         let now = clock::microseconds();
         let drawn = choose::version(self.choices.iter().map(|choice| choice.share), point)?;
-        let others =
-            (0..self.choices.len()).filter(|place| *place != drawn && self.choices[*place].share > 0);
-        let order: Vec<usize> = [drawn].into_iter().chain(others).collect();
-        let fresh = order.iter().find_map(|place| self.choices[*place].choose(random, now, tried));
-        match fresh {
-            None if !tried.is_empty() => {
-                order.iter().find_map(|place| self.choices[*place].choose(random, now, &[]))
-            }
+        let first_of = |tried: &[Arc<Endpoint>]| {
+            let mut others =
+                (0..self.choices.len()).filter(|place| *place != drawn && self.choices[*place].share > 0);
+            let chosen = self.choices[drawn].choose(random, now, tried);
+            chosen.or_else(|| others.find_map(|place| self.choices[place].choose(random, now, tried)))
+        };
+        match first_of(tried) {
+            None if !tried.is_empty() => first_of(&[]),
             fresh => fresh,
         }
     }
