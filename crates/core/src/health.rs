@@ -195,7 +195,10 @@ impl Condition {
         if self.crashes.len() >= usize::try_from(health.crashes_max.max(1)).unwrap_or(usize::MAX) {
             self.crashes.remove(0);
             let often = times(self.crashes.len() + 1);
-            self.fail(format!("it crashed {often} within {}: {how}", length(health.crash_window)), now);
+            self.fail(
+                format!("it crashed or hung {often} within {}: {how}", length(health.crash_window)),
+                now,
+            );
         }
         None
     }
@@ -225,12 +228,10 @@ impl Condition {
         match question {
             Question::Readiness if is_enough => self.become_unready(health, how, now),
             Question::Liveness if is_enough => {
-                self.liveness = Streak::None;
-                self.become_unready(health, how, now);
-                return Some(format!(
-                    "its liveness check failed {}: {how}",
-                    times(probe.unhealthy_after.max(1))
-                ));
+                let why = format!("its liveness check failed {}: {how}", times(probe.unhealthy_after.max(1)));
+                // It is about to be started again, and that counts like an end of its own.
+                self.crashed(health, &why, now);
+                return Some(why);
             }
             _ => {}
         }

@@ -21,7 +21,10 @@ fn web(status: &str) -> std::io::Result<()> {
     let listener = listener()?;
     println!("listening on {}", listener.local_addr()?);
     for stream in listener.incoming() {
-        answer(stream?, status)?;
+        // Whoever asked may have gone without listening.
+        if let Err(error) = answer(stream?, status) {
+            println!("somebody went away: {error}");
+        }
     }
     Ok(())
 }

@@ -114,7 +114,7 @@ fn late_crashes_count_until_they_are_old() {
     let story = "uurr".to_owned() + &"csuurr".repeat(2);
     assert_eq!(word(&tell(&health(), &story).0), "ready", "twice is forgiven");
     let (condition, _) = tell(&health(), &(story.clone() + "c"));
-    assert_eq!(word(&condition), "it crashed 3 times within 100 s: it ended with status 1");
+    assert_eq!(word(&condition), "it crashed or hung 3 times within 100 s: it ended with status 1");
     assert_eq!(word(&tell(&health(), &(story + &".".repeat(100) + "c")).0), "unready", "the window is over");
 }
 
@@ -124,6 +124,9 @@ fn bad_liveness_asks_for_a_restart_once_in_a_while() {
     assert_eq!(tell(&health(), "uurrLLlLL").1, "", "not in a row");
     let (condition, restarts) = tell(&health(), "uurrLLLL");
     assert_eq!((word(&condition), &*restarts), ("unready", "!"));
+    let (condition, restarts) = tell(&health(), "uurrLLLsuurrLLLsuurrLLL");
+    let why = "it crashed or hung 3 times within 100 s: its liveness check failed 3 times: no answer";
+    assert_eq!((word(&condition), &*restarts), (why, "!!!"), "it does not hang for ever");
 }
 
 #[test]

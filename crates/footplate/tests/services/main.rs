@@ -2,6 +2,7 @@
 
 mod adopting;
 mod bad;
+mod judged;
 mod living;
 mod machine;
 mod site;
