@@ -2,14 +2,16 @@
 //!
 //! Invariants: the core decides and may refuse; a refusal changes nothing; what is answered as done is written durably.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use footplate_core::fleet::{self, Current, Pushed, Records};
-use footplate_core::name::{Actor, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
+use footplate_core::name::{Actor, AppPath, EnvironmentName, GroupName, HostName, ReleaseId, TargetName};
 use footplate_core::record::{Key, check_size};
 use footplate_core::refusal::Refusal;
-use footplate_core::release::Release;
+use footplate_core::release::{Release, Workload};
 use footplate_core::rollout::{self, Command, Rollout};
 use footplate_drivers::artifact::ArtifactStore;
 
@@ -20,6 +22,7 @@ use super::site::{Site, encode};
 use super::{clean, hosts, plan, status};
 use crate::api::{self, OrderVerb, Problem, ProblemKind};
 use crate::clock;
+use crate::config::app::FILES;
 
 /// An order for the worker.
 pub(crate) enum Ask {
@@ -251,7 +254,36 @@ async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<A
     Ok(Answer::Rollout(Box::new(status::rollout(&site, rollout, true, clock::now()))))
 }
 
+/// An environment runs some of the version's process groups, and no others.
+fn check_groups(push: &api::Push, what: &str) -> Result<(), Problem> {
+    let own: BTreeSet<GroupName> = match &push.workload {
+        Workload::Service { services, .. } => services.keys().cloned().collect(),
+        Workload::Command(_) | Workload::ReleaseDir(_) => {
+            BTreeSet::from([FILES.parse().expect("it is a valid name")])
+        }
+    };
+    let is_wrong = |groups: &BTreeSet<GroupName>| groups.is_empty() || !groups.is_subset(&own);
+    match push.environments.iter().find(|(_, delivery)| is_wrong(&delivery.groups)) {
+        None => Ok(()),
+        Some((environment, delivery)) => {
+            let because = format!(
+                "environment `{environment}` has {}, and the version has {}",
+                listed(&delivery.groups),
+                listed(&own)
+            );
+            let next = "give each environment process groups that the version has";
+            Err(Problem::new(ProblemKind::Refused, what, because, next))
+        }
+    }
+}
+
+fn listed(groups: &BTreeSet<GroupName>) -> String {
+    let names: Vec<String> = groups.iter().map(|group| format!("`{group}`")).collect();
+    if names.is_empty() { "no process group".to_owned() } else { names.join(", ") }
+}
+
 async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Result<Pushed, Problem> {
+    check_groups(&push, what)?;
     if let Some(artifact) = &push.artifact {
         let there = worker.shared.artifacts.has(artifact).await;
         if !there.map_err(|error| Problem::internal(what, &error))? {

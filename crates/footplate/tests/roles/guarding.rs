@@ -168,7 +168,7 @@ async fn a_record_of_a_newer_footplate_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_with_another_group_than_files_is_refused_when_it_is_pushed() {
+async fn process_groups_that_the_version_does_not_have_are_refused_when_it_is_pushed() {
     let site = Site::with_hosts(&["a"]).await;
     for groups in [&["files", "worker"][..], &["worker"], &[]] {
         let delivery = Delivery {
@@ -190,6 +190,6 @@ async fn an_app_with_another_group_than_files_is_refused_when_it_is_pushed() {
         };
         let refused = site.client.push(&push).await.unwrap_err();
         let refused = refusal(refused);
-        assert!(refused.contains("only `files` is supported"), "{refused}");
+        assert!(refused.contains("the version has `files`"), "{refused}");
     }
 }

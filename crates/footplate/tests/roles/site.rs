@@ -20,6 +20,8 @@ use footplate_core::rollout::Policy;
 use footplate_core::selector::Labels;
 use footplate_drivers::archive;
 use footplate_drivers::router::Config;
+use footplate_drivers::service::Supervisor;
+use footplate_drivers::service::keeper::Keepers;
 use footplate_drivers::store::memory::Memory;
 use footplate_drivers::store::{Applied, Scope, Store, Transaction, Write};
 use footplate_drivers::workload::Settings;
@@ -255,6 +257,26 @@ impl Site {
             }
         };
         within(what, waiting).await
+    }
+}
+
+/// Services outlive their agents; those of a story end with it.
+impl Drop for Site {
+    fn drop(&mut self) {
+        let folders: Vec<PathBuf> =
+            self.agents.keys().map(|name| self.host_folder(name).join("services")).collect();
+        let end = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for folder in folders.iter().filter(|folder| folder.exists()) {
+                    let keepers = Keepers::new(folder, env!("CARGO_BIN_EXE_footplate").into());
+                    for status in keepers.list().await.unwrap_or_default() {
+                        drop(keepers.stop(&status.name).await);
+                    }
+                }
+            });
+        };
+        drop(std::thread::spawn(end).join());
     }
 }
 
