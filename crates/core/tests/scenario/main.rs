@@ -11,6 +11,7 @@ mod people;
 mod rollbacks;
 mod services;
 mod stage;
+mod trouble;
 
 use stage::play;
 

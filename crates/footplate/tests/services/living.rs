@@ -27,6 +27,16 @@ async fn two_releases_run_side_by_side_and_each_ends_alone() {
     assert!(site.log("1").contains("listening on"), "what it said is kept");
 }
 
+/// Waits until release 1 has said something so many times.
+async fn eventually_said(site: &Site, word: &str, times: usize) {
+    let begun = Instant::now();
+    while site.log("1").matches(word).count() < times {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never said so: {}", site.log("1"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(site.log("1").matches(word).count(), times);
+}
+
 #[tokio::test]
 async fn starting_and_stopping_may_be_repeated() {
     let site = Site::new();
@@ -39,11 +49,7 @@ async fn starting_and_stopping_may_be_repeated() {
     assert!(!is_alive(pid(&first)));
     let new = site.keepers.start(&order).await.expect("started anew");
     assert_ne!(pid(&first), pid(&new));
-    let begun = Instant::now();
-    while site.log("1").matches("begun").count() < 2 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never said so: {}", site.log("1"));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually_said(&site, "begun", 2).await;
     site.keepers.forget(&order.name).await.expect("forgotten");
     assert!(site.keepers.list().await.expect("listed").is_empty());
     assert!(!site.folder_of("1").exists());
