@@ -53,7 +53,7 @@ async fn starting_and_stopping_may_be_repeated() {
     site.keepers.forget(&order.name).await.expect("forgotten");
     assert!(site.keepers.list().await.expect("listed").is_empty());
     assert!(!site.folder_of("1").exists());
-    assert!(site.processes().is_empty());
+    eventually("its keeper has gone too", || site.processes().is_empty()).await;
 }
 
 #[tokio::test]
