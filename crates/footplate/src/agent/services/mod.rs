@@ -263,6 +263,7 @@ impl Services {
             Arc::clone(&watched),
             Arc::clone(&self.supervisor),
             self.asker.clone(),
+            status.clone(),
             self.statuses.subscribe(),
             self.news.clone(),
         );

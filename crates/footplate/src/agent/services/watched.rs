@@ -190,11 +190,12 @@ pub async fn watch(
     watched: Arc<Watched>,
     supervisor: Arc<dyn Supervisor>,
     asker: Asker,
+    mut before: Status,
     mut statuses: watch::Receiver<Statuses>,
     news: watch::Sender<u64>,
 ) {
     let name = watched.place.name.clone();
-    let mut process = Process::default();
+    let mut is_forsaken = false;
     let mut due: BTreeMap<Question, Instant> = BTreeMap::new();
     loop {
         let questions = watched.questions();
@@ -207,8 +208,14 @@ pub async fn watch(
             next.map_or_else(|| Instant::now() + Duration::from_secs(3600), |(question, _)| due[question]);
         let events = tokio::select! {
             Ok(()) = statuses.changed() => {
-                let status = statuses.borrow_and_update().get(&name).cloned();
-                process.events(status.as_ref())
+                let now = statuses.borrow_and_update().get(&name).cloned();
+                // Its process may go on while nobody keeps it: what it was before still counts.
+                is_forsaken = now.as_ref().is_some_and(|now| now.phase == Phase::Forsaken);
+                now.filter(|_| !is_forsaken).map_or_else(Vec::new, |now| {
+                    let happened = now.since(&before);
+                    before = now;
+                    happened
+                })
             }
             () = tokio::time::sleep_until(at) => match next {
                 Some((question, probe)) => {
@@ -235,11 +242,10 @@ pub async fn watch(
                 }
             }
         }
-        if process.is_forsaken {
-            process.is_forsaken = false;
-            if let Err(error) = supervisor.revive().await {
-                tracing::error!(service = %name, "cannot look after it again: {}", chain(&error));
-            }
+        if std::mem::take(&mut is_forsaken)
+            && let Err(error) = supervisor.revive().await
+        {
+            tracing::error!(service = %name, "cannot look after it again: {}", chain(&error));
         }
     }
 }
@@ -247,46 +253,4 @@ pub async fn watch(
 /// A service that just started is asked soon, and not first after a whole interval.
 fn first_pause(probe: &Probe) -> Duration {
     probe.interval.min(Duration::from_millis(100))
-}
-
-/// What was last seen of a service's process.
-#[derive(Default)]
-struct Process {
-    pid: Option<i32>,
-    is_down: bool,
-    is_forsaken: bool,
-}
-
-impl Process {
-    /// Returns what happened since the last look.
-    fn events(&mut self, status: Option<&Status>) -> Vec<Event> {
-        let Some(status) = status else { return Vec::new() };
-        let crashed = || {
-            let exit = status.last_exit.as_ref().filter(|exit| !exit.is_fine)?;
-            Some(Event::Crashed(exit.why.clone()))
-        };
-        match status.phase {
-            Phase::Running { pid, .. } => {
-                let before = self.pid.replace(pid);
-                let was_down = std::mem::take(&mut self.is_down);
-                match before {
-                    Some(before) if before == pid => Vec::new(),
-                    None => Vec::new(),
-                    Some(_) if was_down => vec![Event::Started],
-                    Some(_) => crashed().into_iter().chain([Event::Started]).collect(),
-                }
-            }
-            Phase::Waiting { .. } if !std::mem::replace(&mut self.is_down, true) => {
-                self.pid.get_or_insert(0);
-                crashed().into_iter().collect()
-            }
-            Phase::Forsaken => {
-                self.is_forsaken = true;
-                Vec::new()
-            }
-            Phase::Waiting { .. } | Phase::Resting { .. } | Phase::Stopping { .. } | Phase::Stopped => {
-                Vec::new()
-            }
-        }
-    }
 }
