@@ -16,9 +16,9 @@ use footplate_core::target::Source;
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Troubles, Write};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::commit::{Trip, put};
 use super::lease::{self, Lease};
@@ -103,10 +103,10 @@ impl Worker<'_> {
         let (reports, mut news) = watch::channel(None);
         let troubles = Troubles::default();
         let watch = watch_agents(self.shared.store.clone(), &troubles, reports, self.look_gap.subscribe());
-        let _watcher = Aborted(tokio::spawn(watch).abort_handle());
+        let _watcher = AbortOnDropHandle::new(tokio::spawn(watch));
         let (keeper, mut lost) = oneshot::channel();
         let kept = keep_lease(self.shared.store.clone(), self.lease.clone(), keeper);
-        let _keeper = Aborted(tokio::spawn(kept).abort_handle());
+        let _keeper = AbortOnDropHandle::new(tokio::spawn(kept));
         let (mut reading, mut writing) = (troubles.of("read the store"), troubles.of("write to the store"));
         let mut read_all_at = Instant::now();
         let mut forget_at = Instant::now();
@@ -331,14 +331,5 @@ fn unread(ask: &Ask) -> Problem {
 pub(super) fn answer(reply: oneshot::Sender<Result<Answer, Problem>>, result: Result<Answer, Problem>) {
     if reply.send(result).is_err() {
         tracing::debug!("the one who asked has gone");
-    }
-}
-
-/// A task that ends with its owner.
-struct Aborted(AbortHandle);
-
-impl Drop for Aborted {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
