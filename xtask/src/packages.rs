@@ -143,13 +143,7 @@ fn install_machine(cache: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     println!("making a small Debian in {}: the tests boot it to run services under systemd", root.display());
-    let failure = |error: std::io::Error| {
-        Failure::new(
-            format!("cannot write in {}", cache.display()),
-            error,
-            "set FOOTPLATE_TEST_CACHE to another folder",
-        )
-    };
+    let failure = |error| unwritable(cache, error);
     fs::create_dir_all(cache).map_err(failure)?;
     let scratch = tempfile::Builder::new().prefix(".debian-").tempdir_in(cache).map_err(failure)?;
     let nothing = scratch.path().join("nothing");
@@ -164,15 +158,14 @@ fn install_machine(cache: &Path) -> Result<(), Failure> {
     fs::rename(&fresh, &root).map_err(failure)
 }
 
+fn unwritable(cache: &Path, error: std::io::Error) -> Failure {
+    let what = format!("cannot write in {}", cache.display());
+    Failure::new(what, error, "set FOOTPLATE_TEST_CACHE to another folder")
+}
+
 /// Downloads the packages with a private apt state, then puts each tree in place with one rename.
 fn unpack(servers: &[&Server], cache: &Path) -> Result<(), Failure> {
-    let failure = |error: std::io::Error| {
-        Failure::new(
-            format!("cannot write in {}", cache.display()),
-            error,
-            "set FOOTPLATE_TEST_CACHE to another folder",
-        )
-    };
+    let failure = |error| unwritable(cache, error);
     fs::create_dir_all(cache).map_err(failure)?;
     let scratch = tempfile::Builder::new().prefix(".apt-").tempdir_in(cache).map_err(failure)?;
     let configuration = write_configuration(scratch.path()).map_err(failure)??;
