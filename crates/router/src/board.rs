@@ -14,6 +14,11 @@ use crate::table::{State, Table};
 use crate::worker::Worker;
 use crate::{clock, report, table};
 
+/// How many versions of a service stay counted that the table no longer has.
+const PAST_MAX: usize = 4;
+/// How many of all services together.
+const PAST_MAX_ALL: usize = 64;
+
 /// What makes an endpoint the same one in the next table: service, name, version and address.
 type Key = (String, String, String, SocketAddr);
 
@@ -110,17 +115,12 @@ impl Shared {
     /// Makes one worker's view of the table, with what it has counted so far.
     fn view(&self, table: &Table, routes: &Arc<Routes>, before: &Live) -> Live {
         let mut endpoints: HashMap<Key, &Arc<Endpoint>> = HashMap::new();
-        let mut versions: HashMap<(&str, &str), &Arc<Version>> = HashMap::new();
         for endpoint in before.endpoints() {
             let Endpoint { service, name, version, address, .. } = &**endpoint;
-            versions.insert((service, &version.name), version);
             endpoints.insert((service.clone(), name.clone(), version.name.clone(), *address), endpoint);
         }
-        for service in &before.services {
-            for choice in &service.choices {
-                versions.insert((&service.name, &choice.version.name), &choice.version);
-            }
-        }
+        let versions: HashMap<(&str, &str), &Arc<Version>> =
+            before.versions().map(|(service, version)| ((service, version.name.as_str()), version)).collect();
         let mut view = Live { revision: table.revision, routes: Arc::clone(routes), ..Live::default() };
         for (name, settings) in &table.services {
             let lobby = Arc::clone(&self.lobbies[name]);
@@ -148,8 +148,26 @@ impl Shared {
         // Whatever is left over is not in this table. Nothing begins there, so what is idle now stays idle.
         let is_busy = |endpoint: &&Arc<Endpoint>| endpoint.in_flight.load(Ordering::SeqCst) > 0;
         view.leaving = endpoints.into_values().filter(is_busy).map(Arc::clone).collect();
+        view.past = past(table, before, &view.leaving);
         view
     }
+}
+
+/// Lists the versions that were counted and are not in the table: the latest, and all that still have something in flight.
+fn past(table: &Table, before: &Live, leaving: &[Arc<Endpoint>]) -> Vec<(String, Arc<Version>)> {
+    let stays = |service: &str, version: &Version| {
+        let versions = table.services.get(service).map(|service| &service.versions);
+        versions.is_some_and(|versions| versions.iter().any(|other| other.name == version.name))
+    };
+    let mut kept: Vec<(String, Arc<Version>)> = Vec::new();
+    for (service, version) in before.versions().filter(|(service, version)| !stays(service, version)) {
+        let of_service = kept.iter().filter(|(other, _)| other == service).count();
+        let is_late = of_service < PAST_MAX && kept.len() < PAST_MAX_ALL;
+        if is_late || leaving.iter().any(|endpoint| Arc::ptr_eq(&endpoint.version, version)) {
+            kept.push((service.to_owned(), Arc::clone(version)));
+        }
+    }
+    kept
 }
 
 impl Version {
@@ -183,20 +201,9 @@ fn add_clients(clients: &mut report::Clients, worker: &Worker) {
     clients.bad += worker.counts.bad.load(Ordering::Relaxed);
 }
 
-/// Adds each version once, also one that only endpoints that leave still know.
+/// Adds each version once, also one that the table no longer has.
 fn add_versions(all: &mut report::Report, times: &mut HashMap<(String, String), Times>, live: &Live) {
-    let mut seen: Vec<*const Version> = Vec::new();
-    let drawn = live
-        .services
-        .iter()
-        .flat_map(|service| service.choices.iter().map(|choice| (service.name.as_str(), &choice.version)));
-    let busy = live.leaving.iter().filter(|endpoint| endpoint.in_flight.load(Ordering::SeqCst) > 0);
-    let leaving = busy.map(|endpoint| (endpoint.service.as_str(), &endpoint.version));
-    for (service, version) in drawn.chain(leaving) {
-        if seen.contains(&Arc::as_ptr(version)) {
-            continue;
-        }
-        seen.push(Arc::as_ptr(version));
+    for (service, version) in live.versions() {
         let at = all.services.entry(service.to_owned()).or_default();
         let at = at.versions.entry(version.name.clone()).or_default();
         version.count(|counts, recorded| {

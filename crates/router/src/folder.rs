@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::control;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::table::Table;
@@ -47,7 +48,7 @@ impl Folder {
 
     /// Returns where the control socket is.
     pub fn socket(&self) -> PathBuf {
-        self.path.join(SOCKET)
+        control::socket(&self.path)
     }
 
     /// Returns where a router listens that was replaced and still finishes.

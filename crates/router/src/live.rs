@@ -54,6 +54,9 @@ pub struct Live {
     pub services: Vec<Arc<Service>>,
     /// Endpoints that the table no longer has, with something in flight.
     pub leaving: Vec<Arc<Endpoint>>,
+    /// Versions that the table no longer has, with their services, the latest first: their counts stand for a while, so that a
+    /// reader who looks now and then misses nothing.
+    pub past: Vec<(String, Arc<Version>)>,
 }
 
 /// A service in force.
@@ -173,6 +176,14 @@ impl Live {
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         let choices = self.services.iter().flat_map(|service| &service.choices);
         choices.flat_map(|choice| &choice.endpoints).chain(&self.leaving)
+    }
+
+    /// Lists every version once, with its service: those of the table, then the past ones, the latest first.
+    pub fn versions(&self) -> impl Iterator<Item = (&str, &Arc<Version>)> {
+        let present = self.services.iter().flat_map(|service| {
+            service.choices.iter().map(|choice| (service.name.as_str(), &choice.version))
+        });
+        present.chain(self.past.iter().map(|(service, version)| (service.as_str(), version)))
     }
 }
 

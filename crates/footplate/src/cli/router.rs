@@ -85,7 +85,7 @@ pub async fn router(operator: &Operator, args: &RouterArgs) -> Result<(), Failur
     // Each connection is an open file, and nothing is started from here that would inherit this.
     footplate_kv::raise_open_files();
     let stop = signal::stop_on_signal();
-    let socket = config.folder.join("control.sock");
+    let socket = footplate_router::control::socket(&config.folder);
     let server = Server::open(config).await.map_err(|failure| of_router(failure, Exit::Failed))?;
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     if let Some(process) = server.took_over_from() {

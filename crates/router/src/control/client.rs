@@ -1,4 +1,4 @@
-//! One question to another router's control socket.
+//! One question to a router's control socket.
 
 use std::io;
 use std::path::Path;

@@ -5,7 +5,7 @@ mod metrics;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::core::Core;
 use crate::failure::Failure;
+use crate::folder::SOCKET;
 use crate::handover;
 use crate::table::Table;
 
@@ -35,6 +36,11 @@ const CONNECTIONS_MAX: usize = 64;
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 
 type Reply = Response<Full<Bytes>>;
+
+/// Returns where the router in this folder is told and asked.
+pub fn socket(folder: &Path) -> PathBuf {
+    folder.join(SOCKET)
+}
 
 /// Opens the control socket, in the place of one that nobody listens on any more.
 ///
