@@ -14,6 +14,7 @@ use crate::generation::Generation;
 use crate::name::{AppPath, ReleaseId, Target};
 use crate::release::duration_millis;
 
+pub mod counts;
 mod pool;
 
 pub use pool::{Member, Pool};

@@ -2,29 +2,29 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use footplate_core::name::TargetName;
+use footplate_core::traffic::counts::{Counts, Fault, Histogram, Tally};
 use footplate_core::traffic::{Member, Pool};
-use footplate_router::report::Report;
+use footplate_router::control::{self, client};
+use footplate_router::count::{self, Counts as Counted, Encoded};
+use footplate_router::report::{self, Report};
 use footplate_router::table::{Endpoint, Route, Service, State, Table, Version};
-use reqwest::RequestBuilder;
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::{EndpointName, Router, RouterError};
 
-/// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The name of its socket, in its folder.
-const SOCKET: &str = "control.sock";
 const TABLE: &str = "http://router/v1/table";
 const COUNTS: &str = "http://router/v1/counts";
 
 /// Footplate's own router.
 pub struct Builtin {
     folder: PathBuf,
-    client: reqwest::Client,
+    socket: PathBuf,
     /// The revision of the table that it was told last, by us.
     told: Mutex<u64>,
 }
@@ -32,24 +32,20 @@ pub struct Builtin {
 impl Builtin {
     /// Makes the driver of the router in this folder.
     pub fn new(folder: &Path) -> Self {
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).unix_socket(folder.join(SOCKET));
-        let client = client.build().expect("nothing in it depends on the machine");
-        Self { folder: folder.to_owned(), client, told: Mutex::default() }
+        Self { folder: folder.to_owned(), socket: control::socket(folder), told: Mutex::default() }
     }
 
-    async fn ask(&self, request: RequestBuilder) -> Result<Vec<u8>, RouterError> {
+    async fn ask(&self, method: Method, uri: &'static str, body: Bytes) -> Result<Bytes, RouterError> {
         let silent = |source| RouterError::Silent { router: self.describe(), source };
-        let answer = request.send().await.map_err(silent)?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(silent)?;
+        let (status, body) = client::ask(&self.socket, method, uri, body).await.map_err(silent)?;
         match status.is_success() {
-            true => Ok(body.to_vec()),
+            true => Ok(body),
             false => Err(self.refused(format!("{status}: {}", String::from_utf8_lossy(&body).trim()))),
         }
     }
 
-    async fn read<T: DeserializeOwned>(&self, address: &str) -> Result<T, RouterError> {
-        let body = self.ask(self.client.get(address)).await?;
+    async fn read<T: DeserializeOwned>(&self, uri: &'static str) -> Result<T, RouterError> {
+        let body = self.ask(Method::GET, uri, Bytes::new()).await?;
         serde_json::from_slice(&body).map_err(|error| self.refused(error.to_string()))
     }
 
@@ -72,7 +68,8 @@ impl Router for Builtin {
         table.revision = stands.revision;
         if stands != table {
             table.revision += 1;
-            self.ask(self.client.put(TABLE).json(&table)).await?;
+            let text = serde_json::to_vec(&table).expect("a table has only text and numbers");
+            self.ask(Method::PUT, TABLE, text.into()).await?;
         }
         *told = table.revision;
         Ok(())
@@ -95,6 +92,41 @@ impl Router for Builtin {
             );
         }
         Ok(Some(busy))
+    }
+
+    async fn counts(&self) -> Result<Counts, RouterError> {
+        let report: Report = self.read(COUNTS).await?;
+        Ok(counts(report))
+    }
+}
+
+/// Returns what is counted of our process groups; a service or a version that somebody else named is left out.
+fn counts(report: Report) -> Counts {
+    let mut counts = Counts { line: report.instance, ..Counts::default() };
+    for (service, told) in report.services {
+        let Ok(target) = service.parse::<TargetName>() else { continue };
+        let versions =
+            told.versions.into_iter().filter_map(|(name, version)| Some((name.parse().ok()?, version)));
+        counts.targets.insert(target, versions.map(|(release, version)| (release, tally(version))).collect());
+    }
+    counts
+}
+
+fn tally(version: report::Version) -> Tally {
+    let Counted { requests, retries, answers, faults, left, cut, in_flight } = version.counts;
+    let times = version.times.iter().map(|Encoded { class, pairs }| {
+        (*class, pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect::<Histogram>())
+    });
+    let faults = faults.into_iter().map(|(fault, number)| (kind(fault), number)).collect();
+    Tally { requests, retries, answers, faults, left, cut, in_flight, times: times.collect() }
+}
+
+fn kind(fault: count::Fault) -> Fault {
+    match fault {
+        count::Fault::Connect => Fault::Connect,
+        count::Fault::Broken => Fault::Broken,
+        count::Fault::Stale => Fault::Stale,
+        count::Fault::Timeout => Fault::Timeout,
     }
 }
 

@@ -6,11 +6,13 @@
 mod builtin;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use footplate_core::traffic::Pool;
+use footplate_core::traffic::counts::Counts;
 
 pub use builtin::Builtin;
 
@@ -23,9 +25,13 @@ pub trait Router: Send + Sync {
     /// Makes it route by these pools and no others. Telling it the same again is fine.
     async fn follow(&self, pools: &[Pool]) -> Result<(), RouterError>;
 
-    /// Says which of the pools' endpoints have requests in flight, by [`endpoint_name`], in everything it consists of.
+    /// Says which of the pools' endpoints have requests in flight, as [`EndpointName`], in everything it consists of.
     /// `None` while a part of it (an older process that finishes its requests) has yet to follow what it was told last.
     async fn in_flight(&self) -> Result<Option<BTreeSet<EndpointName>>, RouterError>;
+
+    /// Says everything that it counted since its line began, in everything it consists of: every attempt, before anything is
+    /// tried again. Within a line the counts of a release only grow, also while it is out of the pools for a while.
+    async fn counts(&self) -> Result<Counts, RouterError>;
 }
 
 /// An endpoint as a router names it: `TARGET` and `HOST/RELEASE`.
@@ -47,7 +53,7 @@ pub enum RouterError {
         router: String,
         /// What happened to the question.
         #[source]
-        source: reqwest::Error,
+        source: io::Error,
     },
     /// It refused what it was told, or said what we do not understand.
     #[error("{router} refused: {said}")]

@@ -9,6 +9,7 @@ use footplate_core::record::{Key, Record, Stored, Written};
 use footplate_core::traffic::{
     Canary, Endpoint, EndpointState, Followed, Route, RouterReport, Share, Traffic,
 };
+use footplate_drivers::router;
 use footplate_router::{Config, Listener, Server};
 use footplate_testkit::backend::Backend;
 use tempfile::TempDir;
@@ -131,4 +132,36 @@ async fn a_canary_that_nobody_judges_any_more_gets_nothing() {
     super::site::eventually("its time is over", || clock::now().since(begun) > Duration::from_secs(1)).await;
     let search = async { while router.answers(10).await.contains_key("new") {} };
     tokio::time::timeout(Duration::from_secs(30), search).await.expect("the old release gets all again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_counts_each_release_exactly_and_goes_on_when_one_was_away() {
+    use EndpointState::Serving;
+    let (site, router) = (Site::new(), Router::start().await);
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let _agent = site.start_beside("edge", router.folder.path());
+    let driver = router::open(&router::Config::Builtin(router.folder.path().to_owned()));
+    let mut expected = BTreeMap::from([("1", 0), ("2", 0)]);
+    let rounds: [&[(&str, &Backend, EndpointState)]; 4] = [
+        &[("1", &old, Serving)],
+        &[("1", &old, Serving), ("2", &new, Serving)],
+        &[("2", &new, Serving)],
+        &[("1", &old, Serving)],
+    ];
+    for (services, counter) in rounds.into_iter().zip(1..) {
+        divide(&site, services, counter, None).await;
+        followed(&site, counter, |_| true).await;
+        let answers = router.answers(20).await;
+        *expected.get_mut("1").expect("it is there") +=
+            answers.get("old").copied().unwrap_or_default() as u64;
+        *expected.get_mut("2").expect("it is there") +=
+            answers.get("new").copied().unwrap_or_default() as u64;
+        let counts = driver.counts().await.expect("it answers");
+        for (release, number) in &expected {
+            let tally =
+                counts.of(&target(), &release.parse().expect("a release")).cloned().unwrap_or_default();
+            let told = (tally.requests, tally.ended(), tally.answers[1], tally.all_times().len());
+            assert_eq!(told, (*number, *number, *number, *number), "release {release} in round {counter}");
+        }
+    }
 }
