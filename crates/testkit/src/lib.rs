@@ -10,6 +10,7 @@ mod consul;
 mod etcd;
 pub mod load;
 mod port;
+pub mod process;
 mod proxy;
 mod server;
 pub mod wire;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::eventually;
 use crate::site::Site;
+use footplate_testkit::process::eventually;
 
 /// A small disk in memory; gone when dropped. Needs the right to mount.
 struct SmallDisk(PathBuf);

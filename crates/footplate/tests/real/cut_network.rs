@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::is_long;
-use crate::process::{Process, eventually, poll_pause};
 use crate::site::{HOSTS, Site};
+use footplate_testkit::process::{Process, eventually, poll_pause};
 
 /// A namespace with one cable to this one; gone when dropped.
 struct Island {

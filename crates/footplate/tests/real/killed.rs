@@ -6,8 +6,8 @@ use footplate_drivers::failpoint;
 use rand::Rng;
 
 use crate::is_long;
-use crate::process::{eventually, poll_pause};
 use crate::site::{HOSTS, Site, random};
+use footplate_testkit::process::{eventually, poll_pause};
 
 /// How many random kills there are in the short run and in the long one.
 const KILLS: (u32, u32) = (12, 200);

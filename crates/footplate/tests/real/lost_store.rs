@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::is_long;
-use crate::process::{eventually, poll_pause};
 use crate::site::{HOSTS, Site};
+use footplate_testkit::process::{eventually, poll_pause};
 
 #[test]
 fn a_store_that_is_away_stops_nothing_and_the_rollout_goes_on_after() {

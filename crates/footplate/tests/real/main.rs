@@ -7,7 +7,6 @@ mod crowded_disk;
 mod cut_network;
 mod killed;
 mod lost_store;
-mod process;
 mod quiet;
 mod site;
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 use footplate_testkit::Proxy;
 use tokio::runtime::Runtime;
 
-use crate::process::{Process, eventually};
 use crate::site::Site;
+use footplate_testkit::process::{Process, eventually};
 
 /// The most requests of an agent and a deployment.
 const REQUESTS_MAX: u64 = 6;

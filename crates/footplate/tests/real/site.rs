@@ -9,7 +9,7 @@ use std::process::Command;
 
 use footplate_testkit::free_port;
 
-use crate::process::{DEADLINE, Process, eventually};
+use footplate_testkit::process::{DEADLINE, Process, eventually};
 
 /// The hosts of a site.
 pub const HOSTS: [&str; 3] = ["h1", "h2", "h3"];

@@ -1,4 +1,4 @@
-//! One process of the site: started, listened to, killed.
+//! A program that a test runs as a process: started, listened to, killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
