@@ -1,8 +1,8 @@
 //! A small HTTP/1.1 service for tests of proxies: what it does stands in the path of the request.
 //!
 //! `/` its name · `/head` the request's head as it came · `/echo` the request's body · `/status/N` · `/bytes/N` a body of N bytes ·
-//! `/slow/MS` after a pause · `/stream/N/MS` N chunks with pauses · `/break` no answer · `/cut` half of one · `/close` the last on its
-//! connection · an `Upgrade` turns the connection into an echo of bytes.
+//! `/slow/MS` after a pause · `/told/MS/NAME` the same, and the name is printed first · `/stream/N/MS` N chunks with pauses · `/break` no
+//! answer · `/cut` half of one · `/close` the last on its connection · an `Upgrade` turns the connection into an echo of bytes.
 
 use std::io::Result;
 use std::net::SocketAddr;
@@ -16,6 +16,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::wire::{self, Head, Reader};
+
+/// The answer to the key of every WebSocket that [`crate::long`] opens (RFC 6455, section 1.3).
+const SOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A running service. It ends as if killed when it is dropped.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl Backend {
     /// Starts a service on a free port.
     pub async fn start(name: &str) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Backend::on(name, listener)
+        Backend::on(name, 200, listener)
     }
 
     /// Starts a service at an address.
@@ -46,16 +49,28 @@ impl Backend {
     /// # Errors
     /// The address is taken.
     pub async fn start_at(name: &str, address: SocketAddr) -> Result<Backend> {
+        Ok(Backend::on(name, 200, Backend::listen(address)?))
+    }
+
+    /// Starts a service that answers 500 wherever another one answers 200.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub async fn start_sick_at(name: &str, address: SocketAddr) -> Result<Backend> {
+        Ok(Backend::on(name, 500, Backend::listen(address)?))
+    }
+
+    fn listen(address: SocketAddr) -> Result<TcpListener> {
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Backend::on(name, socket.listen(1024)?))
+        socket.listen(1024)
     }
 
-    fn on(name: &str, listener: TcpListener) -> Backend {
+    fn on(name: &str, status: u64, listener: TcpListener) -> Backend {
         let address = listener.local_addr().expect("bound");
         let counts = Arc::new(Counts::default());
-        let running = tokio::spawn(run(name.to_owned(), listener, Arc::clone(&counts)));
+        let running = tokio::spawn(run(name.to_owned(), status, listener, Arc::clone(&counts)));
         Backend { address, counts, running }
     }
 
@@ -88,7 +103,7 @@ impl Drop for Backend {
     }
 }
 
-async fn run(name: String, listener: TcpListener, counts: Arc<Counts>) {
+async fn run(name: String, status: u64, listener: TcpListener, counts: Arc<Counts>) {
     let mut clients = JoinSet::new();
     let name: Arc<str> = name.into();
     loop {
@@ -96,7 +111,7 @@ async fn run(name: String, listener: TcpListener, counts: Arc<Counts>) {
             accepted = listener.accept() => {
                 let Ok((socket, _)) = accepted else { continue };
                 counts.connections.fetch_add(1, Ordering::SeqCst);
-                clients.spawn(connection(Arc::clone(&name), socket, Open::count(&counts)));
+                clients.spawn(connection(Arc::clone(&name), status, socket, Open::count(&counts)));
             }
             Some(_) = clients.join_next() => {}
         }
@@ -120,11 +135,11 @@ impl Drop for Open {
 }
 
 /// Serves one connection. A client that breaks off ends it, as it would end any server's.
-async fn connection(name: Arc<str>, socket: TcpStream, open: Open) {
+async fn connection(name: Arc<str>, status: u64, socket: TcpStream, open: Open) {
     drop(socket.set_nodelay(true));
     let mut reader = Reader::new(socket);
     while let Ok(Some(head)) = reader.head().await {
-        let served = serve(&name, &head, &mut reader, &open.0).await;
+        let served = serve((&name, status), &head, &mut reader, &open.0).await;
         if !matches!(served, Ok(true)) {
             return;
         }
@@ -132,13 +147,18 @@ async fn connection(name: Arc<str>, socket: TcpStream, open: Open) {
 }
 
 /// Serves one request; tells whether the connection goes on.
-async fn serve(name: &str, head: &Head, reader: &mut Reader<TcpStream>, counts: &Counts) -> Result<bool> {
+async fn serve(
+    (name, status): (&str, u64),
+    head: &Head,
+    reader: &mut Reader<TcpStream>,
+    counts: &Counts,
+) -> Result<bool> {
     let path = head.first.split(' ').nth(1).unwrap_or_default().to_owned();
     let parts: Vec<&str> = path.split('?').next().unwrap_or_default().split('/').skip(1).collect();
     let number = |place: usize| parts.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     if head.get("upgrade").is_some() {
         counts.requests.fetch_add(1, Ordering::SeqCst);
-        return echo_bytes(head, reader).await;
+        return echo_bytes(name, head, reader).await;
     }
     let mut body = Vec::new();
     reader
@@ -155,14 +175,18 @@ async fn serve(name: &str, head: &Head, reader: &mut Reader<TcpStream>, counts: 
             reader.io().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf").await?;
             return Ok(false);
         }
+        "told" => {
+            println!("told {}", parts.get(2).unwrap_or(&""));
+            sleep(Duration::from_millis(number(1))).await;
+        }
         "slow" => sleep(Duration::from_millis(number(1))).await,
-        "stream" => return stream(reader.io(), number(1), Duration::from_millis(number(2))).await,
+        "stream" => return stream(name, reader.io(), number(1), Duration::from_millis(number(2))).await,
         _ => {}
     }
-    let status = if parts[0] == "status" { number(1) } else { 200 };
+    let status = if parts[0] == "status" { number(1) } else { status };
     let body = match parts[0] {
         "echo" => body,
-        "bytes" => vec![b'x'; usize::try_from(number(1)).unwrap_or(0)],
+        "bytes" => return bytes(name, head, reader.io(), number(1)).await,
         "head" => format!("{}\n{}", head.first, lines(head)).into_bytes(),
         _ => name.as_bytes().to_vec(),
     };
@@ -181,8 +205,27 @@ fn lines(head: &Head) -> String {
     head.lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
 }
 
-async fn stream(socket: &mut TcpStream, chunks: u64, pause: Duration) -> Result<bool> {
-    socket.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+/// Sends a body of any size without ever holding it.
+async fn bytes(name: &str, head: &Head, socket: &mut TcpStream, size: u64) -> Result<bool> {
+    static PIECE: [u8; 32 << 10] = [b'x'; 32 << 10];
+    let mut piece =
+        format!("HTTP/1.1 200 Said\r\nserved-by: {name}\r\ncontent-length: {size}\r\n\r\n").into_bytes();
+    let mut left = if head.first.starts_with("HEAD ") { 0 } else { size };
+    loop {
+        let more = left.min(PIECE.len() as u64);
+        piece.extend_from_slice(&PIECE[..usize::try_from(more).unwrap_or(0)]);
+        socket.write_all(&piece).await?;
+        left -= more;
+        piece.clear();
+        if left == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+async fn stream(name: &str, socket: &mut TcpStream, chunks: u64, pause: Duration) -> Result<bool> {
+    let head = format!("HTTP/1.1 200 OK\r\nserved-by: {name}\r\ntransfer-encoding: chunked\r\n\r\n");
+    socket.write_all(head.as_bytes()).await?;
     for _ in 0..chunks {
         socket.write_all(b"5\r\npiece\r\n").await?;
         sleep(pause).await;
@@ -191,10 +234,12 @@ async fn stream(socket: &mut TcpStream, chunks: u64, pause: Duration) -> Result<
     Ok(true)
 }
 
-async fn echo_bytes(head: &Head, reader: &mut Reader<TcpStream>) -> Result<bool> {
+async fn echo_bytes(name: &str, head: &Head, reader: &mut Reader<TcpStream>) -> Result<bool> {
     let protocol = head.get("upgrade").unwrap_or_default();
-    let answer =
-        format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\nserved-by: {name}\r\n\
+         sec-websocket-accept: {SOCKET_ACCEPT}\r\n\r\n"
+    );
     reader.io().write_all(answer.as_bytes()).await?;
     let mut bytes = [0; 4096];
     loop {

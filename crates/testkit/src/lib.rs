@@ -9,6 +9,7 @@ mod certificate;
 mod consul;
 mod etcd;
 pub mod load;
+pub mod long;
 mod port;
 pub mod process;
 mod proxy;

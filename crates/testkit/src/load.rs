@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::wire::{self, Head, Reader};
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How many failures are described; all are counted.
 const DESCRIBED_MAX: usize = 20;
 
@@ -63,9 +63,9 @@ pub struct Outcome {
 /// Clients at work.
 #[derive(Debug)]
 pub struct Running {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<Outcome>>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) done: Arc<AtomicU64>,
+    pub(crate) clients: Vec<JoinHandle<Outcome>>,
 }
 
 impl Load {
@@ -123,7 +123,8 @@ impl Running {
 }
 
 impl Outcome {
-    fn add(&mut self, other: Outcome) {
+    /// Adds what became of other requests.
+    pub fn add(&mut self, other: Outcome) {
         self.requests += other.requests;
         self.failed += other.failed;
         self.failures.extend(other.failures);
@@ -157,6 +158,20 @@ impl Outcome {
                 if !(200..300).contains(&head.status()) {
                     let reason = head.get("footplate-router").unwrap_or_default();
                     self.fail(format!("{} {reason}", head.first));
+                }
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    /// Notes an exchange that took long, and who served it.
+    pub(crate) fn note_long(&mut self, begun: Instant, ended: Result<Option<String>>) {
+        self.requests += 1;
+        match ended {
+            Ok(served_by) => {
+                self.times.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
+                if let Some(name) = served_by {
+                    *self.served_by.entry(name).or_default() += 1;
                 }
             }
             Err(error) => self.fail(error.to_string()),

@@ -1,0 +1,60 @@
+//! Versions of a service for tests of swaps: `shop serve` is the testkit's backend on `PORT`, which names itself `HOST/RELEASE`.
+//!
+//! Bad ones serve too, each until its flaw shows: `shop sick` answers 500 to all, `shop crash MS` ends after a while, `shop leak` takes
+//! memory without end, `shop deaf` ignores TERM; `shop silent` never listens.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use footplate_testkit::backend::Backend;
+use tokio::signal::unix::{SignalKind, signal};
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if words == ["silent"] {
+        println!("waiting for a licence that never comes");
+        return std::future::pending().await;
+    }
+    let address = (Ipv4Addr::LOCALHOST, variable("PORT")?.parse()?).into();
+    let name = format!("{}/{}", variable("HOST")?, variable("RELEASE")?);
+    let backend = match words.as_slice() {
+        ["sick"] => Backend::start_sick_at(&name, address).await?,
+        _ => Backend::start_at(&name, address).await?,
+    };
+    println!("{name} listens on {}", backend.address);
+    match words.as_slice() {
+        ["crash", after] => {
+            tokio::time::sleep(Duration::from_millis(after.parse()?)).await;
+            Err("the connection to the database was lost".into())
+        }
+        ["leak"] => leak().await,
+        ["deaf"] => {
+            let mut told = signal(SignalKind::terminate())?;
+            while told.recv().await.is_some() {
+                println!("told to end, and does not want to");
+            }
+            Ok(())
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+fn variable(name: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|_| format!("`{name}` is not set").into())
+}
+
+/// Takes a mebibyte of memory every few milliseconds, and says so.
+async fn leak() -> Result<(), Failure> {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    loop {
+        kept.push(vec![1; 1 << 20]);
+        if kept.len().is_multiple_of(16) {
+            println!("{} MiB taken", kept.len());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

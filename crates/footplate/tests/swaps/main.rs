@@ -1,0 +1,10 @@
+//! Services of real processes, swapped, killed and taken back while clients of every kind count each failure.
+//!
+//! Everything is written against [`front::Front`], whichever router it is.
+
+mod cells;
+mod front;
+mod killed;
+mod site;
+mod traffic;
+mod witness;

@@ -1,0 +1,79 @@
+//! Clients of every kind at work: one-shot and keep-alive, with small and large bodies in both directions, and WebSockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use footplate_testkit::load::{Load, Outcome, Running};
+use footplate_testkit::long::Sockets;
+use footplate_testkit::process::eventually;
+use tokio::runtime::{Builder, Runtime};
+
+/// All of it, on a thread of its own.
+pub struct Traffic {
+    pub runtime: Runtime,
+    running: Vec<(&'static str, Running)>,
+}
+
+impl Traffic {
+    /// Starts clients of every kind.
+    pub fn start(address: SocketAddr) -> Self {
+        let small = Load { path: "/small".into(), ..Load::new(address, 6) };
+        let pause = Duration::from_millis(10);
+        let upload = Load {
+            method: "POST".into(),
+            path: "/echo".into(),
+            body: vec![b'u'; 50_000],
+            pause,
+            ..Load::new(address, 2)
+        };
+        let download = Load { path: "/bytes/200000".into(), pause, ..Load::new(address, 2) };
+        let stream = Load { path: "/stream/10/20".into(), ..Load::new(address, 4) };
+        let one_shot = |load: &Load| Load { keep_alive: false, ..load.clone() };
+        let loads = [
+            ("keep-alive", small.clone()),
+            ("one-shot", Load { clients: 3, ..one_shot(&small) }),
+            ("upload", upload.clone()),
+            ("upload, one-shot", Load { clients: 1, ..one_shot(&upload) }),
+            ("download", download),
+            ("stream", stream),
+        ];
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let _inside = runtime.enter();
+        let mut running: Vec<_> = loads.into_iter().map(|(name, load)| (name, load.start())).collect();
+        let sockets = Sockets { address, clients: 4, echoes: 20, pause: Duration::from_millis(20) };
+        running.push(("socket", sockets.start()));
+        drop(_inside);
+        Self { runtime, running }
+    }
+
+    /// Returns how many requests have ended so far.
+    pub fn done(&self) -> u64 {
+        self.running.iter().map(|(_, running)| running.done()).sum()
+    }
+
+    /// Waits for so many more requests.
+    pub fn wait_for(&self, more: u64) {
+        let wanted = self.done() + more;
+        eventually(&format!("{more} more requests"), || self.done() >= wanted);
+    }
+
+    /// Lets every client finish, and fails unless each had all its requests answered.
+    pub fn must_be_whole(self) -> Outcome {
+        let mut all = Outcome::default();
+        let mut said = Vec::new();
+        for (name, running) in self.running {
+            let outcome = self.runtime.block_on(running.stop());
+            assert!(outcome.requests > 10, "{name}: {} requests", outcome.requests);
+            if outcome.failed > 0 {
+                said.push(format!(
+                    "{name}: {} of {}: {:?}",
+                    outcome.failed, outcome.requests, outcome.failures
+                ));
+            }
+            println!("{name}: {} requests, p99 {:?}", outcome.requests, outcome.quantile(0.99));
+            all.add(outcome);
+        }
+        assert!(said.is_empty(), "requests failed:\n{}", said.join("\n"));
+        all
+    }
+}
