@@ -17,6 +17,7 @@ use crate::traffic::Followed;
 
 mod assign;
 mod change;
+mod claims;
 mod current;
 mod pushed;
 mod routes;
@@ -24,6 +25,7 @@ mod turn;
 
 pub use assign::assignments;
 pub use change::{Deploy, Order, Records, clean, command, deploy, release_may_go, remove, rollback};
+pub use claims::{Claim, claimed, claims, refuse_claimed};
 pub use current::{Current, Past, first_generation};
 pub use pushed::Pushed;
 pub use turn::{Seen, Turn, turn};

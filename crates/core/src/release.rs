@@ -1,6 +1,6 @@
 //! What a target runs: an artifact and what to do with it. Immutable once written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,16 @@ use crate::artifact::ArtifactRef;
 use crate::moment::Moment;
 use crate::name::{AppName, EnvironmentName, GroupName, ReleaseId, Version};
 
+mod entrance;
 mod schedule;
 pub mod service;
 
+pub use entrance::{Entrance, NotAnEntrance, Reach, Sticky};
 pub use schedule::{Calendar, NotACalendar, Schedule};
 pub use service::{Service, Variables};
+
+/// The requests that belong to each process group.
+pub type Routes = BTreeMap<GroupName, BTreeSet<Entrance>>;
 
 /// What a target runs. Two releases with one id are equal for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,9 @@ pub struct Release {
     /// Plain variables by environment, for services, hooks and scripts alike.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<EnvironmentName, Variables>,
+    /// The requests that its services answer in an environment that says so itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<EnvironmentName, Routes>,
     /// When it was pushed.
     pub created_at: Moment,
     /// A signature over the other fields. Always absent today; the field is in the first format so that
@@ -58,6 +66,7 @@ impl Release {
             artifact: None,
             workload,
             variables: BTreeMap::new(),
+            routes: BTreeMap::new(),
             created_at,
             signature: None,
         }
@@ -74,6 +83,25 @@ impl Release {
     /// Tells whether it runs processes, rather than files or scripts alone.
     pub fn has_services(&self) -> bool {
         matches!(self.workload, Workload::Service { .. })
+    }
+
+    /// Returns the requests that each of its services answers in this environment, and by what clients stay with a version.
+    /// A service without a port answers none, and one that does not say which, any.
+    pub fn reaches(&self, environment: &EnvironmentName) -> BTreeMap<GroupName, Reach> {
+        let Workload::Service { services, .. } = &self.workload else { return BTreeMap::new() };
+        let here = self.routes.get(environment);
+        let reach = |(group, service): (&GroupName, &Service)| {
+            let own = here.and_then(|here| here.get(group)).or(service.routes.as_ref());
+            let entrances = own.cloned().unwrap_or_else(|| BTreeSet::from([Entrance::any()]));
+            (group.clone(), Reach { entrances, sticky: service.sticky.clone() })
+        };
+        services.iter().filter(|(_, service)| service.takes_connections()).map(reach).collect()
+    }
+
+    /// Tells whether this service says itself which requests it answers in this environment.
+    pub fn names_routes(&self, environment: &EnvironmentName, group: &GroupName) -> bool {
+        self.routes.get(environment).is_some_and(|here| here.contains_key(group))
+            || self.service(group).is_some_and(|service| service.routes.is_some())
     }
 
     /// Returns the plain variables of this environment.

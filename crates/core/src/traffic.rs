@@ -11,13 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::generation::Generation;
-use crate::name::{AppPath, ReleaseId, Target};
-use crate::release::duration_millis;
+use crate::name::{AppPath, GroupName, ReleaseId, Target};
+use crate::release::{Reach, duration_millis};
 
 pub mod counts;
 mod pool;
 
-pub use pool::{Member, Pool};
+pub use pool::{Disputed, Member, Pool, Stickiness, settle};
 
 /// A part of the traffic, in millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,13 +111,20 @@ pub struct Route {
 }
 
 /// How an app's requests are divided, and how new that is. Written after the routes that it belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Rises with every change that a rollout waits for; a router says which one it follows.
     pub revision: Generation,
     /// The part that one release gets; by the number and weight of endpoints when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// How users reach each process group.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<GroupName, Reach>,
+    /// Goes into the draw of clients that stay with their version: another one for each rollout, so that it is not always the
+    /// same clients who go first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
 }
 
 /// The part of the traffic that a release gets while it is judged.

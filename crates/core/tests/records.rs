@@ -13,10 +13,12 @@ use footplate_core::artifact::{ArtifactRef, Digest};
 use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction, Vitals};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppPath, ReleaseId, Target, Version};
+use footplate_core::name::{AppPath, GroupName, ReleaseId, Target, Version};
 use footplate_core::record::{Barrier, Key, Lease, Record, Stored, Written, check_size};
 use footplate_core::release::service::{Check, Health, Listen, Ports, Probe};
-use footplate_core::release::{Hook, Hooks, Release, Schedule, Scripts, Service, Workload, service};
+use footplate_core::release::{
+    Entrance, Hook, Hooks, Reach, Release, Schedule, Scripts, Service, Sticky, Workload, service,
+};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
     At, Course, Delivery, Kind, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion, Position,
@@ -168,6 +170,38 @@ fn releases_keep_their_stored_form() {
     check("release-bare-v1", Pushed { release: bare("1"), environments: BTreeMap::new() });
     check("release-scripts-v1", Pushed { release: scripted(), environments: BTreeMap::new() });
     check("release-service-v1", Pushed { release: served(), environments: BTreeMap::new() });
+    check("release-reached-v1", Pushed { release: reached(), environments: BTreeMap::new() });
+}
+
+fn entrances(texts: &[&str]) -> BTreeSet<Entrance> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn reaches() -> BTreeMap<GroupName, Reach> {
+    let cookie = Sticky::Cookie { name: "session".to_owned(), give: true };
+    let header = Sticky::Header { name: "user".to_owned() };
+    let groups = [
+        ("admin", entrances(&["*/admin"]), Some(Sticky::Address)),
+        ("api", entrances(&[]), Some(header)),
+        ("web", entrances(&["shop.example.com/", "*.shop.example.com/api"]), Some(cookie)),
+        ("www", entrances(&["/"]), None),
+    ];
+    let reach =
+        |(group, entrances, sticky): (&str, _, _)| (group.parse().unwrap(), Reach { entrances, sticky });
+    groups.into_iter().map(reach).collect()
+}
+
+/// Services that say which requests they answer, and an environment that says otherwise.
+fn reached() -> Release {
+    let services = reaches().into_iter().map(|(group, Reach { entrances, sticky })| {
+        (group, Service { routes: Some(entrances), sticky, ..Service::web("./serve") })
+    });
+    let staging = BTreeMap::from([("web".parse().unwrap(), entrances(&["staging.example.com/"]))]);
+    Release {
+        workload: Workload::Service { hooks: Hooks::default(), services: services.collect() },
+        routes: BTreeMap::from([("staging".parse().unwrap(), staging)]),
+        ..bare("3")
+    }
 }
 
 #[test]
@@ -180,14 +214,18 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
     ]);
     check("route-v1", Route { endpoints });
     let revision = Generation::new(1, 42);
-    check("traffic-bare-v1", Traffic { revision, canary: None });
+    check("traffic-bare-v1", Traffic { revision, ..Traffic::default() });
     let canary = Canary {
         release: id("1.2+3"),
         share: Share::from_millionths(12_500),
         validity: Duration::from_secs(60),
         renewed: 77,
     };
-    check("traffic-v1", Traffic { revision, canary: Some(canary) });
+    check("traffic-v1", Traffic { revision, canary: Some(canary.clone()), ..Traffic::default() });
+    check(
+        "traffic-reached-v1",
+        Traffic { revision, canary: Some(canary), groups: reaches(), salt: "production.shop.7".to_owned() },
+    );
     let target = Target { host: "web-1".parse().unwrap(), group: "web".parse().unwrap() };
     let busy = BTreeSet::from([Busy { target, release: id("1") }]);
     check(

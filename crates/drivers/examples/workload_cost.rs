@@ -76,6 +76,7 @@ fn release(folder: &Path, id: &str, workload: Kind) -> Result<Release, Failure> 
         workload,
         created_at: Moment::default(),
         variables: Default::default(),
+        routes: Default::default(),
         signature: None,
     })
 }

@@ -49,7 +49,8 @@ fn answer(mut stream: TcpStream, status: &str) -> std::io::Result<()> {
         format!("{} by process {}\n", std::env::var("RELEASE").unwrap_or_default(), std::process::id());
     write!(
         stream,
-        "HTTP/1.1 {status} Said\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} Said\r\nGroup: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        std::env::var("GROUP").unwrap_or_default(),
         body.len()
     )
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{Current, Host, Restriction};
 use crate::moment::Moment;
-use crate::name::{HostName, ReleaseId, Target};
-use crate::release::Release;
+use crate::name::{GroupName, HostName, ReleaseId, Target};
+use crate::release::{Reach, Release};
 use crate::rollout::{Kind, Phase, Rollout};
 use crate::target::{Readiness, Report};
 use crate::traffic::{Canary, Endpoint, EndpointState, Route, Share, Traffic};
@@ -93,7 +93,25 @@ pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment)
             renewed: renewal(now),
         })
     });
-    Some(Traffic { revision, canary })
+    Some(Traffic { revision, canary, groups: reaches(current, active), salt: salt(current) })
+}
+
+/// Which requests are the app's is what it runs that says so, until a rollout has arrived; a process group that is new is
+/// reached as the rollout says. By what clients stay with a version is the business of the new one.
+fn reaches(current: &Current, active: Option<&Rollout>) -> BTreeMap<GroupName, Reach> {
+    let environment = &current.path.environment;
+    let new = active.map(|active| active.to.reaches(environment)).unwrap_or_default();
+    let own = current.release.as_ref().map(|release| release.reaches(environment)).unwrap_or_default();
+    let mut reaches = new.clone();
+    for (group, reach) in own {
+        let sticky = new.get(&group).map_or(reach.sticky, |new| new.sticky.clone());
+        reaches.insert(group, Reach { sticky, entrances: reach.entrances });
+    }
+    reaches
+}
+
+fn salt(current: &Current) -> String {
+    format!("{}.{}", current.path, current.rollouts)
 }
 
 fn renewal(now: Moment) -> u64 {

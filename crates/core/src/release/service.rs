@@ -3,12 +3,13 @@
 //! Invariants: every limit has a value; a service that takes connections has ports, any other has none; lengths of
 //! time are stored as milliseconds. What a stored service does not say has the default of the version that reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::duration_millis;
+use super::entrance::{Entrance, Sticky};
 use super::schedule::Schedule;
 
 /// Plain variables: names and values that are no secrets.
@@ -30,6 +31,12 @@ pub struct Service {
     pub env: Variables,
     /// What it does all day.
     pub kind: Kind,
+    /// The requests that it answers, when it takes connections; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<BTreeSet<Entrance>>,
+    /// By what a client stays with its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
     /// How one sees that it works.
     #[serde(default)]
     pub health: Health,
@@ -249,6 +256,8 @@ impl Service {
             user: None,
             env: Variables::new(),
             kind,
+            routes: None,
+            sticky: None,
             health: Health::default(),
             drain: Duration::from_secs(20),
             stop: Stop::default(),

@@ -1,19 +1,34 @@
 //! What a router does for one process group: its endpoints, and the part of each release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use super::{Canary, EndpointState, Route, Share};
-use crate::name::{HostName, ReleaseId, TargetName};
+use super::{Canary, EndpointState, Route, Share, Traffic};
+use crate::name::{GroupName, HostName, ReleaseId, TargetName};
+use crate::release::{Entrance, Sticky};
 
 /// One process group as a router sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// Which.
     pub target: TargetName,
+    /// The requests that belong to it; none when no router sends it any.
+    pub entrances: BTreeSet<Entrance>,
+    /// By what a client stays with its version, and the salt of that draw.
+    pub stickiness: Option<Stickiness>,
     /// The releases with endpoints, each with its part of the requests; all parts together are everything.
     pub shares: BTreeMap<ReleaseId, Share>,
     /// Its endpoints, except those on standby.
     pub members: Vec<Member>,
+}
+
+/// How a router draws the version of a client that stays with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stickiness {
+    /// By what clients are told apart.
+    pub by: Sticky,
+    /// Goes into the draw, together with the client's key.
+    pub salt: String,
 }
 
 /// One endpoint of a pool.
@@ -36,8 +51,10 @@ impl Pool {
     ///
     /// Without a canary each endpoint gets requests by its weight. With one, its release gets its share and all others
     /// the rest by weight; a side without an endpoint that serves leaves its part to the other, but a share of nothing
-    /// stays nothing: what may get no request gets none, whoever else is gone.
-    pub fn new(target: TargetName, routes: &BTreeMap<HostName, Route>, canary: Option<&Canary>) -> Self {
+    /// stays nothing: what may get no request gets none, whoever else is gone. Where nothing says which requests belong to it,
+    /// any do.
+    pub fn new(target: TargetName, routes: &BTreeMap<HostName, Route>, traffic: Option<&Traffic>) -> Self {
+        let canary = traffic.and_then(|traffic| traffic.canary.as_ref());
         let mut members = Vec::new();
         let mut weights: BTreeMap<ReleaseId, u64> = BTreeMap::new();
         for (host, route) in routes {
@@ -57,8 +74,46 @@ impl Pool {
                 });
             }
         }
-        Self { target, shares: shares(&weights, canary), members }
+        let (entrances, stickiness) = reached(&target.group, traffic);
+        Self { target, entrances, stickiness, shares: shares(&weights, canary), members }
     }
+}
+
+/// Requests that more than one process group claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disputed {
+    /// Which.
+    pub entrance: Entrance,
+    /// Who gets them: the first by name, the same at every router.
+    pub owner: TargetName,
+    /// Who does not.
+    pub other: TargetName,
+}
+
+impl fmt::Display for Disputed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is claimed by {} and by {}", self.entrance, self.owner, self.other)
+    }
+}
+
+/// Leaves requests that several pools claim with the first of them, and returns who lost them.
+///
+/// A deployment that would lead to this is refused; it happens all the same when a rollback or the first router of a site comes later.
+pub fn settle(pools: &mut [Pool]) -> Vec<Disputed> {
+    let mut owners: BTreeMap<Entrance, TargetName> = BTreeMap::new();
+    let mut disputed = Vec::new();
+    for pool in pools {
+        let target = &pool.target;
+        pool.entrances.retain(|entrance| match owners.get(entrance) {
+            None => owners.insert(entrance.clone(), target.clone()).is_none(),
+            Some(owner) => {
+                let (owner, other) = (owner.clone(), target.clone());
+                disputed.push(Disputed { entrance: entrance.clone(), owner, other });
+                false
+            }
+        });
+    }
+    disputed
 }
 
 impl Member {
@@ -66,6 +121,16 @@ impl Member {
     pub fn name(&self, pool: &Pool) -> (String, String) {
         (pool.target.to_string(), format!("{}/{}", self.host, self.release))
     }
+}
+
+fn reached(group: &GroupName, traffic: Option<&Traffic>) -> (BTreeSet<Entrance>, Option<Stickiness>) {
+    let Some(traffic) = traffic.filter(|traffic| !traffic.groups.is_empty()) else {
+        return (BTreeSet::from([Entrance::any()]), None);
+    };
+    let Some(reach) = traffic.groups.get(group) else { return Default::default() };
+    let salt = &traffic.salt;
+    let stickiness = reach.sticky.as_ref().map(|by| Stickiness { by: by.clone(), salt: salt.clone() });
+    (reach.entrances.clone(), stickiness)
 }
 
 fn shares(weights: &BTreeMap<ReleaseId, u64>, canary: Option<&Canary>) -> BTreeMap<ReleaseId, Share> {
@@ -112,6 +177,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::release::Reach;
     use crate::traffic::Endpoint;
 
     /// `a: 1 serves 2 standby, b: 1 drains`, and what release 2 gets, in percent.
@@ -140,7 +206,8 @@ mod tests {
             renewed: 1,
         });
         let target = "production.shop.web".parse().unwrap();
-        let pool = Pool::new(target, &routes.collect(), canary.as_ref());
+        let traffic = Traffic { canary, ..Traffic::default() };
+        let pool = Pool::new(target, &routes.collect(), Some(&traffic));
         let whole: u32 = pool.shares.values().map(|share| share.millionths()).sum();
         assert!(pool.shares.is_empty() || whole == 1_000_000, "{pool:?}");
         let shares: Vec<String> = pool.shares.iter().map(|(id, share)| format!("{id} {share}")).collect();
@@ -167,5 +234,38 @@ mod tests {
         ] {
             assert_eq!(told(routes, canary), expected, "{routes}, {canary:?}");
         }
+    }
+
+    #[test]
+    fn requests_that_two_claim_stay_with_the_first() {
+        let groups = |routes: &[&str]| {
+            let entrances = routes.iter().map(|route| route.parse().unwrap()).collect();
+            let by = Sticky::Cookie { name: "session".to_owned(), give: false };
+            BTreeMap::from([("web".parse().unwrap(), Reach { entrances, sticky: Some(by) })])
+        };
+        let traffic =
+            |routes| Traffic { groups: groups(routes), salt: "r7".to_owned(), ..Traffic::default() };
+        let pool = |target: &str, traffic: &Traffic| {
+            Pool::new(target.parse().unwrap(), &BTreeMap::new(), Some(traffic))
+        };
+        let blog = pool("production.blog.web", &traffic(&["a/", "b/"]));
+        assert_eq!(blog.stickiness.as_ref().map(|sticky| sticky.salt.as_str()), Some("r7"));
+        let mut pools = vec![
+            blog,
+            pool("production.shop.admin", &traffic(&["c/"])),
+            pool("production.shop.web", &traffic(&["b/", "c/"])),
+            pool("production.wiki.web", &Traffic::default()),
+        ];
+        let disputed = settle(&mut pools);
+        let told: Vec<String> = disputed.iter().map(Disputed::to_string).collect();
+        assert_eq!(told, ["`b/` is claimed by production.blog.web and by production.shop.web"]);
+        let left =
+            pools.iter().map(|pool| pool.entrances.iter().map(Entrance::to_string).collect::<Vec<_>>());
+        let expected: [Vec<&str>; 4] = [vec!["a/", "b/"], vec![], vec!["c/"], vec!["*/"]];
+        assert_eq!(
+            left.collect::<Vec<_>>(),
+            expected,
+            "a group that nothing says of has none, an old record any"
+        );
     }
 }

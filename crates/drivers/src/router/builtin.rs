@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use footplate_core::name::TargetName;
+use footplate_core::release::{Entrance, Sticky};
 use footplate_core::traffic::counts::{Counts, Fault, Histogram, Tally};
-use footplate_core::traffic::{Member, Pool};
+use footplate_core::traffic::{self as pool, Member, Pool};
 use footplate_router::control::{self, client};
 use footplate_router::count::{self, Counts as Counted, Encoded};
 use footplate_router::report::{self, Report};
-use footplate_router::table::{Endpoint, Route, Service, State, Table, Version};
+use footplate_router::table::{Endpoint, Route, Service, State, Stickiness, Table, Version};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -130,17 +131,18 @@ fn kind(fault: count::Fault) -> Fault {
     }
 }
 
-/// Returns the router's table of these pools, or why it cannot be made.
+/// Returns the router's table of these pools, or why it cannot be made. A pool that answers no request is not in it.
 fn table(pools: &[Pool]) -> Result<Table, String> {
     let mut table = Table::default();
-    for pool in pools {
+    for pool in pools.iter().filter(|pool| !pool.entrances.is_empty()) {
         let endpoints: Result<Vec<Endpoint>, String> = pool.members.iter().map(endpoint).collect();
         let versions = pool
             .shares
             .iter()
             .map(|(release, share)| Version { name: release.to_string(), share: share.millionths() });
         let service = Service {
-            routes: vec![Route { host: "*".to_owned(), path: "/".to_owned() }],
+            routes: pool.entrances.iter().map(route).collect(),
+            stickiness: stickiness(pool.stickiness.as_ref()),
             versions: versions.collect(),
             endpoints: endpoints?,
             ..Service::default()
@@ -148,6 +150,20 @@ fn table(pools: &[Pool]) -> Result<Table, String> {
         table.services.insert(pool.target.to_string(), service);
     }
     Ok(table)
+}
+
+fn route(entrance: &Entrance) -> Route {
+    Route { host: entrance.host().to_owned(), path: entrance.path().to_owned() }
+}
+
+fn stickiness(wanted: Option<&pool::Stickiness>) -> Stickiness {
+    let Some(pool::Stickiness { by, salt }) = wanted else { return Stickiness::None };
+    let salt = salt.clone();
+    match by {
+        Sticky::Cookie { name, give } => Stickiness::Cookie { name: name.clone(), salt, give: *give },
+        Sticky::Header { name } => Stickiness::Header { name: name.clone(), salt },
+        Sticky::Address => Stickiness::Address { salt },
+    }
 }
 
 fn endpoint(member: &Member) -> Result<Endpoint, String> {

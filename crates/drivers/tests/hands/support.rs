@@ -124,6 +124,7 @@ pub fn release(id: &str, artifact: Option<ArtifactRef>, workload: Kind) -> Relea
         workload,
         created_at: Moment::from_millis(0),
         variables: Default::default(),
+        routes: Default::default(),
         signature: None,
     }
 }

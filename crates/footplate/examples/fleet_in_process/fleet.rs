@@ -263,6 +263,7 @@ fn push(version: &str) -> Result<Push, Failure> {
         artifact: None,
         workload: Workload::Command(scripts),
         variables: Default::default(),
+        routes: Default::default(),
         actor: None,
         environments: [("production".parse()?, delivery)].into(),
     })

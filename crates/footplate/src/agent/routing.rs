@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use footplate_core::name::{AppPath, HostName, Target, TargetName};
 use footplate_core::record::{Key, Record, Stored, Written};
-use footplate_core::traffic::{Busy, Canary, Followed, Following, Pool, Route, RouterReport, Share, Traffic};
+use footplate_core::traffic::{
+    self, Busy, Disputed, Followed, Following, Pool, Route, RouterReport, Share, Traffic,
+};
 use footplate_drivers::router::{EndpointName, Router, RouterError};
 use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Troubles, Watch};
 
@@ -59,6 +61,7 @@ impl Routing {
         }
         let (mut reading, mut mute) = (self.troubles.of("read the routes"), Mute::default());
         let mut tree = Tree::default();
+        let mut quarrels = Quarrels::default();
         let mut renewals = Renewals::new();
         let mut is_stale = true;
         loop {
@@ -73,7 +76,7 @@ impl Routing {
                 }
             }
             tree.note_renewals(&mut renewals);
-            let told = self.tell(&tree, &renewals).await;
+            let told = self.tell(&tree, &renewals, &mut quarrels).await;
             let pause = mute.note(&told, self.router.as_ref()).min(tree.next_end(&renewals));
             let pause = if is_stale { Duration::ZERO } else { pause };
             tokio::select! {
@@ -108,8 +111,14 @@ impl Routing {
     }
 
     /// Tells the router, asks it what is in flight, reports both; returns whether something still leaves.
-    async fn tell(&self, tree: &Tree, renewals: &Renewals) -> Result<bool, RouterError> {
-        let pools = tree.pools(renewals);
+    async fn tell(
+        &self,
+        tree: &Tree,
+        renewals: &Renewals,
+        quarrels: &mut Quarrels,
+    ) -> Result<bool, RouterError> {
+        let mut pools = tree.pools(renewals);
+        quarrels.note(traffic::settle(&mut pools));
         self.router.follow(&pools).await?;
         let Some(in_flight) = self.router.in_flight().await? else { return Ok(true) };
         let leaving = tree.leaving(&pools, &in_flight);
@@ -169,14 +178,14 @@ impl Tree {
 
     fn pools(&self, renewals: &Renewals) -> Vec<Pool> {
         let pool = |(target, routes): (&TargetName, &BTreeMap<HostName, Route>)| {
-            let canary = self.traffic.get(&target.path).and_then(|traffic| traffic.canary.clone());
-            let canary = canary.map(|canary| match renewals.get(&target.path) {
-                Some((_, since)) if since.elapsed() >= canary.validity => {
-                    Canary { share: Share::NONE, ..canary }
-                }
-                _ => canary,
-            });
-            Pool::new(target.clone(), routes, canary.as_ref())
+            let mut traffic = self.traffic.get(&target.path).cloned();
+            let canary = traffic.as_mut().and_then(|traffic| traffic.canary.as_mut());
+            if let (Some(canary), Some((_, since))) = (canary, renewals.get(&target.path))
+                && since.elapsed() >= canary.validity
+            {
+                canary.share = Share::NONE;
+            }
+            Pool::new(target.clone(), routes, traffic.as_ref())
         };
         self.routes.iter().map(pool).collect()
     }
@@ -220,6 +229,26 @@ fn known<T: Record>(key: &str, value: &[u8]) -> Option<T> {
             tracing::warn!(key, %error, "this cannot be read; this agent's router does without it");
             None
         }
+    }
+}
+
+/// Says once which requests two services claim.
+#[derive(Default)]
+struct Quarrels {
+    said: Vec<Disputed>,
+}
+
+impl Quarrels {
+    fn note(&mut self, disputed: Vec<Disputed>) {
+        for quarrel in disputed.iter().filter(|quarrel| !self.said.contains(quarrel)) {
+            tracing::warn!(
+                "requests belong to two services\n  because: {quarrel}\n  next: {} gets them; give {} `routes` of its own, and \
+                 deploy it",
+                quarrel.owner,
+                quarrel.other
+            );
+        }
+        self.said = disputed;
     }
 }
 

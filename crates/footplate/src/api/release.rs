@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
 use footplate_core::name::{Actor, AppName, AppPath, EnvironmentName, ReleaseId, Version};
-use footplate_core::release::{Variables, Workload};
+use footplate_core::release::{Routes, Variables, Workload};
 use footplate_core::rollout::Delivery;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct Push {
     /// Plain variables by environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<EnvironmentName, Variables>,
+    /// The requests that its services answer, for environments that say so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<EnvironmentName, Routes>,
     /// How each environment is delivered to.
     pub environments: BTreeMap<EnvironmentName, Delivery>,
     /// The person on whose behalf.

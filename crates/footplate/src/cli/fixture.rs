@@ -31,6 +31,7 @@ pub fn release(version: &str) -> Release {
         workload: Workload::ReleaseDir(Hooks::default()),
         created_at: NOW,
         variables: Default::default(),
+        routes: Default::default(),
         signature: None,
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use footplate_core::artifact::ArtifactRef;
 use footplate_core::name::{AppName, EnvironmentName, GroupName, InvalidName, Version};
-use footplate_core::release::{Hook, Hooks, Scripts, Variables, Workload};
+use footplate_core::release::{Hook, Hooks, Routes, Scripts, Variables, Workload};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{Delivery, Policy};
 use footplate_core::selector::Selector;
 
 use super::mistake::Mistakes;
+use super::reach;
 use super::rollout;
 use super::service;
 use super::table::{self, Findings, Table, TextOrTable};
@@ -56,12 +57,14 @@ pub struct Build {
 }
 
 /// `[environments.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Which hosts run the app: `role=web`.
     pub hosts: Selector,
     /// Plain variables of its services, hooks and scripts.
     pub env: Variables,
+    /// The requests that its services answer here, when the environment says so.
+    pub routes: Routes,
 }
 
 impl AppConfig {
@@ -99,6 +102,7 @@ impl AppConfig {
             artifact,
             workload: self.workload.clone(),
             variables: self.variables(),
+            routes: self.routes(),
             environments: environments.collect(),
             actor: None,
         }
@@ -112,6 +116,11 @@ impl AppConfig {
                 BTreeSet::from([FILES.parse().expect("it is a valid name")])
             }
         }
+    }
+
+    fn routes(&self) -> BTreeMap<EnvironmentName, Routes> {
+        let given = self.environments.iter().filter(|(_, environment)| !environment.routes.is_empty());
+        given.map(|(name, environment)| (name.clone(), environment.routes.clone())).collect()
     }
 
     fn variables(&self) -> BTreeMap<EnvironmentName, Variables> {
@@ -134,7 +143,7 @@ fn read(root: &mut Table) -> Option<AppConfig> {
         policy.pace.drain = services.values().map(|service| service.drain).max().unwrap_or_default();
     }
     let retain = read_retain(root.table("retain"));
-    let environments = read_environments(root);
+    let environments = read_environments(root, &workload);
     Some(AppConfig { app: app?, build, workload, policy, retain, environments })
 }
 
@@ -245,14 +254,15 @@ fn read_retain(table: Option<Table>) -> Retention {
     retain
 }
 
-fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment> {
+fn read_environments(root: &mut Table, workload: &Workload) -> BTreeMap<EnvironmentName, Environment> {
     let mut environments = BTreeMap::new();
     if !root.has("environments") {
         let name = ENVIRONMENT_DEFAULT.parse().expect("it is a valid name");
-        environments.insert(name, Environment { hosts: Selector::default(), env: Variables::new() });
+        environments.insert(name, Environment::default());
     }
     for (name, mut table) in root.named_tables("environments") {
-        table.planned(&["approvals", "service"]);
+        table.planned(&["approvals"]);
+        let routes = reach::read_here(&mut table, workload);
         let env = service::read_env(&mut table);
         let hosts = table.parsed("hosts").unwrap_or_default();
         if !table.has("hosts") {
@@ -262,7 +272,7 @@ fn read_environments(root: &mut Table) -> BTreeMap<EnvironmentName, Environment>
         let parsed: Result<EnvironmentName, InvalidName> = name.value.parse();
         match parsed {
             Ok(parsed) => {
-                environments.insert(parsed, Environment { hosts, env });
+                environments.insert(parsed, Environment { hosts, env, routes });
             }
             Err(error) => table.mistake(name.span, "this is no environment's name", error.to_string()),
         }

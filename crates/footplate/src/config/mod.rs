@@ -10,6 +10,7 @@ pub mod context;
 pub mod controller;
 pub mod duration;
 pub mod mistake;
+mod reach;
 pub mod role;
 mod rollout;
 mod service;

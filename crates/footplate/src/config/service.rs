@@ -11,6 +11,7 @@ use footplate_core::release::service::{
 use footplate_core::release::{Calendar, Schedule};
 
 use super::app::FILES;
+use super::reach;
 use super::table::{Table, TextOrTable};
 
 /// The process group that takes connections unless it says otherwise.
@@ -25,12 +26,17 @@ pub(super) fn read_all(root: &mut Table) -> BTreeMap<GroupName, Service> {
         let service = read(&mut table, &name.value);
         let parsed: Result<GroupName, InvalidName> = name.value.parse();
         match (parsed, service) {
-            (Err(error), _) => table.mistake(name.span, "this is no process group's name", error.to_string()),
+            (Err(error), _) => {
+                table.mistake(name.span.clone(), "this is no process group's name", error.to_string())
+            }
             (Ok(group), _) if group.as_str() == FILES => {
                 let right = "an app without services has it; call it `web`, `worker`, or what it does";
-                table.mistake(name.span, format!("`{FILES}` is no service's name"), right);
+                table.mistake(name.span.clone(), format!("`{FILES}` is no service's name"), right);
             }
-            (Ok(group), Some(service)) => drop(services.insert(group, service)),
+            (Ok(group), Some(service)) => {
+                services.insert(group, service);
+                reach::check_claims(&services, &name, &table);
+            }
             (Ok(_), None) => {}
         }
         table.finish();
@@ -48,11 +54,18 @@ fn read(table: &mut Table, name: &str) -> Option<Service> {
     let health = read_health(table);
     let kind = read_kind(table, name, &health);
     check_health(table, &kind, &health);
+    let (routes, sticky) = (reach::read_routes(table), reach::read_sticky(table));
+    if !matches!(kind, Kind::Web { .. }) && (routes.is_some() || sticky.is_some()) {
+        let right = "take `routes` and `sticky` out, or give it a port: kind = \"web\"";
+        table.mistake(table.span(), "a service without a port answers no requests", right);
+    }
     let base = Service::new(command.map(|found| found.value).unwrap_or_default(), kind);
     let service = Service {
         directory,
         user: table.text("user").map(|found| found.value),
         env: read_env(table),
+        routes,
+        sticky,
         health,
         drain: table.duration("drain").unwrap_or(base.drain),
         stop: read_stop(table),

@@ -170,6 +170,8 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     let (actor, by) = who(&deploy.by);
     let seen = site.observation(path, &delivery.selector, clock::now());
     let latest = app.and_then(|app| app.rollout.as_ref());
+    fleet::refuse_claimed(path, &pushed.release, &site.claims(), !site.routers.is_empty())
+        .map_err(refused)?;
     let policy = deploy.overrides.over(&delivery.policy);
     let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy };
     let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
@@ -309,6 +311,7 @@ async fn push_release(worker: &Worker<'_>, push: api::Push, what: &str) -> Resul
             summary: push.summary,
             artifact: push.artifact,
             variables: push.variables,
+            routes: push.routes,
             ..Release::new(push.app, push.version, push.workload, created_at)
         },
         environments: push.environments,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use footplate_core::fleet::{self, Current, Host, HostState, Presence, Pushed};
+use footplate_core::fleet::{self, Claim, Current, Host, HostState, Presence, Pushed};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppName, AppPath, HostName, ReleaseId, Target, TargetName};
@@ -159,6 +159,12 @@ impl Site {
         let nothing = App::default();
         let app = self.apps.get(path).unwrap_or(&nothing);
         fleet::observe(selector, app.rollout.as_ref(), &self.hosts(path, app), now)
+    }
+
+    /// Lists which requests belong to which service, by what every app runs and moves to.
+    pub fn claims(&self) -> Vec<Claim> {
+        let apps = self.apps.values().filter_map(|app| Some((app.current.as_ref()?, app.rollout.as_ref())));
+        apps.flat_map(|(current, rollout)| fleet::claimed(current, rollout)).collect()
     }
 
     /// Returns the highest generation that anything of this app names.

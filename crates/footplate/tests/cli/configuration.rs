@@ -109,3 +109,45 @@ fn services_and_scripts_exclude_each_other() {
         "app = \"shop\"\n\n[service.web]\ncommand = \"true\"\n\n[command]\ndeploy = [\"true\"]\n"
     ));
 }
+
+#[test]
+fn every_mistake_about_requests_is_shown_at_once() {
+    insta::assert_snapshot!(told(
+        r#"app = "shop"
+
+[service.admin]
+command = "node admin.js"
+kind = "web"
+routes = ["https://shop.example.com/", "shop.example.com:8080/", "shop.example.com/api/", "SHOP.example.com/api"]
+sticky = { cookie = "a b", give = true, address = true }
+
+[service.web]
+command = "node server.js"
+routes = ["/shop/../admin", "shop.example.com/api"]
+sticky = { header = "user", give = true }
+
+[service.worker]
+command = "node worker.js"
+routes = ["*/worker"]
+
+[service.blog]
+command = "node blog.js"
+kind = "web"
+routes = ["*/"]
+sticky = {}
+
+[environments.staging]
+hosts = "role=staging"
+
+[environments.staging.service.web]
+routes = ["staging.example.com"]
+command = "node staging.js"
+
+[environments.staging.service.worker]
+routes = ["*/worker"]
+
+[environments.staging.service.wep]
+routes = ["*/"]
+"#
+    ));
+}

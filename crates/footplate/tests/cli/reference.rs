@@ -74,7 +74,7 @@ fn with_scripts(text: &str) -> String {
     for line in text.lines() {
         let line = line.strip_prefix("#| ").unwrap_or(line);
         if line.starts_with('[') {
-            excluded = line == "[build]" || line == "[hooks]" || line.starts_with("[service.");
+            excluded = line == "[build]" || line == "[hooks]" || line.contains("service.");
         }
         if !excluded {
             kept.push_str(line);

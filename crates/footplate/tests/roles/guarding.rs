@@ -186,6 +186,7 @@ async fn process_groups_that_the_version_does_not_have_are_refused_when_it_is_pu
             artifact: None,
             workload: Workload::ReleaseDir(Hooks::default()),
             variables: Default::default(),
+            routes: Default::default(),
             environments: [("production".parse().unwrap(), delivery)].into(),
         };
         let refused = site.client.push(&push).await.unwrap_err();

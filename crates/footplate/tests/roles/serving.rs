@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 use crate::site::{Site, runs};
 
 /// A router that serves for as long as this lives.
-struct Router {
-    address: std::net::SocketAddr,
-    folder: PathBuf,
+pub struct Router {
+    pub address: std::net::SocketAddr,
+    pub folder: PathBuf,
     _stop: oneshot::Sender<()>,
 }
 
-async fn router(folder: PathBuf) -> Router {
+pub async fn router(folder: PathBuf) -> Router {
     let listener = Listener { address: ([127, 0, 0, 1], 0).into(), is_https: false };
     let config = Config { workers: 1, ..Config::new(&folder, vec![listener]) };
     let server = Server::open(config).await.unwrap_or_else(|failure| panic!("{failure}"));
@@ -32,12 +32,12 @@ async fn router(folder: PathBuf) -> Router {
 }
 
 /// Returns the example `service`, which cargo builds beside the tests.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().join("examples/service")
 }
 
-fn workload(arguments: &str) -> Workload {
+pub fn workload(arguments: &str) -> Workload {
     let mut web = Service::web(format!("exec {} {arguments}", program().display()));
     let probe =
         Probe { interval: Duration::from_millis(100), ..Probe::new(Check::Http { path: "/".to_owned() }) };
@@ -54,7 +54,7 @@ fn workload(arguments: &str) -> Workload {
     Workload::Service { hooks: Hooks::default(), services: [("web".parse().unwrap(), web)].into() }
 }
 
-fn delivery(strategy: Strategy) -> Delivery {
+pub fn delivery(strategy: Strategy) -> Delivery {
     let pace = Pace { watch: Duration::from_millis(200), drain: Duration::from_secs(5), ..Pace::default() };
     Delivery {
         selector: "role=web".parse().unwrap(),
@@ -65,12 +65,12 @@ fn delivery(strategy: Strategy) -> Delivery {
 }
 
 impl Site {
-    async fn push_service(&self, version: &str, arguments: &str, strategy: Strategy) {
+    pub async fn push_service(&self, version: &str, arguments: &str, strategy: Strategy) {
         self.push_workload(version, version, workload(arguments), delivery(strategy)).await.unwrap();
     }
 
     /// Deploys a service that was pushed, and expects how it ends.
-    async fn ship_service(&self, version: &str, arguments: &str, strategy: Strategy, code: u8) -> String {
+    pub async fn ship_service(&self, version: &str, arguments: &str, strategy: Strategy, code: u8) -> String {
         self.push_service(version, arguments, strategy).await;
         self.deploy(version, Overrides::default()).await.unwrap();
         let end = self.end().await;

@@ -202,6 +202,7 @@ impl Site {
             artifact: Some(packed.artifact),
             workload,
             variables: Default::default(),
+            routes: Default::default(),
             environments: [("production".parse().unwrap(), delivery)].into(),
         };
         self.client.push(&push).await.map(drop)

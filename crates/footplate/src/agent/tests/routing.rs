@@ -69,7 +69,7 @@ async fn divide(
     };
     let route = Route { endpoints: services.iter().map(endpoint).collect() };
     put(site, &Key::Route(target(), "web-1".parse().expect("a host")), &route).await;
-    let traffic = Traffic { revision: Generation::new(1, counter), canary };
+    let traffic = Traffic { revision: Generation::new(1, counter), canary, ..Traffic::default() };
     put(site, &Key::Traffic(target().path), &traffic).await;
 }
 

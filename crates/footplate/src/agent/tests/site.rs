@@ -379,6 +379,7 @@ pub fn release(name: &str, prepare: &str, activated: &str) -> Release {
         workload: Workload::ReleaseDir(Hooks { prepare: hook(prepare), activated: hook(activated) }),
         created_at: Moment::from_millis(0),
         variables: Default::default(),
+        routes: Default::default(),
         signature: None,
     }
 }

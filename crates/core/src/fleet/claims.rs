@@ -1,0 +1,170 @@
+//! Who answers which requests: no two services may claim the same ones.
+//!
+//! Invariant: what is claimed is computed from what every app runs and moves to, in every environment of the site, since a
+//! router serves them all. A rollback is never refused for it.
+
+use super::Current;
+use crate::name::{AppPath, GroupName, TargetName};
+use crate::refusal::Refusal;
+use crate::release::{Entrance, Release};
+use crate::rollout::Rollout;
+
+/// One service's claim to some requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose it is.
+    pub by: TargetName,
+    /// Which requests.
+    pub entrance: Entrance,
+    /// Whether it says so itself; any request is a service's that says nothing.
+    pub is_said: bool,
+}
+
+/// Lists what the services of a release claim in an environment.
+pub fn claims(path: &AppPath, release: &Release) -> Vec<Claim> {
+    let claims = |(group, reach): (GroupName, crate::release::Reach)| {
+        let by = TargetName { path: path.clone(), group };
+        let is_said = release.names_routes(&path.environment, &by.group);
+        reach.entrances.into_iter().map(move |entrance| Claim { by: by.clone(), entrance, is_said })
+    };
+    release.reaches(&path.environment).into_iter().flat_map(claims).collect()
+}
+
+/// Lists what an app claims by what it runs and by the rollout under way.
+pub fn claimed(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
+    let moving = rollout.filter(|rollout| rollout.is_active()).map(|rollout| &rollout.to);
+    current.release.iter().chain(moving).flat_map(|release| claims(&current.path, release)).collect()
+}
+
+/// Refuses a release that claims requests of another service, its own or another app's.
+///
+/// Where no router is, services that do not say what they answer are left alone: nobody sends them anything.
+pub fn refuse_claimed(
+    path: &AppPath,
+    to: &Release,
+    others: &[Claim],
+    has_routers: bool,
+) -> Result<(), Refusal> {
+    let own = claims(path, to);
+    let known = others.iter().filter(|other| other.by.path != *path);
+    for (place, claim) in own.iter().enumerate() {
+        let same = |other: &&Claim| {
+            other.entrance == claim.entrance && (has_routers || (other.is_said && claim.is_said))
+        };
+        let Some(other) = own[..place].iter().chain(known.clone()).find(same) else { continue };
+        return Err(refuse(path, to, claim, other));
+    }
+    Ok(())
+}
+
+fn refuse(path: &AppPath, to: &Release, claim: &Claim, other: &Claim) -> Refusal {
+    let group = &claim.by.group;
+    let owner = match other.by.path == *path {
+        true => format!("process group `{}`", other.by.group),
+        false => format!("`{}`", other.by),
+    };
+    let because = match claim.is_said {
+        true => {
+            format!("the requests to `{}` of process group `{group}` are those of {owner}", claim.entrance)
+        }
+        false => format!(
+            "process group `{group}` names no routes, so any request is its own, and so they are {owner}'s"
+        ),
+    };
+    let next = format!(
+        "give it requests of its own: routes = [\"HOST/PATH\"] in [service.{group}], or in [environments.{}.service.{group}]; \
+         [] if no router sends it any",
+        path.environment
+    );
+    Refusal::new(format!("cannot deploy `{}` of `{path}`", to.id), because, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::moment::Moment;
+    use crate::release::{Hooks, Service, Workload};
+
+    fn path(text: &str) -> AppPath {
+        let (environment, app) = text.split_once('.').unwrap();
+        AppPath { environment: environment.parse().unwrap(), app: app.parse().unwrap() }
+    }
+
+    /// `web a/ b/, admin, worker -`: process groups with their routes; nothing said; no port.
+    fn release(app: &AppPath, groups: &str) -> Release {
+        let service = |text: &str| {
+            let words: Vec<&str> = text.split(' ').collect();
+            let routes = words[1..].iter().filter(|word| **word != "none").map(|word| word.parse().unwrap());
+            let service = match words[1..] {
+                ["-"] => Service::worker("work"),
+                [] => Service::web("serve"),
+                _ => Service { routes: Some(routes.collect()), ..Service::web("serve") },
+            };
+            (words[0].parse().unwrap(), service)
+        };
+        let services: BTreeMap<_, _> = groups.split(", ").map(service).collect();
+        let workload = Workload::Service { hooks: Hooks::default(), services };
+        Release::new(app.app.clone(), "2".parse().unwrap(), workload, Moment::default())
+    }
+
+    fn told(groups: &str, other: &str, other_groups: &str, has_routers: bool) -> String {
+        let (path, other) = (path("production.shop"), path(other));
+        let others = claims(&other, &release(&other, other_groups));
+        let refused = refuse_claimed(&path, &release(&path, groups), &others, has_routers);
+        refused.err().map_or_else(String::new, |refusal| refusal.because)
+    }
+
+    #[test]
+    fn requests_belong_to_one_service() {
+        let other = "production.blog";
+        for (groups, other, theirs, expected) in [
+            ("web a/", other, "web b/", ""),
+            ("web a/x", other, "web a/", ""),
+            (
+                "web a/",
+                other,
+                "web A",
+                "the requests to `a/` of process group `web` are those of `production.blog.web`",
+            ),
+            (
+                "web a/",
+                "staging.shop",
+                "web a/",
+                "the requests to `a/` of process group `web` are those of `staging.shop.web`",
+            ),
+            ("web a/", "production.shop", "web a/", ""),
+            ("web a/, work -", other, "work -, web b/", ""),
+            (
+                "admin a/, web a/",
+                other,
+                "web b/",
+                "the requests to `a/` of process group `web` are those of process group `admin`",
+            ),
+            ("web", other, "web b/", ""),
+            ("web none", other, "web", ""),
+            (
+                "web",
+                other,
+                "web",
+                "process group `web` names no routes, so any request is its own, and so they are `production.blog.web`'s",
+            ),
+            (
+                "admin, web",
+                other,
+                "web none",
+                "process group `web` names no routes, so any request is its own, and so they are process group `admin`'s",
+            ),
+        ] {
+            assert_eq!(told(groups, other, theirs, true), expected, "{groups} beside {theirs}");
+        }
+    }
+
+    #[test]
+    fn without_a_router_a_service_that_names_no_routes_is_left_alone() {
+        assert_eq!(told("web", "production.blog", "web", false), "");
+        assert_eq!(told("admin, web", "production.blog", "web", false), "");
+        assert_ne!(told("web a/", "production.blog", "web a/", false), "");
+    }
+}
