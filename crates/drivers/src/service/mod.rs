@@ -109,9 +109,15 @@ impl ServiceError {
 ///
 /// `folder` is the agent's folder of services; `program` is footplate's own executable.
 pub fn open(folder: &Path, program: PathBuf) -> Result<Arc<dyn Supervisor>, ServiceError> {
-    crate::disk::create_folder(folder)?;
     if systemd::runs_this_machine() && rustix::process::geteuid().is_root() {
+        crate::disk::create_folder(folder)?;
         return Ok(Arc::new(systemd::Systemd::new(folder)));
     }
+    open_keepers(folder, program)
+}
+
+/// Opens keepers, whatever runs this machine.
+pub fn open_keepers(folder: &Path, program: PathBuf) -> Result<Arc<dyn Supervisor>, ServiceError> {
+    crate::disk::create_folder(folder)?;
     Ok(Arc::new(keeper::Keepers::new(folder, program)))
 }

@@ -15,7 +15,7 @@ mod target;
 mod versions;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,16 +43,20 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Returns the target's own folder: `ROOT/ENVIRONMENT/APP`, and `ROOT/ENVIRONMENT/APP.GROUP` for each process group of
-    /// an app with services. No app's name has a dot.
+    /// Returns the target's own folder.
     pub fn folder(&self) -> PathBuf {
-        let TargetName { path, group } = &self.name;
-        let name = match group.as_str() {
-            "files" => path.app.to_string(),
-            group => format!("{}.{group}", path.app),
-        };
-        self.root.path().join(path.environment.as_str()).join(name)
+        folder_of(self.root.path(), &self.name)
     }
+}
+
+/// Returns a target's own folder: `ROOT/ENVIRONMENT/APP`, and `ROOT/ENVIRONMENT/APP.GROUP` for each process group of
+/// an app with services. No app's name has a dot.
+pub fn folder_of(root: &Path, TargetName { path, group }: &TargetName) -> PathBuf {
+    let name = match group.as_str() {
+        "files" => path.app.to_string(),
+        group => format!("{}.{group}", path.app),
+    };
+    root.join(path.environment.as_str()).join(name)
 }
 
 /// How an agent runs its targets.

@@ -31,9 +31,9 @@ use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
 use footplate_core::selector::Labels;
 use footplate_drivers::disk::HeldFolder;
-use footplate_drivers::router;
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Settings;
+use footplate_drivers::{router, service};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,8 @@ pub struct AgentConfig {
     pub program: PathBuf,
     /// The router beside it, when there is one.
     pub router: Option<router::Config>,
-    /// Whether the process is this agent's alone, so that it gives back at rest what it mapped of the program.
+    /// Whether the process is this agent's alone. Then it gives back at rest what it mapped of the program, and systemd may
+    /// keep its services: units of several hosts would have the same names.
     pub is_alone: bool,
 }
 
@@ -106,6 +107,11 @@ pub fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("footplate"))
 }
 
+/// Returns where an agent keeps its services, below its folder.
+pub fn services_in(folder: &Path) -> PathBuf {
+    folder.join("services")
+}
+
 /// Runs one agent until shutdown. Several may run in one process, each with its own host and root.
 ///
 /// Hooks that still run at shutdown are killed; what is live stays live.
@@ -120,9 +126,14 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
         opened = access::open(&config.store, &config.host, &state) => opened?,
         () = shutdown.cancelled() => return Ok(()),
     };
+    let kept = services_in(&config.folder);
+    let supervisor = match config.is_alone {
+        true => service::open(&kept, config.program.clone()),
+        false => service::open_keepers(&kept, config.program.clone()),
+    };
     let services = Services::open(
-        folder.inside("services").path(),
-        config.program.clone(),
+        &kept,
+        supervisor.map_err(ServicesError::from)?,
         config.host.clone(),
         config.services_at,
         config.settings.user.clone(),

@@ -25,8 +25,8 @@ macro_rules! file {
 const FILES: &[File] = &[
     file!("README.md", false),
     file!("footplate.toml", false),
-    file!("deploy/activated", true),
     file!("deploy/prepare", true),
+    file!("server.pl", false),
     file!("site/about.html", false),
     file!("site/index.html", false),
     file!("site/style.css", false),

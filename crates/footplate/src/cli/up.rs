@@ -13,8 +13,8 @@ use crate::up;
 
 /// Start everything in this terminal and ship every commit of a repository
 ///
-/// A store, a controller and agents run in this process; each agent's folder stands for a host. Without a repository an
-/// example app is made. Ctrl-C stops it; the next start goes on where it was.
+/// A store, a controller and agents run in this process; each agent's folder stands for a host. A router and the hosts'
+/// services are processes of their own. Without a repository an example app is made. Ctrl-C stops it all; the next start goes on where it was.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate up                          the example app on three hosts
@@ -36,6 +36,9 @@ pub struct UpArgs {
     /// Address of the controller's API; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Address where the router serves; a free port when that one is taken
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    router: SocketAddr,
     /// Ship the newest commit, then stop
     #[arg(long)]
     once: bool,
@@ -52,6 +55,7 @@ pub async fn up(operator: &Operator, args: &UpArgs) -> Result<(), Failure> {
         environment: args.environment.clone(),
         agents: args.agents,
         listen: args.listen,
+        router: args.router,
         once: args.once,
     };
     up::run(operator, plan, stop).await

@@ -56,7 +56,7 @@ fn read_strategy(table: &mut Table) -> Strategy {
         ("blue_green", Word::BlueGreen),
     ];
     let word = table.choice("strategy", &words).unwrap_or(Word::Barrier);
-    let batch: Option<Portion> = table.parsed("batch");
+    let batch: Option<Portion> = table.parsed_or_count("batch");
     let ramp = read_ramp(table);
     let usual = || BATCH_DEFAULT.parse().expect("it is a part of all hosts");
     match word {

@@ -155,6 +155,21 @@ impl<'a> Table<'a> {
         found.value.parse().map_err(|error: T::Err| self.bad_value(key, &found, &error.to_string())).ok()
     }
 
+    /// Reads a whole number, or a text that is parsed like [`Table::parsed`].
+    pub fn parsed_or_count<T: FromStr<Err: Display>>(&mut self, key: &str) -> Option<T> {
+        let value = self.take(key)?;
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::String(text) => text.to_string(),
+            _ => {
+                self.wrong_type(key, value, "a whole number or a text in quotes");
+                return None;
+            }
+        };
+        let found = Found { value: text, span: value.span() };
+        found.value.parse().map_err(|error: T::Err| self.bad_value(key, &found, &error.to_string())).ok()
+    }
+
     fn bad_value(&self, key: &str, found: &Found<String>, right: &str) {
         self.mistake(found.span.clone(), format!("`{}` is not valid", self.path_of(key)), right);
     }

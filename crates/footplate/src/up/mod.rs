@@ -1,11 +1,12 @@
-//! `footplate up`: the whole system in one process. A store, a controller, agents whose folders stand for hosts, and a
-//! watch on one repository.
+//! `footplate up`: the whole system in one terminal. A store, a controller, agents whose folders stand for hosts, a router
+//! and a watch on one repository.
 //!
 //! Invariants: it only composes the roles, with the same interfaces that they have as processes of their own; what it keeps
 //! is below its data directory, so the next start goes on where this one was.
 
 mod board;
 mod hosts;
+mod router;
 mod store;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::config::context::Context;
 use crate::controller;
 use crate::failure::{Exit, Failure};
 use hosts::Hosts;
+use router::OwnRouter;
 use store::OwnStore;
 
 /// How long the agents may take to stop.
@@ -50,6 +52,8 @@ pub struct Plan {
     pub agents: u32,
     /// Where the controller's API listens.
     pub listen: SocketAddr,
+    /// Where the router serves; at a free port when somebody is there already.
+    pub router: SocketAddr,
     /// Deploy once and stop, with the rollout's exit code.
     pub once: bool,
 }
@@ -98,9 +102,11 @@ async fn with_store(
     let context =
         Context { controller: controller.base.clone(), token_file: "controller/token".into(), ca_file: None };
     context.write(&plan.data).map_err(|error| unwritable(&plan.data, &error))?;
-    let hosts = Hosts::start(&plan.data.join("hosts"), names(plan.agents), &store);
+    let router = OwnRouter::start(&plan.data, plan.router).await?;
+    let hosts = Hosts::start(&plan.data.join("hosts"), names(plan.agents), &store, router.folder());
     let client = Client::new(&controller.base, &controller.token);
-    let result = with_roles(operator, plan, &client, stop).await;
+    let result = with_roles(operator, plan, &client, &router, stop).await;
+    router.stop().await;
     hosts.stop(GOODBYE).await;
     controllers_stop.cancel();
     if let Err(error) = controller.ended.await {
@@ -113,19 +119,23 @@ async fn with_roles(
     operator: &Operator,
     plan: &Plan,
     client: &Client,
+    router: &OwnRouter,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let ui = &operator.ui;
     let agents = if plan.agents == 1 { "one agent".to_owned() } else { format!("{} agents", plan.agents) };
     ui.say(format!("Store, controller ({}) and {agents} run in this process.", client.address()));
+    let is_moved = plan.router.port() != 0 && router.address() != plan.router;
+    let moved = if is_moved { format!(", as somebody else is at {}", plan.router) } else { String::new() };
+    ui.say(format!("A router serves at http://{}/{moved}.", router.address()));
     ui.say(format!("Everything is kept in {}, the log too.", plan.data.display()));
     let (source, root) = repository(plan).await?;
     ui.say(format!("Watching {}: commit there, and it ships.\n", root.display()));
-    let watch = watch::Watch::open(operator, plan, client, source, root).await?;
+    let watch = watch::Watch::open(operator, plan, client, router.address(), source, root).await?;
     tokio::select! {
         ended = watch.run(stop) => ended,
         () = stop.cancelled() => {
-            ui.say("\nStopping: what is live stays live; the next `footplate up` goes on from here.");
+            ui.say("\nStopping, services too: the next `footplate up` goes on from here.");
             Ok(())
         }
     }

@@ -3,6 +3,7 @@
 //! Invariants: one commit at a time, the newest; a commit that failed is not tried again until there is another.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Watch<'a> {
     operator: &'a Operator,
     plan: &'a Plan,
     client: &'a Client,
+    /// Where services are reached.
+    router: SocketAddr,
     source: Git,
     root: PathBuf,
     workshop: Workshop,
@@ -43,6 +46,7 @@ impl<'a> Watch<'a> {
         operator: &'a Operator,
         plan: &'a Plan,
         client: &'a Client,
+        router: SocketAddr,
         source: Git,
         root: PathBuf,
     ) -> Result<Self, Failure> {
@@ -50,7 +54,8 @@ impl<'a> Watch<'a> {
             Failure::new(Exit::Failed, "cannot make a folder to build in").because(&error).next(error.next())
         })?;
         let actor = operator.actor()?.unwrap_or_else(|| "up".parse().expect("a valid actor"));
-        Ok(Self { operator, plan, client, source, root, workshop, actor, is_introduced: Cell::new(false) })
+        let is_introduced = Cell::new(false);
+        Ok(Self { operator, plan, client, router, source, root, workshop, actor, is_introduced })
     }
 
     /// Follows the branch until `stop` is cancelled; with `once`, until the newest commit has shipped or failed.
@@ -125,7 +130,8 @@ impl<'a> Watch<'a> {
             (true, true) => board::shipped(short),
             (true, false) => {
                 self.is_introduced.set(true);
-                board::next_steps(&self.root, &self.plan.data, self.plan.repository.is_none())
+                let address = board::has_services(&status).then_some(self.router);
+                board::next_steps(&self.root, &self.plan.data, address, self.plan.repository.is_none())
             }
         });
         Ok(())

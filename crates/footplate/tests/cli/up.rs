@@ -27,7 +27,7 @@ impl Up {
 
     fn start_with(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = program(folder)
-            .arg("up")
+            .args(["up", "--router", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -80,11 +80,43 @@ impl Up {
     }
 }
 
+/// A story that ended early leaves no service behind: they are not children of `up`.
 impl Drop for Up {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if let Ok(None) = self.child.try_wait() {
+            self.signal();
+            drop(self.child.wait());
+        }
     }
+}
+
+/// Returns the address that the router serves at.
+fn router(up: &mut Up) -> String {
+    up.wait_for("A router serves at http://");
+    let line = up.told.last().expect("just said");
+    let (_, address) = line.split_once("http://").expect("just found");
+    address.trim_end_matches("/.").to_owned()
+}
+
+/// Asks for a page, and returns the whole answer.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it serves");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+/// Counts the processes that work in a folder or for it.
+fn processes_of(folder: &Path) -> usize {
+    let folder = folder.canonicalize().expect("it is there");
+    let is_of = |entry: &fs::DirEntry| {
+        let place = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        place.starts_with(&folder) || String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy())
+    };
+    fs::read_dir("/proc").expect("linux").map_while(Result::ok).filter(is_of).count()
 }
 
 /// Makes a repository `shop` whose prepare hook is this one; returns what runs git in it.
@@ -110,7 +142,7 @@ fn commit(repository: &Path, page: &str, message: &str) {
 }
 
 fn live_pages(folder: &Path) -> Vec<String> {
-    let host = |number| folder.join(format!(".footplate/hosts/host-{number}/apps/production/hello/live"));
+    let host = |number| folder.join(format!(".footplate/hosts/host-{number}/apps/production/hello.web/live"));
     (1..=3).map(|number| fs::read_to_string(host(number).join("site/about.html")).expect("live")).collect()
 }
 
@@ -143,12 +175,49 @@ fn a_newcomers_commit_ships_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn visitors_are_answered_while_a_service_is_replaced_and_meet_no_bad_one() {
+    let folder = folder();
+    let repository = folder.path().join(".footplate/example");
+    let mut up = Up::start(folder.path());
+    let router = router(&mut up);
+    up.wait_for("Try next");
+    let first = get(&router, "/");
+    assert!(first.starts_with("HTTP/1.1 200 OK") && first.contains("Hello from footplate"), "{first}");
+    let server = fs::read_to_string(repository.join("server.pl")).expect("the example's server");
+    fs::write(repository.join("server.pl"), server.replace("200 OK", "500 Oops")).expect("written");
+    commit(&repository, "<p>With a server that is ill</p></html>\n", "Break the server");
+    up.wait_for(": Break the server");
+    let mut asked = 0;
+    while !up.told.iter().any(|line| line.contains("did not ship")) {
+        let page = get(&router, "/about.html");
+        assert!(page.starts_with("HTTP/1.1 200 OK") && !page.contains("is ill"), "{page}");
+        asked += 1;
+        up.told.extend(up.lines.try_iter());
+    }
+    assert!(asked > 0);
+    let said = up.told.join("\n");
+    assert!(said.contains("could not start") && said.contains("it answered 500"), "{said}");
+    up.signal();
+    assert_eq!(up.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(processes_of(folder.path()), 0, "nothing goes on without `up`");
+    let mut again = Up::start(folder.path());
+    let same = self::router(&mut again);
+    assert_eq!(same, router);
+    again.wait_for("HOST");
+    let deadline = Instant::now() + PATIENCE;
+    while !get(&router, "/").starts_with("HTTP/1.1 200 OK") {
+        assert!(Instant::now() < deadline, "{}", get(&router, "/"));
+    }
+}
+
+#[test]
 fn the_second_start_goes_on_where_the_first_was() {
     let folder = folder();
-    let once = run(folder.path(), &["up", "--once"]);
+    let start = || run(folder.path(), &["up", "--once", "--router", "127.0.0.1:0"]);
+    let once = start();
     assert_eq!(once.code, 0, "{}", once.stderr);
     assert!(once.stderr.contains("`production.hello` runs"), "{}", once.stderr);
-    let again = run(folder.path(), &["up", "--once"]);
+    let again = start();
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert!(!again.stderr.contains("Commit "), "nothing is shipped twice: {}", again.stderr);
     assert!(again.stdout.contains("host-3"), "{}", again.stdout);
@@ -189,7 +258,12 @@ fn other_users_of_the_machine_cannot_use_the_store() {
 fn once_tells_again_that_a_commit_does_not_run_and_ends_when_there_is_none() {
     let folder = folder();
     let git = shop(folder.path(), "false");
-    let up = || run(folder.path(), &["up", "--once", "--agents", "1", "--repository", "shop"]);
+    let up = || {
+        run(
+            folder.path(),
+            &["up", "--once", "--agents", "1", "--router", "127.0.0.1:0", "--repository", "shop"],
+        )
+    };
     let none = up();
     assert_eq!(none.code, 2, "{}", none.stderr);
     assert!(none.stderr.contains("cannot find the newest commit"), "{}", none.stderr);

@@ -18,8 +18,7 @@ use footplate_drivers::chain;
 use footplate_drivers::disk::{self, DiskError};
 use footplate_drivers::health::Asker;
 use footplate_drivers::service::{
-    self as driver, NotAService, Order, Phase, PortError, PortRegister, ServiceError, ServiceName, Status,
-    Supervisor,
+    NotAService, Order, Phase, PortError, PortRegister, ServiceError, ServiceName, Status, Supervisor,
 };
 use footplate_drivers::shell::User;
 use tokio::sync::{Notify, watch};
@@ -97,15 +96,14 @@ impl ServicesError {
 }
 
 impl Services {
-    /// Opens the services in `folder`, which is the agent's own; `program` is footplate's executable.
+    /// Opens the services in `folder`, which is the agent's own.
     pub fn open(
         folder: &Path,
-        program: PathBuf,
+        supervisor: Arc<dyn Supervisor>,
         host: HostName,
         address: IpAddr,
         user: Option<User>,
     ) -> Result<Arc<Self>, ServicesError> {
-        let supervisor = driver::open(folder, program)?;
         disk::create_folder(&folder.join(watched::FOLDER))?;
         let ports = Arc::new(PortRegister::open(folder)?);
         Ok(Arc::new(Self {

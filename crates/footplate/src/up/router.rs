@@ -1,0 +1,112 @@
+//! The router of `footplate up`: a process of its own under a keeper, told where requests go by the first host's agent.
+//!
+//! Invariants: it stands where it stood the last time, if nobody else does; one that was left running by an `up` that was killed
+//! goes on as it is.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use footplate_core::release::service::Service;
+use footplate_drivers::service::{self, Order, Phase, ServiceError, ServiceName, Supervisor};
+
+use crate::agent;
+use crate::failure::{Exit, Failure};
+
+/// Its name among services.
+const NAME: &str = "up.footplate.router.1";
+/// How many seconds requests have to finish when it ends.
+const DRAIN_SECONDS: u64 = 5;
+
+/// The router of this `up`.
+pub struct OwnRouter {
+    keepers: Arc<dyn Supervisor>,
+    folder: PathBuf,
+    address: SocketAddr,
+}
+
+impl OwnRouter {
+    /// Starts it below `data`, at `wanted` or else at a free port of the same address, or finds it running.
+    pub async fn start(data: &Path, wanted: SocketAddr) -> Result<Self, Failure> {
+        let keepers = service::open_keepers(&data.join("router").join("kept"), agent::program());
+        let keepers = keepers.map_err(|error| failed("keep", &error))?;
+        let before = keepers.list().await.map_err(|error| failed("find", &error))?;
+        let before = before.into_iter().find(|status| status.name == name());
+        let is_up = before.as_ref().is_some_and(|status| status.phase != Phase::Stopped);
+        let port_before = before.and_then(|status| status.port);
+        let address = match port_before {
+            Some(port) if is_up => SocketAddr::new(wanted.ip(), port),
+            _ => free(wanted, port_before).map_err(|error| {
+                let what = format!("cannot start the router at {wanted}");
+                Failure::new(Exit::Failed, what).because(&error).next("give another address with `--router`")
+            })?,
+        };
+        let router = Self { keepers, folder: data.join("router"), address };
+        let order = router.order();
+        router.keepers.start(&order).await.map_err(|error| failed("start", &error))?;
+        Ok(router)
+    }
+
+    /// Returns its folder, where it is told what to do.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it when it has answered what it has.
+    pub async fn stop(self) {
+        if let Err(error) = self.keepers.stop(&name()).await {
+            tracing::error!("cannot stop the router: {}", footplate_drivers::chain(&error));
+        }
+    }
+
+    fn order(&self) -> Order {
+        let usual = Service::worker("");
+        let mut stop = usual.stop;
+        stop.grace = Duration::from_secs(DRAIN_SECONDS + 1);
+        let command = "exec \"$PROGRAM\" router --listen \"$LISTEN\" --folder \"$FOLDER\" --drain \"$DRAIN\"";
+        let environment = [
+            ("PROGRAM", agent::program().display().to_string()),
+            ("LISTEN", self.address.to_string()),
+            ("FOLDER", self.folder.display().to_string()),
+            ("DRAIN", DRAIN_SECONDS.to_string()),
+        ];
+        Order {
+            name: name(),
+            command: command.to_owned(),
+            directory: self.folder.clone(),
+            environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
+            user: None,
+            port: Some(self.address.port()),
+            listen: footplate_core::release::service::Listen::Port,
+            schedule: None,
+            stop,
+            restart: usual.restart,
+            limits: usual.limits,
+            logs: usual.logs,
+        }
+    }
+}
+
+fn name() -> ServiceName {
+    NAME.parse().expect("a service's name")
+}
+
+/// Returns where to listen: where it did before or is wanted, if nobody else does, and else at any port.
+fn free(wanted: SocketAddr, port_before: Option<u16>) -> std::io::Result<SocketAddr> {
+    let before = port_before.filter(|_| wanted.port() == 0).map(|port| SocketAddr::new(wanted.ip(), port));
+    let any = SocketAddr::new(wanted.ip(), 0);
+    let candidates = before.into_iter().chain([wanted]);
+    let taken =
+        candidates.map(TcpListener::bind).find_map(Result::ok).map_or_else(|| TcpListener::bind(any), Ok);
+    taken?.local_addr()
+}
+
+fn failed(what: &str, error: &ServiceError) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot {what} the router")).because(error).next(error.next())
+}
