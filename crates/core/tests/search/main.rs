@@ -1,5 +1,5 @@
 //! Every interleaving of one small rollout: reports, deaths, failures, commands, deadlines and late writes, in any order, with
-//! the real machine and the real planner, and the promises as properties.
+//! the real machine and the real planner, and the promises as properties; [`steps`] does the same for rollouts in steps.
 //!
 //! `FOOTPLATE_SEARCH=large` searches with more trouble, and a whole deployment on three targets.
 
@@ -12,8 +12,14 @@ use model::{Budget, Field};
 
 mod model;
 mod properties;
+mod steps;
 
-fn search(name: &str, field: Field) {
+fn search<M>(name: &str, field: M)
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Clone + PartialEq + std::hash::Hash + std::fmt::Debug + Send + Sync,
+    M::Action: Clone + PartialEq + std::fmt::Debug,
+{
     let begun = std::time::Instant::now();
     let checker = field.checker().spawn_dfs().join();
     let (visited, different) = (checker.state_count(), checker.unique_state_count());
