@@ -4,6 +4,8 @@
 //! A driver holds no policy: who takes which part is decided in `core::traffic`.
 
 mod builtin;
+pub mod haproxy;
+pub mod template;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +17,11 @@ use footplate_core::traffic::Pool;
 use footplate_core::traffic::counts::Counts;
 
 pub use builtin::Builtin;
+pub use haproxy::Haproxy;
+pub use template::Template;
+
+use crate::disk::DiskError;
+use crate::shell::ShellError;
 
 /// A router on this host.
 #[async_trait]
@@ -63,12 +70,20 @@ pub enum RouterError {
         /// What it said.
         said: String,
     },
+    /// A file for it cannot be read or written.
+    #[error(transparent)]
+    File(#[from] DiskError),
+    /// A program that checks for it or loads it cannot be run.
+    #[error(transparent)]
+    Program(#[from] ShellError),
 }
 
 impl RouterError {
     /// Says what to do about it, in one sentence.
     pub fn next(&self) -> String {
         match self {
+            RouterError::File(error) => error.next(),
+            RouterError::Program(error) => error.next(),
             RouterError::Silent { .. } => "see that it runs; it is told again by itself".to_owned(),
             RouterError::Refused { .. } => "mend what it says; it is told again by itself".to_owned(),
         }
@@ -80,11 +95,17 @@ impl RouterError {
 pub enum Config {
     /// Footplate's own, by its folder.
     Builtin(PathBuf),
+    /// HAProxy.
+    Haproxy(haproxy::Settings),
+    /// A program that routes by a file of its own.
+    Template(template::Settings),
 }
 
 /// Opens the driver of a router. It need not run yet.
 pub fn open(config: &Config) -> Arc<dyn Router> {
     match config {
         Config::Builtin(folder) => Arc::new(Builtin::new(folder)),
+        Config::Haproxy(settings) => Arc::new(Haproxy::new(settings.clone())),
+        Config::Template(settings) => Arc::new(Template::new(settings.clone())),
     }
 }

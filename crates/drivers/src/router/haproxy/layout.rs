@@ -1,0 +1,399 @@
+//! Which release stands in which lane of a pool, and which endpoint in which slot.
+//!
+//! A pool has a few **lanes**, one for each release that takes requests at the same time; a lane is a backend of HAProxy
+//! and has **slots**, one for each host, which are its servers. HAProxy is told of a new endpoint by filling a slot, so
+//! it needs new lanes, slots or pools (its *structure*) only rarely.
+//!
+//! Invariants: what stands somewhere stays there as long as it is told; what has left keeps its place until another
+//! needs it, so that requests still in flight are known by name; nothing shrinks while HAProxy runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use footplate_core::name::{HostName, ReleaseId};
+use footplate_core::release::{Entrance, Sticky};
+use footplate_core::traffic::{Member, Pool};
+use serde::{Deserialize, Serialize};
+
+/// How many lanes a new pool gets: the old release, the new one, and one that still finishes what it began.
+const LANES_MIN: usize = 3;
+/// How many slots a lane has at least.
+const SLOTS_MIN: usize = 4;
+/// The largest weight that HAProxy knows.
+const WEIGHT_MAX: u32 = 256;
+
+/// Every pool with its lanes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Layout {
+    /// By the name of the process group, which HAProxy's backends carry too.
+    pub(super) pools: BTreeMap<String, Lanes>,
+}
+
+/// The lanes of one pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lanes {
+    /// Whether it was told of last.
+    pub(super) is_told: bool,
+    /// The requests that belong to it.
+    pub(super) entrances: BTreeSet<Entrance>,
+    /// By what a client stays with its release.
+    pub(super) sticky: Option<Sticky>,
+    /// What goes into such a client's draw.
+    pub(super) salt: String,
+    /// In the order of their numbers, from 1 on.
+    pub(super) lanes: Vec<Lane>,
+}
+
+/// One release's place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lane {
+    /// Who stands here, or stood here last.
+    pub(super) release: Option<ReleaseId>,
+    /// When it was last given to a release: the higher, the later.
+    given: u64,
+    /// Its part of the requests, in millionths.
+    pub(super) share: u32,
+    /// In the order of their numbers, from 1 on.
+    pub(super) slots: Vec<Option<Slot>>,
+}
+
+/// One endpoint's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Slot {
+    /// On which host.
+    pub(super) host: HostName,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Its part of its lane's requests, at most 256.
+    pub(super) weight: u32,
+    /// What it may do.
+    pub(super) state: State,
+}
+
+/// What an endpoint may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// It takes requests.
+    Serving,
+    /// It takes no new one.
+    Draining,
+    /// It is told of no more.
+    Gone,
+}
+
+/// The number of a lane and of a slot in it, both from 1 on.
+pub(super) type Place = (usize, usize);
+
+impl Layout {
+    /// Gives every endpoint of these pools a place.
+    ///
+    /// # Errors
+    /// An endpoint that takes requests has no address of a network; the layout is not to be used then.
+    pub(super) fn place(&mut self, pools: &[Pool]) -> Result<(), String> {
+        for lanes in self.pools.values_mut() {
+            lanes.forget();
+        }
+        for pool in pools {
+            let lanes = self.pools.entry(pool.target.to_string()).or_insert_with(|| Lanes::new(pool));
+            lanes.reach(pool)?;
+            lanes.place(pool)?;
+        }
+        Ok(())
+    }
+
+    /// Lists whose requests are whose, the most exact host first and then the longest path.
+    pub(super) fn entrances(&self) -> Vec<(&Entrance, &str)> {
+        let all = self.pools.iter();
+        let mut all: Vec<_> = all
+            .flat_map(|(name, lanes)| lanes.entrances.iter().map(move |entrance| (entrance, name.as_str())))
+            .collect();
+        all.sort_by_key(|(entrance, _)| {
+            let is_pattern = entrance.host().starts_with('*');
+            (is_pattern, std::cmp::Reverse((entrance.host().len(), entrance.path().len())))
+        });
+        all
+    }
+
+    /// Returns how many lanes the pool with the most has.
+    pub(super) fn lanes_max(&self) -> usize {
+        self.pools.values().map(|lanes| lanes.lanes.len()).max().unwrap_or(LANES_MIN)
+    }
+
+    /// Takes out the pools that are told of no more. For a moment when HAProxy's structure changes anyway.
+    pub(super) fn prune(&mut self) {
+        self.pools.retain(|_, lanes| lanes.is_told);
+    }
+
+    /// Returns the same lanes and slots with nobody in them.
+    pub(super) fn emptied(&self) -> Self {
+        let mut empty = self.clone();
+        for lanes in empty.pools.values_mut() {
+            lanes.salt.clear();
+            for lane in &mut lanes.lanes {
+                *lane = Lane { slots: vec![None; lane.slots.len()], ..Lane::default() };
+            }
+        }
+        empty
+    }
+}
+
+impl Lanes {
+    fn new(pool: &Pool) -> Self {
+        let slots = (2 * pool.members.len()).max(SLOTS_MIN).next_power_of_two();
+        let lane = Lane { slots: vec![None; slots], ..Lane::default() };
+        let (entrances, sticky, salt) = Default::default();
+        Self { is_told: true, entrances, sticky, salt, lanes: vec![lane; LANES_MIN] }
+    }
+
+    fn forget(&mut self) {
+        self.is_told = false;
+        for lane in &mut self.lanes {
+            lane.share = 0;
+            for slot in lane.slots.iter_mut().flatten() {
+                slot.state = State::Gone;
+            }
+        }
+    }
+
+    /// Notes which requests belong to the pool, and by what clients stay.
+    fn reach(&mut self, pool: &Pool) -> Result<(), String> {
+        let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        self.sticky = pool.stickiness.as_ref().map(|stickiness| stickiness.by.clone());
+        if let Some(Sticky::Cookie { name, .. } | Sticky::Header { name }) = &self.sticky
+            && !is_plain(name)
+        {
+            return Err(format!("its configuration can hold no name like `{}`", name.escape_debug()));
+        }
+        self.entrances = pool.entrances.clone();
+        self.salt = pool.stickiness.as_ref().map(|stickiness| stickiness.salt.clone()).unwrap_or_default();
+        Ok(())
+    }
+
+    fn place(&mut self, pool: &Pool) -> Result<(), String> {
+        self.is_told = true;
+        for member in pool.members.iter().filter(|member| !member.is_draining) {
+            let lane = self.lane_for(&member.release, pool);
+            self.lanes[lane].fill(slot(member, pool)?);
+        }
+        for member in pool.members.iter().filter(|member| member.is_draining) {
+            let lane = self.lanes.iter_mut().find(|lane| lane.release.as_ref() == Some(&member.release));
+            if let Some(slot) = lane.and_then(|lane| lane.slot_of(&member.host)) {
+                slot.state = State::Draining;
+            }
+        }
+        let slots = self.lanes.iter().map(|lane| lane.slots.len()).max().unwrap_or(SLOTS_MIN);
+        for lane in &mut self.lanes {
+            lane.slots.resize(slots.next_power_of_two(), None);
+            let share = lane.release.as_ref().and_then(|release| pool.shares.get(release));
+            lane.share = share.map_or(0, |share| share.millionths());
+        }
+        Ok(())
+    }
+
+    /// Returns the lane of a release: its own, else a free one, else the one that was left longest ago, else a new one.
+    fn lane_for(&mut self, release: &ReleaseId, pool: &Pool) -> usize {
+        let stands = |lane: &Lane| lane.release.as_ref() == Some(release);
+        if let Some(own) = self.lanes.iter().position(stands) {
+            return own;
+        }
+        let is_needed = |id: &ReleaseId| pool.members.iter().any(|member| member.release == *id);
+        let free = self.lanes.iter().enumerate();
+        let free = free.filter(|(_, lane)| !lane.release.as_ref().is_some_and(is_needed));
+        let free = free.min_by_key(|(_, lane)| (lane.release.is_some(), lane.given)).map(|(place, _)| place);
+        let given = 1 + self.lanes.iter().map(|lane| lane.given).max().unwrap_or(0);
+        let slots = vec![None; self.lanes.first().map_or(SLOTS_MIN, |lane| lane.slots.len())];
+        let lane = Lane { release: Some(release.clone()), given, share: 0, slots };
+        let Some(place) = free else {
+            self.lanes.push(lane);
+            return self.lanes.len() - 1;
+        };
+        self.lanes[place] = lane;
+        place
+    }
+
+    /// Returns below which of a million draws each lane has the request, the first lane first.
+    pub(super) fn bounds(&self) -> Vec<u32> {
+        let mut bound = 0;
+        let add = |lane: &Lane| {
+            bound += lane.share;
+            bound
+        };
+        self.lanes.iter().map(add).collect()
+    }
+
+    /// Lists the places that somebody holds or held.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Place, &ReleaseId, &Slot)> {
+        self.lanes.iter().zip(1..).flat_map(|(lane, number)| {
+            let held = move |slot| Some((lane.release.as_ref()?, Option::as_ref(slot)?));
+            let slots = lane.slots.iter().zip(1..);
+            slots.filter_map(move |(slot, place)| {
+                held(slot).map(|(release, slot)| ((number, place), release, slot))
+            })
+        })
+    }
+}
+
+impl Lane {
+    fn slot_of(&mut self, host: &HostName) -> Option<&mut Slot> {
+        self.slots.iter_mut().flatten().find(|slot| slot.host == *host)
+    }
+
+    fn fill(&mut self, fresh: Slot) {
+        if let Some(own) = self.slot_of(&fresh.host) {
+            *own = fresh;
+            return;
+        }
+        let is_left = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.state == State::Gone);
+        let place = self.slots.iter().position(Option::is_none);
+        match place.or_else(|| self.slots.iter().position(is_left)) {
+            Some(place) => self.slots[place] = Some(fresh),
+            None => self.slots.push(Some(fresh)),
+        }
+    }
+}
+
+fn slot(member: &Member, pool: &Pool) -> Result<Slot, String> {
+    let address = member.address.parse();
+    let address = address.map_err(|_| format!("`{}` is no address", member.address.escape_debug()))?;
+    let heaviest = pool.members.iter().map(|member| member.weight).max().unwrap_or(0);
+    let weight = match heaviest {
+        0..=WEIGHT_MAX => member.weight,
+        _ if member.weight == 0 => 0,
+        _ => {
+            let scaled = u64::from(member.weight) * u64::from(WEIGHT_MAX) / u64::from(heaviest);
+            u32::try_from(scaled).expect("at most 256").max(1)
+        }
+    };
+    Ok(Slot { host: member.host.clone(), address, weight, state: State::Serving })
+}
+
+#[cfg(test)]
+mod tests {
+    use footplate_core::traffic::Share;
+
+    use super::*;
+
+    /// `web-1/1 web-2/1 drains`, and the shares `1: 100`.
+    fn pool(members: &str, shares: &str) -> Pool {
+        let mut list: Vec<Member> = Vec::new();
+        for word in members.split_whitespace() {
+            match word.split_once('/') {
+                Some((host, release)) => list.push(Member {
+                    host: host.parse().unwrap(),
+                    release: release.parse().unwrap(),
+                    address: format!("127.0.0.1:{}", 1000 + list.len()),
+                    weight: 100,
+                    is_draining: false,
+                }),
+                None => list.last_mut().unwrap().is_draining = true,
+            }
+        }
+        let shares = shares.split_whitespace().map(|pair| {
+            let (release, percent) = pair.split_once(':').unwrap();
+            (release.parse().unwrap(), Share::from_millionths(10_000 * percent.parse::<u32>().unwrap()))
+        });
+        Pool {
+            target: "production.shop.web".parse().unwrap(),
+            entrances: [Entrance::any()].into(),
+            stickiness: None,
+            shares: shares.collect(),
+            members: list,
+        }
+    }
+
+    fn told(layout: &mut Layout, members: &str, shares: &str) -> String {
+        layout.place(&[pool(members, shares)]).unwrap();
+        let lanes = &layout.pools["production.shop.web"];
+        let places = lanes.places().map(|((lane, slot), release, held)| {
+            let state = match held.state {
+                State::Serving => "",
+                State::Draining => " drains",
+                State::Gone => " gone",
+            };
+            format!("{lane}.{slot} {}/{release}{state}", held.host)
+        });
+        format!("{}; {:?}", places.collect::<Vec<_>>().join(", "), lanes.bounds())
+    }
+
+    #[test]
+    fn what_stands_stays_and_what_left_is_known_until_its_place_is_needed() {
+        let mut layout = Layout::default();
+        for (members, shares, expected) in [
+            ("a/1 b/1", "1:100", "1.1 a/1, 1.2 b/1; [1000000, 1000000, 1000000]"),
+            (
+                "a/2 a/1 drains b/1",
+                "1:90 2:10",
+                "1.1 a/1 drains, 1.2 b/1, 2.1 a/2; [900000, 1000000, 1000000]",
+            ),
+            ("a/2 b/2", "2:100", "1.1 a/1 gone, 1.2 b/1 gone, 2.1 a/2, 2.2 b/2; [0, 1000000, 1000000]"),
+            (
+                "a/3 b/2",
+                "2:50 3:50",
+                "1.1 a/1 gone, 1.2 b/1 gone, 2.1 a/2 gone, 2.2 b/2, 3.1 a/3; [0, 500000, 1000000]",
+            ),
+            (
+                "a/4 b/3",
+                "3:50 4:50",
+                "1.1 a/4, 2.1 a/2 gone, 2.2 b/2 gone, 3.1 a/3 gone, 3.2 b/3; [500000, 500000, 1000000]",
+            ),
+            ("", "", "1.1 a/4 gone, 2.1 a/2 gone, 2.2 b/2 gone, 3.1 a/3 gone, 3.2 b/3 gone; [0, 0, 0]"),
+        ] {
+            assert_eq!(told(&mut layout, members, shares), expected, "{members}");
+        }
+    }
+
+    #[test]
+    fn lanes_and_slots_grow_when_all_are_taken_and_only_then() {
+        let mut layout = Layout::default();
+        let expected = "1.1 a/1, 2.1 b/2, 3.1 c/3, 4.1 d/4; [250000, 500000, 750000, 1000000]";
+        assert_eq!(told(&mut layout, "a/1 b/2 c/3 d/4", "1:25 2:25 3:25 4:25"), expected);
+        let slots = |layout: &Layout| layout.pools["production.shop.web"].lanes[0].slots.len();
+        assert_eq!(slots(&layout), 8);
+        told(&mut layout, "a/1 b/1 c/1 d/1 e/1 f/1 g/1 h/1", "1:100");
+        assert_eq!(slots(&layout), 8);
+        told(&mut layout, "a/1 b/1 c/1 d/1 e/1 f/1 g/1 h/1 i/1", "1:100");
+        assert_eq!(slots(&layout), 16);
+    }
+
+    #[test]
+    fn the_most_exact_host_comes_first_and_then_the_longest_path() {
+        let mut pool = pool("a/1", "1:100");
+        let entrances = [
+            "*/",
+            "*.example.com/",
+            "*/api",
+            "shop.example.com/",
+            "shop.example.com/api",
+            "*.a.example.com/",
+        ];
+        pool.entrances = entrances.map(|entrance| entrance.parse().unwrap()).into();
+        let mut layout = Layout::default();
+        layout.place(&[pool]).unwrap();
+        let order: Vec<String> =
+            layout.entrances().iter().map(|(entrance, _)| entrance.to_string()).collect();
+        let expected = [
+            "shop.example.com/api",
+            "shop.example.com/",
+            "*.a.example.com/",
+            "*.example.com/",
+            "*/api",
+            "*/",
+        ];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn weights_fit_into_what_haproxy_knows() {
+        let mut pool = pool("a/1 b/1 c/1", "1:100");
+        for (member, weight) in pool.members.iter_mut().zip([1000, 500, 1]) {
+            member.weight = weight;
+        }
+        let mut layout = Layout::default();
+        layout.place(&[pool.clone()]).unwrap();
+        let places = layout.pools["production.shop.web"].places();
+        assert_eq!(places.map(|(_, _, slot)| slot.weight).collect::<Vec<_>>(), [256, 128, 1]);
+        pool.members[0].address = "web-1:80 disabled".to_owned();
+        assert_eq!(layout.place(&[pool]).unwrap_err(), "`web-1:80 disabled` is no address");
+    }
+}

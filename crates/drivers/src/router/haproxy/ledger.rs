@@ -1,0 +1,139 @@
+//! What HAProxy's log lines add up to: every request of every lane, with its end and its time.
+//!
+//! Lines come as datagrams over loopback: nothing of HAProxy waits for a reader, and it loses fewer lines that way than over
+//! a Unix socket. Invariant: a line counts for who stands in its lane, and for nobody when its server stands there no
+//! more; what the system dropped is said.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use footplate_core::name::{ReleaseId, TargetName};
+use footplate_core::traffic::counts::Counts;
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use super::configuration::backend;
+use super::layout::Layout;
+use super::line::Line;
+
+/// How many bytes of lines may wait, if the system allows: about 50,000 lines.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest line that HAProxy sends, in bytes, unless told otherwise.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// The reader of the log.
+pub(super) struct Ledger {
+    /// Where lines come.
+    pub(super) port: u16,
+    book: Arc<Mutex<Book>>,
+    reader: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Book {
+    /// Who stands in each lane, and at which addresses.
+    lanes: BTreeMap<String, Standing>,
+    counts: Counts,
+    /// How many lines were dropped when that was last looked at.
+    dropped: u64,
+}
+
+struct Standing {
+    target: TargetName,
+    release: ReleaseId,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Ledger {
+    /// Begins to read at this port, or at another when it is taken or 0.
+    pub(super) async fn open(port: u16) -> io::Result<Self> {
+        let at = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        let socket = match at(port).await {
+            Err(_) if port != 0 => at(0).await,
+            bound => bound,
+        };
+        let socket = socket?;
+        let port = socket.local_addr()?.port();
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, WAITING_BYTES_MAX).is_err()
+            && let Err(error) = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, WAITING_BYTES_MAX)
+        {
+            tracing::debug!(%error, "HAProxy's log lines have only the usual room to wait in");
+        }
+        let book = Book {
+            counts: Counts { line: uuid::Uuid::new_v4().to_string(), ..Counts::default() },
+            ..Book::default()
+        };
+        let book = Arc::new(Mutex::new(book));
+        let reader = tokio::spawn(read(socket, Arc::clone(&book)));
+        Ok(Self { port, book, reader })
+    }
+
+    /// Says who stands where from now on.
+    pub(super) fn follow(&self, layout: &Layout) {
+        let mut lanes = BTreeMap::new();
+        for (pool, places) in &layout.pools {
+            let Ok(target) = pool.parse::<TargetName>() else { continue };
+            for (lane, number) in places.lanes.iter().zip(1..) {
+                let Some(release) = lane.release.clone() else { continue };
+                let addresses = lane.slots.iter().flatten().map(|slot| slot.address).collect();
+                lanes.insert(backend(pool, number), Standing { target: target.clone(), release, addresses });
+            }
+        }
+        self.book().lanes = lanes;
+    }
+
+    /// Returns everything counted so far, and how many lines were dropped since this was last asked.
+    pub(super) fn counts(&self) -> (Counts, u64) {
+        let mut book = self.book();
+        let dropped = dropped(self.port).unwrap_or(book.dropped);
+        let since = dropped.saturating_sub(std::mem::replace(&mut book.dropped, dropped));
+        (book.counts.clone(), since)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+async fn read(socket: UdpSocket, book: Arc<Mutex<Book>>) {
+    let mut line = [0; 2 * LINE_BYTES_MAX];
+    loop {
+        let first = socket.recv(&mut line).await;
+        let mut next = first;
+        let mut book = book.lock().expect("nothing panics while it holds this lock");
+        // Whatever waits is taken at once; a socket that fails is as good as an empty one, until the next line.
+        while let Ok(bytes) = next {
+            book.enter(&line[..bytes]);
+            next = socket.try_recv(&mut line);
+        }
+    }
+}
+
+impl Book {
+    fn enter(&mut self, bytes: &[u8]) {
+        let Some(line) = std::str::from_utf8(bytes).ok().and_then(Line::parse) else { return };
+        let Some(standing) = self.lanes.get(line.backend) else { return };
+        if line.address.is_some_and(|address| !standing.addresses.contains(&address)) {
+            return;
+        }
+        let releases = self.counts.targets.entry(standing.target.clone()).or_default();
+        line.count(releases.entry(standing.release.clone()).or_default());
+    }
+}
+
+/// Returns how many datagrams to a port of loopback the system dropped (proc(5), `/proc/net/udp`).
+fn dropped(port: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/udp").ok()?;
+    let local = format!("0100007F:{port:04X}");
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = row.into_iter().find(|words| words.get(1) == Some(&local.as_str()))?;
+    row.last()?.parse().ok()
+}

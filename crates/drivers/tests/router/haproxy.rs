@@ -1,0 +1,196 @@
+//! What HAProxy's driver has for itself: reloads, restarts, and an administrator's own files.
+
+use footplate_core::traffic::Pool;
+use footplate_drivers::router::RouterError;
+use footplate_testkit::eventually;
+use footplate_testkit::load::Load;
+
+use crate::site::{PATIENCE, Site};
+
+impl Site {
+    fn configuration(&self) -> String {
+        std::fs::read_to_string(self.settings().configuration_file()).unwrap()
+    }
+
+    /// Writes one of the administrator's files.
+    fn extend(&self, name: &str, text: &str) {
+        let folder = self.settings().extend.unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+
+    /// Says something to HAProxy's master process.
+    async fn say(&self, line: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut socket = tokio::net::UnixStream::connect(self.settings().master).await.unwrap();
+        socket.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Returns the ids of HAProxy's processes: the one that takes connections first.
+    async fn workers(&self) -> Vec<String> {
+        let told = self.say("show proc").await;
+        let lines = told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.filter(|words| words.get(1) == Some(&"worker")).map(|words| words[0].to_owned()).collect()
+    }
+
+    async fn try_to_follow(&self, pools: &[Pool]) -> String {
+        footplate_drivers::chain(&self.router.follow(pools).await.unwrap_err())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_and_shares_change_without_a_reload() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1", "1:100").await;
+    let workers = site.workers().await;
+    for (members, shares) in [
+        ("a/1 a/2 b/1", "1:90 2:10"),
+        ("a/2 b/2 a/1 drains", "1:0 2:100"),
+        ("a/2 b/2", "2:100"),
+        ("a/3", "3:100"),
+    ] {
+        site.follow(members, shares).await;
+    }
+    assert_eq!(site.answers(20).await.keys().collect::<Vec<_>>(), ["a/3"]);
+    assert_eq!(site.workers().await, workers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_haproxy_that_was_killed_begins_as_it_was_told_last_before_anybody_tells_it() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1 b/1", "1:100").await;
+    site.follow("a/1 drains b/1 a/2", "1:0 2:100").await;
+    let haproxy = site.haproxy.as_ref().unwrap();
+    haproxy.kill().unwrap();
+    haproxy.start_again().unwrap();
+    site.wait_for_haproxy().await;
+    assert_eq!(site.answers(100).await.keys().collect::<Vec<_>>(), ["a/2"]);
+    let workers = site.workers().await;
+    site.follow("a/1 drains b/1 a/2", "1:50 2:50").await;
+    let answers = site.answers(100).await;
+    assert_eq!(answers.keys().collect::<Vec<_>>(), ["a/2", "b/1"], "told again, without a reload");
+    assert_eq!(site.workers().await, workers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_restarts_disturbs_nothing_and_knows_what_is_in_flight() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1", "1:100").await;
+    let workers = site.workers().await;
+    let slow = site.begin("/slow/2000", "a/1").await;
+    site.open_again();
+    site.follow("a/2", "2:100").await;
+    assert_eq!(site.busy().await, Some(vec!["a/1".to_owned()]));
+    assert!(slow.await.unwrap().unwrap().starts_with("HTTP/1.1 200 "));
+    assert_eq!(site.workers().await, workers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_by_hand_is_changed_back() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1 b/1", "1:100").await;
+    let worker = site.workers().await.remove(0);
+    let shares = site.settings().folder.join("shares.map");
+    for command in [
+        "set server production.shop.web.1/1 state maint".to_owned(),
+        "set server production.shop.web.1/2 addr 127.0.0.1 port 9".to_owned(),
+        "set server production.shop.web.1/2 weight 1".to_owned(),
+        format!("set map {} production.shop.web 0:0:0:0", shares.display()),
+    ] {
+        site.say(&format!("@!{worker} {command}")).await;
+    }
+    site.follow("a/1 b/1", "1:100").await;
+    assert_eq!(site.answers(100).await.keys().collect::<Vec<_>>(), ["a/1", "b/1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_of_the_administrator_is_told_in_haproxys_words_and_changes_nothing() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1", "1:100").await;
+    let (workers, before) = (site.workers().await, site.configuration());
+    site.extend("frontend.cfg", "http-request sparkle\n");
+    site.follow("a/2", "2:100").await;
+    assert_eq!(site.answers(20).await.keys().collect::<Vec<_>>(), ["a/2"], "what fits is followed");
+    assert!(!site.configuration().contains("sparkle"));
+    let pools = [site.pool("a/2", "2:100").await, site.pool_of("production.zoo.web", "c/1", "1:100").await];
+    site.router.follow(&pools).await.unwrap();
+    assert!(site.configuration().contains("production.zoo.web.1"), "a new pool comes without the mistake");
+    assert!(!site.configuration().contains("sparkle"));
+    assert_ne!(site.configuration(), before);
+    assert_ne!(site.workers().await, workers);
+    let candidate = site.settings().folder.join("footplate.cfg.candidate");
+    site.extend("frontend.cfg", "http-request set-header X-Edge one\n");
+    eventually("the mended file is in force", PATIENCE, async || {
+        site.router.follow(&pools).await.unwrap();
+        site.configuration().contains("set-header X-Edge one")
+    })
+    .await;
+    assert!(!candidate.exists());
+    let head = site.begin_anywhere("/head").await.await.unwrap().unwrap();
+    assert!(head.contains("x-edge: one"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_configuration_that_is_refused_is_an_error_with_what_haproxy_said() {
+    let mut site = Site::haproxy_to_come();
+    site.extend("defaults.cfg", "timeout sparkle 1s\n");
+    let pool = site.pool("a/1", "1:100").await;
+    let said = site.try_to_follow(&[pool]).await;
+    assert!(said.contains("sparkle") && said.contains("footplate.cfg.candidate"), "{said}");
+    assert!(!site.settings().configuration_file().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_told_and_the_old_configuration_stays() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1", "1:100").await;
+    let before = site.configuration();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    site.extend("frontend.cfg", &format!("bind {address}\n"));
+    let pool = site.pool("a/2", "2:100").await;
+    site.router.follow(&[pool]).await.unwrap();
+    assert_eq!(site.answers(20).await.keys().collect::<Vec<_>>(), ["a/2"]);
+    assert!(!site.configuration().contains(&address.to_string()));
+    assert!(before.contains("production.shop.web.1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_under_load_fails_no_request_and_old_processes_count_as_in_flight() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1 b/1", "1:100").await;
+    let loads = [true, false].map(|keep_alive| Load { keep_alive, ..Load::new(site.address, 2) }.start());
+    let slow = site.begin_anywhere("/stream/60/100").await;
+    let first = site.busy_for_long().await;
+    for app in 0..5 {
+        let pools = [
+            site.pool("a/1 b/1", "1:100").await,
+            site.pool_of(&format!("production.zoo{app}.web"), "c/1", "1:100").await,
+        ];
+        site.router.follow(&pools).await.unwrap();
+    }
+    assert!(site.workers().await.len() > 1, "an old process finishes the long answer");
+    for load in loads {
+        let outcome = load.stop().await;
+        assert_eq!(outcome.failed, 0, "of {}: {:?}", outcome.requests, outcome.failures);
+    }
+    site.follow("a/2", "2:100").await;
+    assert!(site.busy().await.unwrap().contains(&first), "it is in flight in the old process");
+    let answer = slow.await.unwrap().unwrap();
+    assert!(answer.matches("piece").count() == 60 && answer.ends_with("0\r\n\r\n"), "it was cut off");
+    eventually("the old processes are gone", PATIENCE, async || site.workers().await.len() == 1).await;
+    site.until_busy(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_at_the_socket_is_said_and_the_configuration_lies_ready() {
+    let mut site = Site::haproxy_to_come();
+    let pool = site.pool("a/1", "1:100").await;
+    let said = site.router.follow(&[pool]).await.unwrap_err();
+    assert!(matches!(said, RouterError::Silent { .. }), "{said}");
+    assert!(site.configuration().contains("production.shop.web.1"));
+}
