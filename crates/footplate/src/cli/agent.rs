@@ -89,7 +89,7 @@ impl AgentArgs {
             settings: Settings { user: user.as_deref().map(find_user).transpose()?, ..Settings::default() },
             services_at: self.services_at.or(file.services_at).unwrap_or(Ipv4Addr::LOCALHOST.into()),
             program: agent::program(),
-            router: self.router_folder.clone().or(file.router_folder).map(router::Config::Builtin),
+            router: self.router_folder.clone().map(router::Config::Builtin).or(file.router),
             is_alone: true,
         })
     }

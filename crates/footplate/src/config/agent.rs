@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use footplate_core::name::HostName;
+use footplate_drivers::router;
 
 use super::mistake::Mistakes;
 use super::store::StoreSettings;
@@ -35,8 +36,8 @@ pub struct AgentFile {
     pub store: StoreSettings,
     /// Where services of the host are reached.
     pub services_at: Option<IpAddr>,
-    /// The folder of footplate's router on this host.
-    pub router_folder: Option<PathBuf>,
+    /// The router on this host.
+    pub router: Option<router::Config>,
     /// How many releases are prepared side by side.
     pub prepares: Option<u32>,
     /// How often the disk is looked at when nothing happens.
@@ -69,9 +70,8 @@ fn read(root: &mut Table, folder: &Path) -> AgentFile {
     if let Some(store) = root.table("store") {
         file.store = StoreSettings::read(store, folder);
     }
-    if let Some(mut router) = root.table("router") {
-        file.router_folder = router.text("folder").map(|found| folder.join(found.value));
-        router.finish();
+    if let Some(table) = root.table("router") {
+        file.router = super::router::read(table, folder);
     }
     if let Some(mut limits) = root.table("limits") {
         file.prepares = limits.count("prepares");

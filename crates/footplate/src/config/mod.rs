@@ -13,6 +13,7 @@ pub mod mistake;
 mod reach;
 pub mod role;
 mod rollout;
+mod router;
 mod service;
 pub mod store;
 pub mod table;

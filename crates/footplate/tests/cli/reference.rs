@@ -53,17 +53,38 @@ fn the_reference_configuration_is_valid_and_names_every_key() {
 #[test]
 fn the_reference_files_of_the_roles_are_valid_and_name_every_key() {
     for file in ["agent.toml", "controller.toml"] {
-        let findings = Findings::default();
         let path = docs().join("reference").join(file);
-        let text = std::fs::read_to_string(&path).expect("the reference");
-        let parsed = match file {
-            "agent.toml" => AgentFile::parse_with(file, &text, Path::new(""), &findings).map(drop),
-            _ => ControllerFile::parse_with(file, &text, Path::new(""), &findings).map(drop),
-        };
-        parsed.unwrap_or_else(|mistakes| panic!("{}", mistakes.render()));
-        let (asked, named) = (findings.asked(), findings.named());
-        let missing: Vec<_> = asked.difference(&named).collect();
-        assert!(missing.is_empty(), "docs/reference/{file} does not name {missing:?}");
+        for text in with_each_router(&std::fs::read_to_string(&path).expect("the reference")) {
+            let findings = Findings::default();
+            let parsed = match file {
+                "agent.toml" => AgentFile::parse_with(file, &text, Path::new(""), &findings).map(drop),
+                _ => ControllerFile::parse_with(file, &text, Path::new(""), &findings).map(drop),
+            };
+            parsed.unwrap_or_else(|mistakes| panic!("{}", mistakes.render()));
+            let (asked, named) = (findings.asked(), findings.named());
+            let missing: Vec<_> = asked.difference(&named).collect();
+            assert!(missing.is_empty(), "docs/reference/{file} does not name {missing:?}");
+        }
+    }
+}
+
+/// Returns the page as often as it has a table `[router]`, in comments or not, each time with one of them.
+fn with_each_router(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.strip_prefix("#| ").unwrap_or(line));
+    let mut tables: Vec<String> = Vec::new();
+    for line in lines {
+        if tables.is_empty() || line.starts_with('[') {
+            tables.push(String::new());
+        }
+        let table = tables.last_mut().expect("there is one");
+        table.push_str(line);
+        table.push('\n');
+    }
+    let (routers, others): (Vec<_>, Vec<_>) =
+        tables.into_iter().partition(|table| table.starts_with("[router]"));
+    match routers.is_empty() {
+        true => vec![others.concat()],
+        false => routers.iter().map(|router| others.concat() + router).collect(),
     }
 }
 

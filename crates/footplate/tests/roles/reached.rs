@@ -8,7 +8,7 @@ use footplate_core::name::{AppPath, GroupName};
 use footplate_core::release::{Entrance, Sticky, Workload};
 use footplate_core::rollout::{Portion, Strategy};
 
-use crate::serving::{delivery, router, workload};
+use crate::serving::{Router, builtin, delivery, haproxy, workload};
 use crate::site::{Site, deploy, refusal, within};
 
 /// Two services, `web` of one host and `admin` below `/admin` of any, whose clients stay with a version by their user.
@@ -50,9 +50,20 @@ async fn round(router: SocketAddr) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_reach_the_service_whose_they_are_and_clients_stay_with_a_canary() {
-    let mut site = Site::with_hosts(&["web-1"]).await;
-    let router = router(site.folder.path().join("router")).await;
-    site.start_agent_beside("edge", "edge", Some(router.folder.clone()));
+    let site = Site::with_hosts(&["web-1"]).await;
+    let router = builtin(site.folder.path().join("router")).await;
+    reach_and_stay(site, router).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_haproxy_too_requests_reach_their_service_and_clients_stay_with_a_canary() {
+    let site = Site::with_hosts(&["web-1"]).await;
+    let router = haproxy(site.folder.path().join("router")).await;
+    reach_and_stay(site, router).await;
+}
+
+async fn reach_and_stay(mut site: Site, router: Router) {
+    site.start_agent_beside("edge", "edge", Some(router.config.clone()));
     let ramp = vec!["50%".parse().unwrap()];
     let mut delivery = delivery(Strategy::Canary { ramp, batch: Portion::Count(1) });
     delivery.groups.insert("admin".parse().unwrap());

@@ -8,8 +8,10 @@ use footplate_core::release::service::{Check, Health, Ports, Probe};
 use footplate_core::release::{Hooks, Service, Workload, service};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{Pace, Policy, Portion, Strategy};
+use footplate_drivers::router::{self, haproxy};
 use footplate_router::{Config, Listener, Server};
 use footplate_testkit::load::Load;
+use footplate_testkit::start_haproxy;
 use tokio::sync::oneshot;
 
 use crate::site::{Site, runs};
@@ -17,18 +19,40 @@ use crate::site::{Site, runs};
 /// A router that serves for as long as this lives.
 pub struct Router {
     pub address: std::net::SocketAddr,
-    pub folder: PathBuf,
-    _stop: oneshot::Sender<()>,
+    pub config: router::Config,
+    _stop: Stop,
 }
 
-pub async fn router(folder: PathBuf) -> Router {
+/// What ends it.
+enum Stop {
+    Builtin { _sender: oneshot::Sender<()> },
+    Haproxy { _server: footplate_testkit::Server },
+}
+
+/// Starts HAProxy on what its driver leaves when it finds none.
+pub async fn haproxy(folder: PathBuf) -> Router {
+    std::fs::create_dir_all(&folder).unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], footplate_testkit::free_port()));
+    let settings = haproxy::Settings {
+        master: folder.join("master.sock"),
+        program: footplate_testkit::haproxy(&folder).unwrap(),
+        listen: vec![address.to_string()],
+        ..haproxy::Settings::new(folder.join("generated"))
+    };
+    let config = router::Config::Haproxy(settings.clone());
+    router::open(&config).follow(&[]).await.unwrap_err();
+    let server = start_haproxy(&settings.program, &settings.configuration_file(), &settings.master).await;
+    Router { address, config, _stop: Stop::Haproxy { _server: server.unwrap() } }
+}
+
+pub async fn builtin(folder: PathBuf) -> Router {
     let listener = Listener { address: ([127, 0, 0, 1], 0).into(), is_https: false };
     let config = Config { workers: 1, ..Config::new(&folder, vec![listener]) };
     let server = Server::open(config).await.unwrap_or_else(|failure| panic!("{failure}"));
     let address = server.addresses()[0];
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(server.run(async { drop(stopped.await) }));
-    Router { address, folder, _stop: stop }
+    Router { address, config: router::Config::Builtin(folder), _stop: Stop::Builtin { _sender: stop } }
 }
 
 /// Returns the example `service`, which cargo builds beside the tests.
@@ -81,24 +105,38 @@ impl Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_are_swapped_under_load_without_a_failed_request() {
-    let mut site = Site::with_hosts(&["web-1", "web-2"]).await;
-    let router = router(site.folder.path().join("router")).await;
-    site.start_agent_beside("edge", "edge", Some(router.folder.clone()));
+    let site = Site::with_hosts(&["web-1", "web-2"]).await;
+    let router = builtin(site.folder.path().join("router")).await;
+    swap_under_load(site, router).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_are_swapped_behind_haproxy_without_a_failed_request() {
+    let site = Site::with_hosts(&["web-1", "web-2"]).await;
+    let router = haproxy(site.folder.path().join("router")).await;
+    swap_under_load(site, router).await;
+}
+
+async fn swap_under_load(mut site: Site, router: Router) {
+    site.start_agent_beside("edge", "edge", Some(router.config.clone()));
     let rolling = || Strategy::Rolling { batch: Portion::Count(1) };
     site.ship_service("1", "web", rolling(), 0).await;
     let answered =
         async { while reqwest::get(format!("http://{}/", router.address)).await.unwrap().status() != 200 {} };
     crate::site::within("the first release answers", answered).await;
-    let load =
-        Load { keep_alive: false, pause: Duration::from_millis(2), ..Load::new(router.address, 2) }.start();
+    let loads = [true, false].map(|keep_alive| {
+        Load { keep_alive, pause: Duration::from_millis(2), ..Load::new(router.address, 2) }.start()
+    });
     site.ship_service("2", "web", rolling(), 0).await;
     site.ship_service("3", "web", Strategy::BlueGreen, 0).await;
     let ramp = vec!["10%".parse().unwrap(), "50%".parse().unwrap()];
     site.ship_service("4", "web", Strategy::Canary { ramp, batch: Portion::Count(1) }, 0).await;
-    let outcome = load.stop().await;
-    assert_eq!(outcome.failed, 0, "{:?}", outcome.failures);
-    assert_eq!(outcome.statuses.keys().collect::<Vec<_>>(), [&200], "{:?}", outcome.statuses);
-    assert!(outcome.requests > 100, "{}", outcome.requests);
+    for load in loads {
+        let outcome = load.stop().await;
+        assert_eq!(outcome.failed, 0, "of {}: {:?}", outcome.requests, outcome.failures);
+        assert_eq!(outcome.statuses.keys().collect::<Vec<_>>(), [&200], "{:?}", outcome.statuses);
+        assert!(outcome.requests > 100, "{}", outcome.requests);
+    }
     let status = site.until("all run it", async |status: &Status| runs(status, "web-1", "4")).await;
     assert!(runs(&status, "web-2", "4"));
 }
@@ -106,8 +144,8 @@ async fn services_are_swapped_under_load_without_a_failed_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_never_listens_is_taken_back_and_explained() {
     let mut site = Site::with_hosts(&["web-1", "web-2"]).await;
-    let router = router(site.folder.path().join("router")).await;
-    site.start_agent_beside("edge", "edge", Some(router.folder.clone()));
+    let router = builtin(site.folder.path().join("router")).await;
+    site.start_agent_beside("edge", "edge", Some(router.config.clone()));
     let rolling = || Strategy::Rolling { batch: Portion::Count(1) };
     site.ship_service("1", "web", rolling(), 0).await;
     let said = site.ship_service("2", "silent", rolling(), 1).await;

@@ -130,8 +130,8 @@ impl Site {
         self.start_agent_beside(name, "web", None);
     }
 
-    /// Starts an agent with a role of its own, and a router perhaps, whose folder this is.
-    pub fn start_agent_beside(&mut self, name: &str, role: &str, router: Option<PathBuf>) {
+    /// Starts an agent with a role of its own, and a router perhaps.
+    pub fn start_agent_beside(&mut self, name: &str, role: &str, router: Option<Config>) {
         let store: Arc<dyn Store> = self.store.clone();
         let config = AgentConfig {
             host: name.parse().unwrap(),
@@ -143,7 +143,7 @@ impl Site {
             settings: Settings::default(),
             services_at: std::net::Ipv4Addr::LOCALHOST.into(),
             program: env!("CARGO_BIN_EXE_footplate").into(),
-            router: router.map(Config::Builtin),
+            router,
             is_alone: false,
         };
         let stop = CancellationToken::new();

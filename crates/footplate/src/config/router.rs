@@ -1,0 +1,94 @@
+//! `[router]` of `agent.toml`: which router the agent tells where requests go. docs/reference/routers.md describes each.
+
+use std::path::{Path, PathBuf};
+
+use footplate_drivers::router::{Config, haproxy};
+
+use super::table::{Found, Table};
+
+/// Where HAProxy's generated configuration lies unless told otherwise.
+const HAPROXY_FOLDER_DEFAULT: &str = "/var/lib/footplate/haproxy";
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Builtin,
+    Haproxy,
+}
+
+const KINDS: [(&str, Kind); 2] = [("builtin", Kind::Builtin), ("haproxy", Kind::Haproxy)];
+
+/// Reads the table; relative paths begin at `folder`, the file's own.
+pub fn read(mut table: Table, folder: &Path) -> Option<Config> {
+    let has_kind = table.has("kind");
+    let kind = match table.choice("kind", &KINDS) {
+        None if has_kind => return None,
+        kind => kind.unwrap_or(Kind::Builtin),
+    };
+    let config = match kind {
+        Kind::Builtin => builtin(&mut table, folder),
+        Kind::Haproxy => Some(haproxy(&mut table, folder)),
+    };
+    table.finish();
+    config
+}
+
+fn builtin(table: &mut Table, folder: &Path) -> Option<Config> {
+    let Some(found) = table.text("folder") else {
+        if !table.has("folder") {
+            table.mistake(
+                table.span(),
+                "`router.folder` is missing",
+                "name the folder of the `footplate router` here",
+            );
+        }
+        return None;
+    };
+    Some(Config::Builtin(folder.join(found.value)))
+}
+
+fn haproxy(table: &mut Table, folder: &Path) -> Config {
+    let usual =
+        haproxy::Settings::new(path(table, "folder", folder).unwrap_or(HAPROXY_FOLDER_DEFAULT.into()));
+    let listen = table.texts("listen").map(|listen| lines(table, listen));
+    let beside = table.texts("beside").unwrap_or_default();
+    Config::Haproxy(haproxy::Settings {
+        master: path(table, "master", folder).unwrap_or(usual.master),
+        program: program(table, folder).unwrap_or(usual.program),
+        listen: listen.unwrap_or(usual.listen),
+        extend: table.text("extend").map(|found| folder.join(found.value)),
+        beside: beside.into_iter().map(|found| folder.join(found.value)).collect(),
+        starts: table.flag("starts").unwrap_or(usual.starts),
+        folder: usual.folder,
+    })
+}
+
+/// Reads a path that stands in HAProxy's configuration and in its commands, which have marks of their own.
+fn path(table: &mut Table, key: &str, folder: &Path) -> Option<PathBuf> {
+    let found = table.text(key)?;
+    let path = folder.join(&found.value);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
+    if !path.display().to_string().chars().all(is_plain) {
+        let right = "expected a path of letters, digits and / . _ - + @ :";
+        table.mistake(found.span, format!("`router.{key}` is not valid"), right);
+    }
+    Some(path)
+}
+
+fn lines(table: &Table, found: Vec<Found<String>>) -> Vec<String> {
+    for line in &found {
+        if line.value.trim().is_empty() || line.value.contains(char::is_control) {
+            let right = "expected what follows `bind`, such as \"*:443 ssl crt /etc/tls/site.pem\"";
+            table.mistake(line.span.clone(), "`router.listen` is not valid", right);
+        }
+    }
+    if found.is_empty() {
+        table.mistake(table.span(), "`router.listen` is empty", "name an address, such as \"*:80\"");
+    }
+    found.into_iter().map(|line| line.value).collect()
+}
+
+/// Reads a program: a path, or a name to be found in `PATH`.
+fn program(table: &mut Table, folder: &Path) -> Option<PathBuf> {
+    let found = table.text("program")?.value;
+    Some(if found.contains('/') { folder.join(found) } else { found.into() })
+}
