@@ -194,3 +194,39 @@ async fn nobody_at_the_socket_is_said_and_the_configuration_lies_ready() {
     assert!(matches!(said, RouterError::Silent { .. }), "{said}");
     assert!(site.configuration().contains("production.shop.web.1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_is_counted_for_its_release_with_its_end_and_time() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1 a/2", "1:50 2:50").await;
+    let ask = async |path: &str| {
+        let load = Load { path: path.to_owned(), ..Load::new(site.address, 4) }.start();
+        eventually("the requests are done", PATIENCE, async || load.done() >= 300).await;
+        load.stop().await
+    };
+    let (good, bad) = (ask("/").await, ask("/status/500").await);
+    let slow = site.begin_anywhere("/slow/1000").await;
+    let target = "production.shop.web".parse().unwrap();
+    let of = |counts: &footplate_core::traffic::counts::Counts, release: &str| {
+        counts.of(&target, &release.parse().unwrap()).cloned().unwrap_or_default()
+    };
+    let all = async || {
+        let counts = site.router.counts().await.unwrap();
+        let mut all = of(&counts, "1");
+        all.add(&of(&counts, "2"));
+        all
+    };
+    assert_eq!(all().await.in_flight, 1);
+    slow.await.unwrap().unwrap();
+    let expected = good.requests + bad.requests + 1;
+    eventually("all are counted", PATIENCE, async || all().await.requests == expected).await;
+    let counts = site.router.counts().await.unwrap();
+    let seen = all().await;
+    assert_eq!((seen.answers, seen.retries), ([0, good.requests + 1, 0, 0, bad.requests], 0));
+    let of_first = good.served_by["a/1"] + bad.served_by["a/1"];
+    assert!(of(&counts, "1").requests.abs_diff(of_first) <= 1, "{counts:?}");
+    let times = &seen.times[&2];
+    assert_eq!((times.len(), times.above(900_000)), (good.requests + 1, 1), "one took a second");
+    let between = times.pairs().filter(|(time, _)| (1..10_000).contains(time)).count();
+    assert!(between > 10, "times are finer than milliseconds: {times:?}");
+}

@@ -5,3 +5,4 @@
 mod contract;
 mod haproxy;
 mod site;
+mod template;

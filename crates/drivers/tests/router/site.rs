@@ -77,6 +77,13 @@ impl Site {
         site
     }
 
+    /// A folder, an address and no router yet.
+    pub fn builtin_to_come() -> Self {
+        let (folder, address) = (TempDir::new().unwrap(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let router = open(&Config::Builtin(folder.path().to_owned()));
+        Self { folder, router, address, backends: BTreeMap::new(), haproxy: None, _builtin: None }
+    }
+
     pub fn settings(&self) -> Settings {
         let folder = self.folder.path();
         Settings {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use footplate_drivers::router::{Config, haproxy};
+use footplate_drivers::router::{Config, haproxy, template};
 
 use super::table::{Found, Table};
 
@@ -13,9 +13,11 @@ const HAPROXY_FOLDER_DEFAULT: &str = "/var/lib/footplate/haproxy";
 enum Kind {
     Builtin,
     Haproxy,
+    Template,
 }
 
-const KINDS: [(&str, Kind); 2] = [("builtin", Kind::Builtin), ("haproxy", Kind::Haproxy)];
+const KINDS: [(&str, Kind); 3] =
+    [("builtin", Kind::Builtin), ("haproxy", Kind::Haproxy), ("template", Kind::Template)];
 
 /// Reads the table; relative paths begin at `folder`, the file's own.
 pub fn read(mut table: Table, folder: &Path) -> Option<Config> {
@@ -27,6 +29,7 @@ pub fn read(mut table: Table, folder: &Path) -> Option<Config> {
     let config = match kind {
         Kind::Builtin => builtin(&mut table, folder),
         Kind::Haproxy => Some(haproxy(&mut table, folder)),
+        Kind::Template => template(&mut table, folder),
     };
     table.finish();
     config
@@ -60,6 +63,26 @@ fn haproxy(table: &mut Table, folder: &Path) -> Config {
         starts: table.flag("starts").unwrap_or(usual.starts),
         folder: usual.folder,
     })
+}
+
+fn template(table: &mut Table, folder: &Path) -> Option<Config> {
+    let [template, file, reload] = ["template", "file", "reload"].map(|key| {
+        let found = table.text(key).map(|found| found.value);
+        if found.is_none() && !table.has(key) {
+            let right = match key {
+                "template" => "name the template, such as \"nginx.conf.j2\"",
+                "file" => "name the file that it becomes",
+                _ => "name the command that has the file loaded, such as \"systemctl reload nginx\"",
+            };
+            table.mistake(table.span(), format!("`router.{key}` is missing"), right);
+        }
+        found
+    });
+    let check = table.text("check").map(|found| found.value);
+    let drain = table.duration("drain");
+    let values = table.named_texts("values");
+    let usual = template::Settings::new(folder.join(template?), folder.join(file?), &reload?);
+    Some(Config::Template(template::Settings { check, drain: drain.unwrap_or(usual.drain), values, ..usual }))
 }
 
 /// Reads a path that stands in HAProxy's configuration and in its commands, which have marks of their own.

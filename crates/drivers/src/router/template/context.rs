@@ -19,8 +19,15 @@ struct PoolView {
     environment: String,
     app: String,
     group: String,
+    entrances: Vec<EntranceView>,
     releases: Vec<ReleaseView>,
     endpoints: Vec<EndpointView>,
+}
+
+#[derive(Serialize)]
+struct EntranceView {
+    host: String,
+    path: String,
 }
 
 #[derive(Serialize)]
@@ -60,6 +67,14 @@ fn pool(pool: &Pool) -> Result<PoolView, String> {
         environment: pool.target.path.environment.to_string(),
         app: pool.target.path.app.to_string(),
         group: pool.target.group.to_string(),
+        entrances: pool
+            .entrances
+            .iter()
+            .map(|entrance| EntranceView {
+                host: entrance.host().to_owned(),
+                path: entrance.path().to_owned(),
+            })
+            .collect(),
         releases: releases
             .map(|(id, share)| ReleaseView { name: id.to_string(), share: share.millionths() })
             .collect(),
