@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::front::{Builtin, Front};
+use crate::front::{Builtin, Front, Haproxy};
 use crate::site::{Site, Version, must_be_done};
 use crate::traffic::Traffic;
 use crate::witness::Witnesses;
@@ -63,4 +63,24 @@ fn swaps_by_a_canary_lose_no_request() {
 #[test]
 fn swaps_of_blue_and_green_lose_no_request() {
     swap::<Builtin>(BLUE_GREEN);
+}
+
+#[test]
+fn swaps_of_all_hosts_at_once_lose_no_request_behind_haproxy() {
+    swap::<Haproxy>(BARRIER);
+}
+
+#[test]
+fn rolling_swaps_lose_no_request_behind_haproxy() {
+    swap::<Haproxy>(ROLLING);
+}
+
+#[test]
+fn swaps_by_a_canary_lose_no_request_behind_haproxy() {
+    swap::<Haproxy>(CANARY);
+}
+
+#[test]
+fn swaps_of_blue_and_green_lose_no_request_behind_haproxy() {
+    swap::<Haproxy>(BLUE_GREEN);
 }

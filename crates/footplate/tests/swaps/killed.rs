@@ -10,7 +10,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use crate::cells::{CANARY, PACE, ROLLING};
-use crate::front::{Builtin, Front};
+use crate::front::{Builtin, Front, Haproxy};
 use crate::site::{Site, Version, must_be_done};
 use crate::traffic::Traffic;
 use crate::witness::Witnesses;
@@ -80,6 +80,11 @@ fn killed_controllers_and_agents_and_replaced_routers_lose_no_request() {
     swap_while_disturbed::<Builtin>();
 }
 
+#[test]
+fn killed_controllers_and_agents_and_reloads_of_haproxy_lose_no_request() {
+    swap_while_disturbed::<Haproxy>();
+}
+
 /// Waits until each of the posts has come to a service, and returns where by its number.
 fn eventually_told<F: Front>(site: &Site<F>) -> BTreeMap<usize, &'static str> {
     let mut told = BTreeMap::new();
@@ -139,6 +144,11 @@ fn kill_a_service<F: Front>() {
 #[test]
 fn a_service_killed_without_warning_fails_only_what_was_in_flight_and_not_idempotent() {
     kill_a_service::<Builtin>();
+}
+
+#[test]
+fn behind_haproxy_too_a_service_killed_without_warning_fails_only_what_was_in_flight_and_not_idempotent() {
+    kill_a_service::<Haproxy>();
 }
 
 fn kill(pid: i32) {
