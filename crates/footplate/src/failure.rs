@@ -124,13 +124,28 @@ impl Failure {
     /// Prints the error to stderr, as JSON when `json` is set, and returns the process's exit code.
     pub fn report(&self, json: bool) -> ExitCode {
         if json {
-            let text = serde_json::to_string_pretty(self).expect("a failure has only text in it");
-            anstream::eprintln!("{text}");
+            anstream::eprintln!("{}", as_json(self));
         } else {
             anstream::eprint!("{}", painted(&self.render()));
         }
         self.exit.into()
     }
+}
+
+/// Returns a value as JSON for people's terminals too: what could steer one is escaped inside its texts, the only place where it can be.
+///
+/// JSON itself demands that only of characters below U+0020.
+pub fn as_json<T: Serialize>(value: &T) -> String {
+    let text = serde_json::to_string_pretty(value).expect("what we say has text keys only");
+    let is_control = |c: char| c.is_control() && c != '\n';
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_control(c) {
+            true => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// Returns `text` without characters that steer a terminal; line breaks and tabs stay.
@@ -190,6 +205,14 @@ mod tests {
         let failure = Failure::new(Exit::Refused, "no").because_of("it is locked");
         let json = serde_json::to_value(&failure).expect("text only");
         assert_eq!(json, serde_json::json!({ "error": "no", "because": ["it is locked"], "exit": 3 }));
+    }
+
+    #[test]
+    fn json_steers_no_terminal_and_means_the_same() {
+        let said = "a\u{1b}[2J\u{7f}\u{9b}31m\u{85}é\n";
+        let text = as_json(&[said]);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&text).expect("it is JSON"), [said]);
     }
 
     #[test]

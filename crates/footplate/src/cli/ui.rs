@@ -16,7 +16,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::failure::{Exit, Failure, printable};
+use crate::failure::{Exit, Failure, as_json, printable};
 
 /// A log above so many bytes is set aside at the next start.
 const LOG_BYTES_MAX: u64 = 10 << 20;
@@ -47,8 +47,7 @@ impl Ui {
     /// Prints an answer to stdout: as JSON, or as its text.
     pub fn show<T: Serialize + Display>(&self, answer: &T) -> Result<(), Failure> {
         if self.json {
-            let text = serde_json::to_string_pretty(answer).expect("answers have text keys only");
-            self.print(&format!("{text}\n"))
+            self.print(&format!("{}\n", as_json(answer)))
         } else {
             self.print(&printable(&answer.to_string()))
         }
