@@ -15,7 +15,7 @@ use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::rollout::Rollout;
 use crate::target::{Assignment, Report};
-use crate::traffic::{Route, RouterReport, Traffic};
+use crate::traffic::{Route, RouterOrder, RouterReport, Traffic};
 
 mod key;
 
@@ -175,4 +175,5 @@ records! {
     Route: "route",
     Traffic: "traffic's division",
     RouterReport: "router's report",
+    RouterOrder: "router's order",
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::generation::Generation;
 use crate::name::{AppPath, GroupName, ReleaseId, Target};
 use crate::release::{Reach, duration_millis};
+use crate::target::Source;
 
 pub mod counts;
 mod pool;
@@ -153,6 +154,13 @@ impl RouterReport {
     pub fn follows(&self, path: &AppPath) -> Option<&Followed> {
         self.apps.iter().find(|following| following.path == *path).map(|following| &following.followed)
     }
+}
+
+/// What the controller wants of a router, besides its routes. Written for every router that reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterOrder {
+    /// Where the agent beside it sends what it counted.
+    pub counts: Source,
 }
 
 /// One app that a router routes to.

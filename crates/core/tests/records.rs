@@ -28,7 +28,8 @@ use footplate_core::target::{
     Acceptance, Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source, Switch, Up, Verb,
 };
 use footplate_core::traffic::{
-    Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterReport, Share, Traffic,
+    Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterOrder, RouterReport, Share,
+    Traffic,
 };
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
@@ -232,6 +233,8 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
         "router-report-v1",
         RouterReport { apps: vec![Following { path: path(), followed: Followed { revision, busy } }] },
     );
+    let base = "https://deploy.example:7701/v1/traffic".to_owned();
+    check("router-order-v1", RouterOrder { counts: Source { base, token: Some("secret".to_owned()) } });
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A service for tests: `service web [STATUS]` answers HTTP on `PORT` or on a handed-over socket with its release's name;
+//! A service for tests: `service web [STATUS]` answers HTTP on `PORT` or on a handed-over socket with its release's name, and
+//! `/status/NUMBER` with that status;
 //! `service leak` takes a mebibyte of memory every few milliseconds; `service silent` never listens.
 
 use std::io::{BufRead, BufReader, Write};
@@ -45,6 +46,8 @@ fn listener() -> std::io::Result<TcpListener> {
 fn answer(mut stream: TcpStream, status: &str) -> std::io::Result<()> {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
+    let asked = line.split(' ').nth(1).and_then(|path| path.strip_prefix("/status/"));
+    let status = asked.unwrap_or(status);
     let body =
         format!("{} by process {}\n", std::env::var("RELEASE").unwrap_or_default(), std::process::id());
     write!(

@@ -15,6 +15,7 @@ mod host;
 mod release;
 mod rollout;
 mod status;
+mod traffic;
 
 pub use by::By;
 pub use history::{HistoryEntry, OutputEntry, OutputPost};
@@ -22,6 +23,9 @@ pub use host::{HostOrder, HostStatus, HostVerb};
 pub use release::{Clean, Cleaned, Push, Wanted};
 pub use rollout::{Deploy, Order, OrderVerb, Overrides, Planned, RollBack};
 pub use status::{Acting, AppStatus, ReleaseSummary, RolloutStatus, Stage, Status, TargetStatus};
+pub use traffic::{
+    AppTraffic, COUNTS_AT_LEAST_EVERY, Endpoints, GroupTraffic, Measured, ReleaseTraffic, RouterTraffic,
+};
 
 /// The paths of the API, so that server and client cannot differ.
 pub mod path {
@@ -41,6 +45,10 @@ pub mod path {
     pub const ORDERS: &str = "/v1/orders";
     /// `GET ?environment=&app=&seen=&wait_ms=`: everything, or one app; waits for a change when `seen` is given.
     pub const STATUS: &str = "/v1/status";
+    /// `GET ?environment=&app=&over_ms=`: the requests of every app with endpoints, or of one, over the last while. Or
+    /// `POST /HOST` a [`Look`](footplate_core::traffic::counts::Look): an agent tells what the router beside it counted; 409 when
+    /// it follows a look that is not known here, and a whole one is wanted.
+    pub const TRAFFIC: &str = "/v1/traffic";
     /// `GET ?environment=&app=&limit=&before=`: what happened.
     pub const HISTORY: &str = "/v1/history";
     /// `GET ?environment=&app=&host=&release=&limit=`: the newest, before the entry `&before=`; with `&after=` the ones that

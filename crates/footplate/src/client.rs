@@ -180,6 +180,20 @@ impl Client {
         self.fetch(request).await
     }
 
+    /// Reads the requests of every app with endpoints, or of one, over about the last `over` (at most a minute).
+    pub async fn traffic(
+        &self,
+        app: Option<&AppPath>,
+        over: Duration,
+    ) -> Result<Vec<api::AppTraffic>, ClientError> {
+        let over = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
+        let mut request = self.request(Method::GET, path::TRAFFIC).query(&[("over_ms", over)]);
+        if let Some(app) = app {
+            request = request.query(&[("environment", app.environment.as_str()), ("app", app.app.as_str())]);
+        }
+        self.fetch(request).await
+    }
+
     /// Lists what happened, newest first, at most `limit` entries older than `before`.
     pub async fn history(
         &self,

@@ -28,6 +28,8 @@ pub enum Key {
     Route(TargetName, HostName),
     /// `agents/<host>/router`: a [`RouterReport`](crate::traffic::RouterReport).
     Router(HostName),
+    /// `hosts/<host>/router`: a [`RouterOrder`](crate::traffic::RouterOrder).
+    RouterOrder(HostName),
     /// `fleet/<host>`: a [`HostState`](crate::fleet::HostState).
     HostState(HostName),
     /// `releases/<app>.<release>`: a [`Pushed`](crate::fleet::Pushed).
@@ -90,6 +92,7 @@ impl Key {
         match self {
             Key::Presence(host) | Key::Report(host, _) | Key::Router(host) => Writer::Agent(host.clone()),
             Key::Assignment(..)
+            | Key::RouterOrder(_)
             | Key::Barrier(_)
             | Key::Current(_)
             | Key::Rollout(_)
@@ -119,6 +122,7 @@ impl fmt::Display for Key {
             Key::Traffic(path) => write!(f, "traffic/{}", segment(path)),
             Key::Route(target, host) => write!(f, "routes/{}/{}", segment(target), segment(host)),
             Key::Router(host) => write!(f, "agents/{}/router", segment(host)),
+            Key::RouterOrder(host) => write!(f, "hosts/{}/router", segment(host)),
             Key::HostState(host) => write!(f, "fleet/{}", segment(host)),
             Key::Release(app, release) => write!(f, "releases/{}.{}", segment(app), segment(release)),
             Key::Lease(lane) => write!(f, "lanes/{}/lease", segment(lane)),
@@ -137,6 +141,7 @@ impl FromStr for Key {
 
 fn parse(segments: &[&str]) -> Option<Key> {
     Some(match segments {
+        ["hosts", host, "router"] => Key::RouterOrder(name(host)?),
         ["hosts", host, target] => Key::Assignment(name(host)?, name(target)?),
         ["barriers", path] => Key::Barrier(app_path(path)?),
         ["agents", host, "alive"] => Key::Presence(name(host)?),
@@ -177,6 +182,8 @@ mod tests {
     fn every_key_reads_back_and_has_one_writer() {
         for (text, writer) in [
             ("hosts/web-1/production.shop.web", "controller"),
+            ("hosts/web-1/router", "controller"),
+            ("agents/web-1/router", "web-1"),
             ("barriers/production.shop", "controller"),
             ("agents/web-1/alive", "web-1"),
             ("agents/web-1/production.shop.web", "web-1"),

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::name::{ReleaseId, TargetName};
 
 mod histogram;
+mod look;
 
 pub use histogram::Histogram;
+pub use look::{Gap, Heard, Look};
 
 /// Classes of status codes: 1xx to 5xx.
 pub const CLASSES: usize = 5;
@@ -97,6 +99,25 @@ impl Counts {
                 mine.entry(release.clone()).or_default().add(tally);
             }
         }
+    }
+
+    /// Goes on to a later look by what changed until then ([`Counts::since`]).
+    pub fn follow(&mut self, change: &Counts) {
+        if self.line != change.line {
+            *self = Counts { line: change.line.clone(), ..Counts::default() };
+        }
+        self.tallies().for_each(|tally| tally.in_flight = 0);
+        self.add(change);
+    }
+
+    /// Leaves out releases of which nothing was counted and that have nothing in flight.
+    pub fn trim(&mut self) {
+        self.targets.values_mut().for_each(|releases| releases.retain(|_, tally| !tally.is_empty()));
+        self.targets.retain(|_, releases| !releases.is_empty());
+    }
+
+    fn tallies(&mut self) -> impl Iterator<Item = &mut Tally> {
+        self.targets.values_mut().flat_map(BTreeMap::values_mut)
     }
 
     /// Returns what was counted of one release; nothing for one that no request came to.

@@ -2,11 +2,12 @@
 //!
 //! Invariants: it never decides a rollout; it changes nothing on a host whose name another agent holds; losing the store
 //! stops nothing. The loops: `presence` holds the name, `orders` reads, a `worker` for each target acts, `reporter`
-//! writes, `outputs` posts, `routing` looks after the router beside it.
+//! writes, `outputs` posts, `routing` looks after the router beside it, `counting` sends what that counted.
 
 mod access;
 mod barrier;
 mod clients;
+mod counting;
 mod crew;
 mod footprint;
 mod hands;
@@ -30,10 +31,12 @@ use footplate_core::fleet as core_fleet;
 use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
 use footplate_core::selector::Labels;
+use footplate_core::traffic::RouterOrder;
 use footplate_drivers::disk::HeldFolder;
+use footplate_drivers::router::{self, Router};
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Settings;
-use footplate_drivers::{router, service};
+use footplate_drivers::service;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +46,7 @@ pub use state::StateError;
 
 use crate::clock;
 use clients::Clients;
+use counting::Counting;
 use crew::Crew;
 use outputs::Outputs;
 use presence::{Announcement, Membership, Presence};
@@ -184,7 +188,10 @@ async fn act(
         alive: Key::Presence(config.host.clone()).to_string(),
     };
     let watch = orders::of(&config.host, Arc::clone(&store), &troubles, config.limits.poll_patience);
-    let routing = routing(&config, &store, &troubles, &reporter);
+    let (tell_router, router_orders) = watch::channel(None);
+    let router = config.router.as_ref().map(router::open);
+    let counting = counting(router.as_ref(), &config.host, &clients, router_orders);
+    let routing = routing(router, &config, &store, &troubles, &reporter);
     let shared = Arc::new(Shared {
         host: config.host.clone(),
         store: Arc::clone(&store),
@@ -205,8 +212,9 @@ async fn act(
                 footprint::keep_small(work_noted).await;
             }
         };
-        let follow = orders::follow(watch, tell_orders);
-        tokio::join!(presence.run(), writer.run(), poster.run(), follow, routing, services.run(), keep_small);
+        let follow = orders::follow(config.host.clone(), watch, tell_orders, tell_router);
+        let beside = async { tokio::join!(routing, counting) };
+        tokio::join!(presence.run(), writer.run(), poster.run(), follow, beside, services.run(), keep_small);
     };
     tokio::select! {
         () = crew.run(membership.clone(), orders, shutdown) => (),
@@ -218,22 +226,43 @@ async fn act(
 
 /// Looks after the router beside the agent, if there is one.
 fn routing(
+    router: Option<Arc<dyn Router>>,
     config: &AgentConfig,
     store: &Arc<dyn Store>,
     troubles: &Troubles,
     reporter: &Arc<Reporter>,
 ) -> impl Future<Output = ()> + use<> {
-    let routing = config.router.as_ref().map(|router| Routing {
+    let routing = router.map(|router| Routing {
         host: config.host.clone(),
         store: Arc::clone(store),
         troubles: troubles.clone(),
         patience: config.limits.poll_patience,
-        router: router::open(router),
+        router,
         reporter: Arc::clone(reporter),
     });
     async move {
         if let Some(routing) = routing {
             routing.run().await;
+        }
+    }
+}
+
+/// Sends what the router beside the agent counted, if there is one.
+fn counting(
+    router: Option<&Arc<dyn Router>>,
+    host: &HostName,
+    clients: &Arc<Clients>,
+    orders: watch::Receiver<Option<RouterOrder>>,
+) -> impl Future<Output = ()> + use<> {
+    let counting = router.map(|router| Counting {
+        host: host.clone(),
+        router: Arc::clone(router),
+        clients: Arc::clone(clients),
+        orders,
+    });
+    async move {
+        if let Some(counting) = counting {
+            counting.run().await;
         }
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::name::{HostName, TargetName};
-use footplate_core::record::{Key, Stored};
+use footplate_core::record::{Key, Record, Stored};
 use footplate_core::target::Assignment;
-use footplate_drivers::store::{Revision, Scope, Snapshot, Store, Troubles, Watch};
+use footplate_core::traffic::RouterOrder;
+use footplate_drivers::store::{Entry, Revision, Scope, Snapshot, Store, Troubles, Watch};
 use tokio::sync::watch;
 
 /// What the store says of one target.
@@ -30,11 +31,19 @@ pub enum Offer {
 /// All orders of a host; `None` until the store answered first.
 pub type Orders = Option<BTreeMap<TargetName, Offer>>;
 
-/// Follows a host's orders for ever and tells of each state it sees.
-pub async fn follow(mut orders: Watch, tell: watch::Sender<Orders>) {
+/// Follows a host's orders for ever and tells of each state it sees: those of its targets, and the router's.
+pub async fn follow(
+    host: HostName,
+    mut orders: Watch,
+    tell: watch::Sender<Orders>,
+    tell_router: watch::Sender<Option<RouterOrder>>,
+) {
+    let router_key = Key::RouterOrder(host).to_string();
     let mut said = BTreeMap::new();
     loop {
         let snapshot = orders.next().await;
+        let router = snapshot.entries.get(&router_key).and_then(|entry| read(&router_key, entry, &mut said));
+        tell_router.send_if_modified(|before| std::mem::replace(before, router.clone()) != router);
         let orders = parse(&snapshot, &mut said);
         tell.send_if_modified(|before| {
             let changed = before.as_ref() != Some(&orders);
@@ -55,25 +64,30 @@ fn parse(snapshot: &Snapshot, said: &mut BTreeMap<String, Revision>) -> BTreeMap
     let mut orders = BTreeMap::new();
     said.retain(|key, revision| snapshot.entries.get(key).is_some_and(|entry| entry.revision == *revision));
     for (text, entry) in &snapshot.entries {
-        let Ok(Key::Assignment(_, target)) = text.parse() else {
-            say_once(said, text, entry.revision, "it is no key of an order");
-            continue;
-        };
-        let offer = match serde_json::from_slice::<Stored<Assignment>>(&entry.value) {
-            Ok(Stored::Known(order)) => Offer::Order(Arc::new(order)),
-            Ok(Stored::Newer(format)) => {
-                let because = format!("a newer footplate wrote it, in format {format}");
-                say_once(said, text, entry.revision, &because);
-                Offer::Unreadable
-            }
-            Err(error) => {
-                say_once(said, text, entry.revision, &error.to_string());
-                Offer::Unreadable
+        let target = match text.parse() {
+            Ok(Key::Assignment(_, target)) => target,
+            Ok(Key::RouterOrder(_)) => continue,
+            Ok(_) | Err(_) => {
+                say_once(said, text, entry.revision, "it is no key of an order");
+                continue;
             }
         };
+        let order = read::<Assignment>(text, entry, said);
+        let offer = order.map_or(Offer::Unreadable, |order| Offer::Order(Arc::new(order)));
         orders.insert(target, offer);
     }
     orders
+}
+
+/// Reads one order; one that cannot be read is said.
+fn read<T: Record>(key: &str, entry: &Entry, said: &mut BTreeMap<String, Revision>) -> Option<T> {
+    let because = match serde_json::from_slice::<Stored<T>>(&entry.value) {
+        Ok(Stored::Known(order)) => return Some(order),
+        Ok(Stored::Newer(format)) => format!("a newer footplate wrote it, in format {format}"),
+        Err(error) => error.to_string(),
+    };
+    say_once(said, key, entry.revision, &because);
+    None
 }
 
 fn say_once(said: &mut BTreeMap<String, Revision>, key: &str, revision: Revision, because: &str) {
@@ -90,7 +104,6 @@ mod tests {
     use super::*;
     use footplate_core::generation::Generation;
     use footplate_core::record::Written;
-    use footplate_drivers::store::Entry;
 
     #[test]
     fn an_order_that_cannot_be_read_is_not_a_missing_one() {

@@ -13,6 +13,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, Target, TargetName};
 use footplate_core::record::{Barrier, Key};
 use footplate_core::target::Source;
+use footplate_core::traffic::RouterOrder;
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Troubles, Write};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,7 +28,7 @@ use super::orders::{self, Answer, Ask};
 use super::site::encode;
 use super::standby::take_lease;
 use super::{Shared, problem};
-use crate::api::{Problem, ProblemKind};
+use crate::api::{Problem, ProblemKind, path};
 use crate::clock;
 
 /// How often the whole store is read, to see what people changed by hand.
@@ -204,6 +205,7 @@ impl Worker<'_> {
             next = next.into_iter().chain(turn.look_again_at).min();
             gap = gap.min(turn.missing.map_or(LOOK_GAP_MAX, gap_while));
         }
+        self.order_routers().await?;
         self.look_gap.send_replace(gap);
         Ok(next.map(|at| Instant::now() + at.since(clock::now())))
     }
@@ -219,8 +221,26 @@ impl Worker<'_> {
     }
 
     fn sources(&self, _host: &HostName) -> Vec<Source> {
-        let base = format!("{}{}", self.shared.base, crate::api::path::ARTIFACTS);
-        vec![Source { base, token: Some(self.shared.tokens.agents().to_owned()) }]
+        vec![self.at(path::ARTIFACTS)]
+    }
+
+    /// Returns where agents reach this controller, with the token for it.
+    fn at(&self, path: &str) -> Source {
+        let base = format!("{}{path}", self.shared.base);
+        Source { base, token: Some(self.shared.tokens.agents().to_owned()) }
+    }
+
+    /// Tells every router that reports where its counts go.
+    async fn order_routers(&self) -> Result<(), Trip> {
+        let order = RouterOrder { counts: self.at(path::TRAFFIC) };
+        let writes = {
+            let site = self.shared.site();
+            let other = site.routers.keys().filter(|host| site.router_orders.get(host) != Some(&order));
+            let keys = other.map(|host| Key::RouterOrder(host.clone()));
+            let ours = keys.filter(|key| !site.unreadable.contains_key(&key.to_string()));
+            ours.map(|key| put(&key, encode(&order))).collect()
+        };
+        self.write_each(writes).await
     }
 
     async fn write_turn(&self, path: &AppPath, turn: &Turn) -> Result<(), Trip> {

@@ -20,7 +20,7 @@ use super::extract::{Asked, Named, Senseless, Sent};
 use super::orders::{Answer, Ask};
 use super::standby::LOOK_AGAIN;
 use super::token::Right;
-use super::{artifacts, outputs, status};
+use super::{artifacts, outputs, status, traffic};
 use crate::api::{self, Problem, ProblemKind, path};
 
 /// The largest body of any request but an artifact: a release with its scripts fits many times.
@@ -37,6 +37,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route(path::ROLLBACKS, post(roll_back))
         .route(path::ORDERS, post(order))
         .route(path::STATUS, get(read_status))
+        .route(path::TRAFFIC, get(traffic::read))
         .route(path::HISTORY, get(history))
         .route(path::OUTPUTS, get(outputs::list))
         .route(path::HOSTS, get(hosts))
@@ -47,6 +48,10 @@ pub fn routes(shared: Arc<Shared>) -> Router {
     let fetch = Router::new()
         .route(&format!("{}/{{digest}}", path::ARTIFACTS), get(artifacts::fetch).put(artifacts::put))
         .route(&format!("{}/{{host}}/{{target}}/{{release}}/{{verb}}", path::OUTPUTS), post(outputs::add))
+        .route(
+            &format!("{}/{{host}}", path::TRAFFIC),
+            post(traffic::hear).layer(DefaultBodyLimit::max(traffic::LOOK_BYTES_MAX)),
+        )
         .route_layer(middleware::from_fn_with_state(shared.clone(), agents_too));
     Router::new()
         .route(path::HEALTH, get(health))

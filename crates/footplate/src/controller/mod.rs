@@ -25,6 +25,7 @@ mod site;
 mod standby;
 mod status;
 pub mod token;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ use listen::{Listener, TlsFiles};
 use orders::{Answer, Ask};
 use site::Site;
 use token::Tokens;
+use traffic::Told;
 
 /// The most orders that wait for the worker; one more is refused.
 const ASKS_MAX: usize = 256;
@@ -82,6 +84,8 @@ pub(crate) struct Shared {
     /// Whose turn it is to have an upload judged.
     pub(crate) checks: Arc<Semaphore>,
     pub(crate) journal: Journal,
+    /// What routers counted.
+    pub(crate) told: Told,
     /// What the store holds. Written by the worker in short, locked steps; never held across an await.
     pub(crate) site: RwLock<Site>,
     pub(crate) view: watch::Sender<View>,
@@ -161,6 +165,7 @@ pub async fn start(
         artifacts,
         checks: Arc::new(Semaphore::new(artifacts::CHECKS_MAX)),
         journal,
+        told: Told::default(),
         site: RwLock::default(),
         view: watch::Sender::new(View { change: CHANGE_FIRST, is_acting: false }),
         unpublished: AtomicBool::new(false),

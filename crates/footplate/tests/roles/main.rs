@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod asking;
+mod counting;
 mod deploying;
 mod forgetting;
 mod guarding;
