@@ -22,6 +22,7 @@ mod obey;
 mod observe;
 mod orders;
 mod outcome;
+mod outline;
 mod placing;
 mod plan;
 mod policy;
@@ -38,10 +39,13 @@ pub use delivery::Delivery;
 pub(crate) use orders::distinct;
 pub use orders::{assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
+pub use outline::{StepOutline, outline, whereabouts};
 pub use plan::{Request, plan};
 pub use policy::{OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
-pub use strategy::{Goal, NotAPortion, Pace, Portion, Strategy, goals};
+pub use strategy::{
+    Goal, NotAPortion, Pace, Portion, Senseless, Strategy, StrategyWord, batch_default, goals, ramp_default,
+};
 pub use waiting::{Missing, Progress, TargetState, WaitingOn, missing, progress, waiting_on};
 
 /// One rollout as it is stored. The controller writes it before it does anything.

@@ -131,7 +131,7 @@ impl Rollout {
         self.course().positions.values().any(|position| position.at == at)
     }
 
-    fn time_for(&self, step: u32, part: Part) -> std::time::Duration {
+    pub(super) fn time_for(&self, step: u32, part: Part) -> std::time::Duration {
         let pace = &self.policy.pace;
         let goals = self.goals();
         let last = step as usize + 1 >= goals.len();

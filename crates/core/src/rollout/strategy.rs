@@ -35,7 +35,95 @@ pub enum Strategy {
     BlueGreen,
 }
 
+/// A strategy without its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrategyWord {
+    /// [`Strategy::Barrier`].
+    Barrier,
+    /// [`Strategy::Rolling`].
+    Rolling,
+    /// [`Strategy::Canary`].
+    Canary,
+    /// [`Strategy::BlueGreen`].
+    BlueGreen,
+}
+
+/// How many hosts at a time, when nobody says: a fifth.
+pub fn batch_default() -> Portion {
+    Portion::Part(Share::from_millionths(200_000))
+}
+
+/// The canary's shares, when nobody says: 1, 5, 25 and 50 %.
+pub fn ramp_default() -> Vec<Share> {
+    [10_000, 50_000, 250_000, 500_000].map(Share::from_millionths).to_vec()
+}
+
+/// Numbers that a strategy has no use for, or that are none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Senseless {
+    /// Only rolling and canary have batches.
+    #[error("the strategy `{0}` has no batches")]
+    Batch(&'static str),
+    /// Only the canary has a ramp.
+    #[error("the strategy `{0}` has no ramp")]
+    Ramp(&'static str),
+    /// A ramp grows.
+    #[error("a ramp needs shares that grow from more than nothing")]
+    NoRamp,
+}
+
 impl Strategy {
+    /// Returns this strategy, or another one, with other numbers; those that nobody gives stay, or are the usual ones.
+    pub fn changed(
+        &self,
+        word: Option<StrategyWord>,
+        batch: Option<Portion>,
+        ramp: Option<Vec<Share>>,
+    ) -> Result<Strategy, Senseless> {
+        let own_batch = match self {
+            Strategy::Rolling { batch } | Strategy::Canary { batch, .. } => *batch,
+            Strategy::Barrier | Strategy::BlueGreen => batch_default(),
+        };
+        let own_ramp = match self {
+            Strategy::Canary { ramp, .. } => ramp.clone(),
+            Strategy::Barrier | Strategy::Rolling { .. } | Strategy::BlueGreen => ramp_default(),
+        };
+        let grows = |ramp: &Vec<Share>| {
+            ramp.first().is_some_and(|first| *first > Share::NONE)
+                && ramp.is_sorted_by(|one, next| one < next)
+        };
+        if ramp.as_ref().is_some_and(|ramp| !grows(ramp)) {
+            return Err(Senseless::NoRamp);
+        }
+        let changed = match word.unwrap_or_else(|| self.without_numbers()) {
+            StrategyWord::Barrier => Strategy::Barrier,
+            StrategyWord::BlueGreen => Strategy::BlueGreen,
+            StrategyWord::Rolling => Strategy::Rolling { batch: batch.unwrap_or(own_batch) },
+            StrategyWord::Canary => {
+                Strategy::Canary { ramp: ramp.clone().unwrap_or(own_ramp), batch: batch.unwrap_or(own_batch) }
+            }
+        };
+        match &changed {
+            Strategy::Barrier | Strategy::BlueGreen if batch.is_some() => {
+                Err(Senseless::Batch(changed.word()))
+            }
+            Strategy::Barrier | Strategy::BlueGreen | Strategy::Rolling { .. } if ramp.is_some() => {
+                Err(Senseless::Ramp(changed.word()))
+            }
+            _ => Ok(changed),
+        }
+    }
+
+    fn without_numbers(&self) -> StrategyWord {
+        match self {
+            Strategy::Barrier => StrategyWord::Barrier,
+            Strategy::Rolling { .. } => StrategyWord::Rolling,
+            Strategy::Canary { .. } => StrategyWord::Canary,
+            Strategy::BlueGreen => StrategyWord::BlueGreen,
+        }
+    }
+
     /// Returns the strategy in one word, as `footplate.toml` says it.
     pub fn word(&self) -> &'static str {
         match self {
@@ -219,6 +307,42 @@ mod tests {
             (canary(Portion::Count(1)), 1, true, "1@1%-0 1@5%-0 1@25%-0 1@50%-0 1-1"),
         ] {
             assert_eq!(told(&strategy, hosts, beside), expected, "{strategy:?} on {hosts}");
+        }
+    }
+
+    #[test]
+    fn a_deploy_changes_a_strategy_or_only_its_numbers() {
+        let rolling = Strategy::Rolling { batch: Portion::Count(2) };
+        let canary = |ramp: &[u32], batch| Strategy::Canary {
+            ramp: ramp.iter().map(|share| percent(*share)).collect(),
+            batch,
+        };
+        let two = Portion::Count(2);
+        use StrategyWord::{BlueGreen, Canary, Rolling};
+        for (own, word, batch, ramp, expected) in [
+            (&rolling, None, None, None, Ok(rolling.clone())),
+            (
+                &rolling,
+                None,
+                Some(Portion::Count(3)),
+                None,
+                Ok(Strategy::Rolling { batch: Portion::Count(3) }),
+            ),
+            (&rolling, Some(Canary), None, None, Ok(canary(&[1, 5, 25, 50], two))),
+            (&rolling, Some(Canary), None, Some(vec![10, 60]), Ok(canary(&[10, 60], two))),
+            (&canary(&[3], two), Some(Rolling), None, None, Ok(rolling.clone())),
+            (&rolling, Some(Canary), None, Some(vec![60, 10]), Err(Senseless::NoRamp)),
+            (&rolling, Some(Canary), None, Some(vec![0, 10]), Err(Senseless::NoRamp)),
+            (&rolling, None, None, Some(vec![10]), Err(Senseless::Ramp("rolling"))),
+            (&rolling, Some(BlueGreen), Some(two), None, Err(Senseless::Batch("blue_green"))),
+            (&Strategy::Barrier, None, Some(two), None, Err(Senseless::Batch("barrier"))),
+        ] {
+            let ramp = ramp.map(|ramp: Vec<u32>| ramp.into_iter().map(percent).collect());
+            assert_eq!(
+                own.changed(word, batch, ramp.clone()),
+                expected,
+                "{own:?} {word:?} {batch:?} {ramp:?}"
+            );
         }
     }
 

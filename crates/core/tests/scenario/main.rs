@@ -7,6 +7,7 @@
 mod deliveries;
 mod deploys;
 mod hosts;
+mod outlines;
 mod people;
 mod rollbacks;
 mod services;

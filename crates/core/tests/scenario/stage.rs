@@ -357,6 +357,10 @@ impl Stage {
         let text = match (what, rollout) {
             ("waiting", Some(rollout)) => format!("waiting for {}", rollout::waiting_on(rollout, &seen)),
             ("progress", Some(rollout)) => rollout::progress(rollout, &seen).to_string(),
+            ("steps", Some(rollout)) => steps(rollout),
+            ("where", Some(rollout)) => {
+                rollout::whereabouts(rollout).unwrap_or_else(|| "in no step".to_owned())
+            }
             ("live", _) => self.live(),
             ("orders", _) => self.standing_orders(),
             ("current", _) => self.record(),
@@ -438,6 +442,12 @@ impl Stage {
     fn say(&mut self, announcements: Vec<Announcement>) {
         self.said.extend(announcements.into_iter().map(|announcement| announcement.text));
     }
+}
+
+/// Lists what each step does, and how it is undone.
+fn steps(rollout: &Rollout) -> String {
+    let step = |step: rollout::StepOutline| format!("{}\nundo: {}", step.does, step.undo);
+    rollout::outline(rollout).into_iter().map(step).collect::<Vec<_>>().join("\n")
 }
 
 fn presence() -> Presence {

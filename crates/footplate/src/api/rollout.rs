@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
-use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Policy};
+use footplate_core::rollout::{
+    Kind, OnFailedActivation, OnVanished, Pace, Policy, Portion, Senseless, StrategyWord,
+};
+use footplate_core::traffic::Share;
 use serde::{Deserialize, Serialize};
 
 use super::{By, Wanted};
@@ -39,13 +42,41 @@ pub struct Overrides {
     pub on_failed_activation: Option<OnFailedActivation>,
     /// What a vanished host means.
     pub on_vanished: Option<OnVanished>,
+    /// How the hosts are moved.
+    #[serde(default)]
+    pub strategy: Option<StrategyWord>,
+    /// How many hosts at a time.
+    #[serde(default)]
+    pub batch: Option<Portion>,
+    /// The canary's shares, in millionths.
+    #[serde(default)]
+    pub ramp: Option<Vec<Share>>,
+    /// Whether to wait for `promote` before each step.
+    #[serde(default)]
+    pub hold_steps: Option<bool>,
+    /// How long each step is watched, in milliseconds.
+    #[serde(default)]
+    pub watch_ms: Option<u64>,
+    /// How long the last one is, in milliseconds.
+    #[serde(default)]
+    pub soak_ms: Option<u64>,
 }
 
 impl Overrides {
     /// Returns the app's own rules with what this deploy changes.
-    pub fn over(&self, own: &Policy) -> Policy {
+    ///
+    /// # Errors
+    /// A number is given that the strategy has no use for.
+    pub fn over(&self, own: &Policy) -> Result<Policy, Senseless> {
         let millis = |millis: Option<u64>, own| millis.map_or(own, Duration::from_millis);
-        Policy {
+        let strategy = own.strategy.changed(self.strategy, self.batch, self.ramp.clone())?;
+        let pace = Pace {
+            hold_steps: self.hold_steps.unwrap_or(own.pace.hold_steps),
+            watch: millis(self.watch_ms, own.pace.watch),
+            soak: millis(self.soak_ms, own.pace.soak),
+            ..own.pace.clone()
+        };
+        Ok(Policy {
             nodes_min: self.nodes.unwrap_or(own.nodes_min),
             prepare_deadline: millis(self.prepare_deadline_ms, own.prepare_deadline),
             activate_deadline: millis(self.activate_deadline_ms, own.activate_deadline),
@@ -53,9 +84,9 @@ impl Overrides {
             hold_deadline: own.hold_deadline,
             on_failed_activation: self.on_failed_activation.unwrap_or(own.on_failed_activation),
             on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
-            strategy: own.strategy.clone(),
-            pace: own.pace.clone(),
-        }
+            strategy,
+            pace,
+        })
     }
 }
 

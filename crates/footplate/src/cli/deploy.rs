@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use footplate_core::name::AppPath;
-use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Phase};
+use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Phase, Portion, StrategyWord};
+use footplate_core::traffic::Share;
 use serde::Serialize;
 
 use super::Operator;
@@ -17,10 +18,11 @@ use crate::client::ClientError;
 use crate::config::duration;
 use crate::failure::{Exit, Failure};
 
-/// Bring a release to every host of an app, all at once
+/// Bring a release to every host of an app, all at once or in steps
 ///
-/// All targets prepare first; when every one has, they switch together. The command shows the rollout until its end
-/// and its exit code tells that end. Ctrl-C stops the watching, not the rollout.
+/// All targets prepare first. When every one has, they switch together; or, with services or another strategy than
+/// `barrier`, step by step: `--plan` lists every step with its undo. The command shows the rollout until its end and
+/// its exit code tells that end. Ctrl-C stops the watching, not the rollout.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate deploy shop                    the version pushed last
@@ -29,6 +31,7 @@ use crate::failure::{Exit, Failure};
   footplate deploy shop@sha256:…           an artifact's digest
   footplate deploy shop@1.4.2 --plan       only say what would happen
   footplate deploy --hold                  prepare everywhere, then wait for `footplate promote`
+  footplate deploy shop --strategy canary --ramp 5%,50% --hold-steps
 
 Exit codes: 0 every target runs it, 1 failed or rolled back, 3 refused, 4 a deadline passed, 5 no controller,
 130 Ctrl-C.")]
@@ -69,12 +72,43 @@ struct RuleArgs {
     /// Wait for `footplate promote` before the switch
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     hold: Option<bool>,
+    /// How the hosts are moved
+    #[arg(long, value_name = "HOW")]
+    strategy: Option<StrategyName>,
+    /// How many hosts at a time, such as 2 or 20%; for rolling and canary
+    #[arg(long, value_name = "COUNT")]
+    batch: Option<Portion>,
+    /// Shares of the requests, one after the other, such as 1%,10%,50%; for canary
+    #[arg(long, value_name = "SHARES", value_delimiter = ',')]
+    ramp: Option<Vec<Share>>,
+    /// Wait for `footplate promote` before each step
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    hold_steps: Option<bool>,
+    /// How long each step is watched before the next one, such as 30s
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    watch: Option<Duration>,
+    /// How long the last step is watched, such as 15m
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    soak: Option<Duration>,
     /// What a failed activation means for the other targets
     #[arg(long, value_name = "WHAT")]
     on_failed_activation: Option<FailedActivation>,
     /// What a host that vanished means at the deadline
     #[arg(long, value_name = "WHAT")]
     on_vanished: Option<Vanished>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum StrategyName {
+    /// All at once, when all are prepared
+    Barrier,
+    /// A batch after the other
+    Rolling,
+    /// By shares of the requests, then in batches
+    Canary,
+    /// Beside the old release on every host, then all requests at once
+    BlueGreen,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -110,6 +144,17 @@ impl RuleArgs {
                 Vanished::Fail => OnVanished::Fail,
                 Vanished::GoOn => OnVanished::GoOn,
             }),
+            strategy: self.strategy.map(|choice| match choice {
+                StrategyName::Barrier => StrategyWord::Barrier,
+                StrategyName::Rolling => StrategyWord::Rolling,
+                StrategyName::Canary => StrategyWord::Canary,
+                StrategyName::BlueGreen => StrategyWord::BlueGreen,
+            }),
+            batch: self.batch,
+            ramp: self.ramp.clone(),
+            hold_steps: self.hold_steps,
+            watch_ms: self.watch.map(millis),
+            soak_ms: self.soak.map(millis),
         }
     }
 }
@@ -243,7 +288,7 @@ impl fmt::Display for Preview {
             writeln!(f, "  cleaned afterwards: {}", removes.join(", "))?;
         }
         for (index, step) in planned.steps.iter().enumerate() {
-            writeln!(f, "  {}. {step}", index + 1)?;
+            writeln!(f, "  {}. {}", index + 1, step.replace('\n', "\n     "))?;
         }
         Ok(())
     }

@@ -1,14 +1,12 @@
 //! `[rollout]` in `footplate.toml`: how an app's hosts are moved.
 
-use footplate_core::rollout::{OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy};
+use footplate_core::rollout::{
+    OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy, StrategyWord, batch_default,
+    ramp_default,
+};
 use footplate_core::traffic::Share;
 
 use super::table::Table;
-
-/// How many hosts at a time, when nobody says.
-const BATCH_DEFAULT: &str = "20%";
-/// The canary's shares, when nobody says.
-const RAMP_DEFAULT: [&str; 4] = ["1%", "5%", "25%", "50%"];
 
 /// Reads the table; what it does not say is as usual.
 pub fn read(table: Option<Table>) -> Policy {
@@ -42,34 +40,26 @@ fn read_pace(table: &mut Table) -> Pace {
 }
 
 fn read_strategy(table: &mut Table) -> Strategy {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Word {
-        Barrier,
-        Rolling,
-        Canary,
-        BlueGreen,
-    }
     let words = [
-        ("barrier", Word::Barrier),
-        ("rolling", Word::Rolling),
-        ("canary", Word::Canary),
-        ("blue_green", Word::BlueGreen),
+        ("barrier", StrategyWord::Barrier),
+        ("rolling", StrategyWord::Rolling),
+        ("canary", StrategyWord::Canary),
+        ("blue_green", StrategyWord::BlueGreen),
     ];
-    let word = table.choice("strategy", &words).unwrap_or(Word::Barrier);
+    let word = table.choice("strategy", &words).unwrap_or(StrategyWord::Barrier);
     let batch: Option<Portion> = table.parsed_or_count("batch");
     let ramp = read_ramp(table);
-    let usual = || BATCH_DEFAULT.parse().expect("it is a part of all hosts");
     match word {
-        Word::Barrier => Strategy::Barrier,
-        Word::Rolling => Strategy::Rolling { batch: batch.unwrap_or_else(usual) },
-        Word::Canary => Strategy::Canary { ramp, batch: batch.unwrap_or_else(usual) },
-        Word::BlueGreen => Strategy::BlueGreen,
+        StrategyWord::Barrier => Strategy::Barrier,
+        StrategyWord::Rolling => Strategy::Rolling { batch: batch.unwrap_or_else(batch_default) },
+        StrategyWord::Canary => Strategy::Canary { ramp, batch: batch.unwrap_or_else(batch_default) },
+        StrategyWord::BlueGreen => Strategy::BlueGreen,
     }
 }
 
 fn read_ramp(table: &mut Table) -> Vec<Share> {
     let Some(found) = table.texts("ramp") else {
-        return RAMP_DEFAULT.map(|text| text.parse().expect("it is a share")).to_vec();
+        return ramp_default();
     };
     let mut ramp: Vec<Share> = Vec::new();
     for text in found {

@@ -172,7 +172,10 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     let latest = app.and_then(|app| app.rollout.as_ref());
     fleet::refuse_claimed(path, &pushed.release, &site.claims(), !site.routers.is_empty())
         .map_err(refused)?;
-    let policy = deploy.overrides.over(&delivery.policy);
+    let policy = deploy.overrides.over(&delivery.policy).map_err(|error| {
+        let next = "leave that out, or choose the strategy that has it with `--strategy`";
+        Problem::new(ProblemKind::Invalid, what, error, next)
+    })?;
     let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy };
     let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
     Decided { before, records, actor }.fitting(what)

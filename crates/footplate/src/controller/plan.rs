@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use footplate_core::fleet::{Current, Records};
 use footplate_core::name::{HostName, ReleaseId, Target};
-use footplate_core::rollout::{OnFailedActivation, OnVanished, Rollout};
+use footplate_core::rollout::{self, OnFailedActivation, OnVanished, Rollout, StepOutline};
 
 use super::site::Site;
 use crate::api::{Planned, Wanted};
@@ -81,14 +81,7 @@ fn steps(rollout: &Rollout, targets: usize, prepared: usize, removes: &[ReleaseI
     if policy.hold {
         steps.push(format!("wait for `footplate promote {}`", rollout.path.app));
     }
-    steps.push(format!("switch all {targets} targets with one write"));
-    steps.push(match (&rollout.from, policy.on_failed_activation) {
-        (Some(from), OnFailedActivation::Rollback) => {
-            format!("if one cannot activate it, all go back to `{}`", from.id)
-        }
-        (None, OnFailedActivation::Rollback) => "there is nothing to go back to yet".to_owned(),
-        (_, OnFailedActivation::Keep) => "if one cannot activate it, the others stay".to_owned(),
-    });
+    steps.extend(switch(rollout, targets));
     if policy.on_vanished == OnVanished::GoOn {
         steps.push("a host that vanishes is left behind".to_owned());
     }
@@ -97,4 +90,20 @@ fn steps(rollout: &Rollout, targets: usize, prepared: usize, removes: &[ReleaseI
         steps.push(format!("remove {} from the hosts", ids.join(", ")));
     }
     steps
+}
+
+/// Says how the targets get the release, and how each step is undone.
+fn switch(rollout: &Rollout, targets: usize) -> Vec<String> {
+    if rollout.goes_in_steps() {
+        let steps = rollout::outline(rollout).into_iter();
+        return steps.map(|StepOutline { does, undo }| format!("{does}\nundo: {undo}")).collect();
+    }
+    let undo = match (&rollout.from, rollout.policy.on_failed_activation) {
+        (Some(from), OnFailedActivation::Rollback) => {
+            format!("if one cannot activate it, all go back to `{}`", from.id)
+        }
+        (None, OnFailedActivation::Rollback) => "there is nothing to go back to yet".to_owned(),
+        (_, OnFailedActivation::Keep) => "if one cannot activate it, the others stay".to_owned(),
+    };
+    vec![format!("switch all {targets} targets with one write"), undo]
 }

@@ -1,0 +1,128 @@
+//! What a rollout in steps will do and how each step is undone, and where it is, in words that every place prints as they are.
+//!
+//! Invariant: a step's undo is said before it is done; both follow from the record alone.
+
+use std::time::Duration;
+
+use super::outcome::count;
+use super::{Goal, Part, Phase, Rollout, WayBack};
+use crate::moment::in_words;
+use crate::traffic::Share;
+
+/// One step, before it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepOutline {
+    /// What it does.
+    pub does: String,
+    /// How it is undone when it fails, or when somebody aborts after it.
+    pub undo: String,
+}
+
+/// Lists the steps of a rollout with their undo; nothing for one that switches all at once.
+pub fn outline(rollout: &Rollout) -> Vec<StepOutline> {
+    if !rollout.goes_in_steps() {
+        return Vec::new();
+    }
+    let mut before = Goal { up: 0, share: None, over: 0 };
+    let goals = rollout.goals().into_iter().zip(0..);
+    let steps = goals.map(|(goal, step)| {
+        let does =
+            [asked(rollout), Some(does(rollout, before, goal)), accepted(rollout), watched(rollout, step)];
+        before = goal;
+        let does = does.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        StepOutline { does, undo: undo(rollout, goal) }
+    });
+    steps.collect()
+}
+
+fn asked(rollout: &Rollout) -> Option<String> {
+    let asks = rollout.policy.pace.hold_steps && rollout.from.is_some();
+    asks.then(|| format!("after `footplate promote {}`", rollout.path.app))
+}
+
+fn accepted(rollout: &Rollout) -> Option<String> {
+    let accepts = rollout.policy.pace.accept && rollout.to.has_services();
+    accepts.then(|| "the acceptance hook must pass".to_owned())
+}
+
+fn watched(rollout: &Rollout, step: u32) -> Option<String> {
+    let time = rollout.time_for(step, Part::Watching);
+    (time > Duration::ZERO).then(|| format!("watch it for {}", in_words(time)))
+}
+
+fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
+    let to = &rollout.to.id;
+    let all = rollout.hosts.len();
+    let further = match goal.up - before.up {
+        0 => None,
+        number if number == all && all > 1 => Some(format!("all {}", count(all, "host"))),
+        number if before.up == 0 => Some(format!("{number} of {}", count(all, "host"))),
+        number => Some(format!("{number} more ({} of {})", goal.up, count(all, "host"))),
+    };
+    let Some(from) = rollout.from.as_ref().map(|from| &from.id) else {
+        return format!("start `{to}` on {}", further.unwrap_or_default());
+    };
+    let share = |share: Share| match share {
+        Share::ALL => "all requests".to_owned(),
+        share => format!("{share} of the requests"),
+    };
+    match (goal.share, further) {
+        (Some(part), Some(on)) => format!("start `{to}` beside `{from}` on {on}, give it {}", share(part)),
+        (Some(part), None) => format!("give `{to}` {}", share(part)),
+        (None, Some(on)) if rollout.runs_beside() => {
+            format!("start `{to}` on {on}, move their requests to it, stop `{from}` there")
+        }
+        (None, Some(on)) if rollout.leaves_services() => {
+            format!("let the requests to `{from}` finish on {on}, stop it, start `{to}`")
+        }
+        (None, Some(on)) => format!("activate `{to}` on {on}"),
+        (None, None) => format!("stop `{from}` on all {}", count(all, "host")),
+    }
+}
+
+fn undo(rollout: &Rollout, goal: Goal) -> String {
+    let to = &rollout.to.id;
+    let Some(from) = rollout.from.as_ref().map(|from| &from.id) else {
+        return "there is nothing to go back to yet".to_owned();
+    };
+    let gone = count(goal.over, "host");
+    match rollout.runs_beside() {
+        true if goal.over == 0 => {
+            format!("`{from}` is still up and gets its requests back, `{to}` drains and stops")
+        }
+        true => format!("`{from}` starts again on {gone} and takes the requests, `{to}` drains and stops"),
+        false if rollout.leaves_services() => {
+            format!("the requests to `{to}` finish on {gone}, it stops, `{from}` starts again")
+        }
+        false => format!("`{from}` becomes active again on {gone}"),
+    }
+}
+
+/// Says where a rollout in steps is: which step of how many, its part, and what it is about; nothing for any other.
+pub fn whereabouts(rollout: &Rollout) -> Option<String> {
+    let to = &rollout.to.id;
+    match &rollout.phase {
+        Phase::Stepping { step, part, .. } => {
+            let goal = rollout.goal(*step);
+            let hosts = format!("on {} of {}", goal.up, count(rollout.hosts.len(), "host"));
+            let about = match goal.share {
+                Some(share) => format!("{share} of the requests to `{to}`, {hosts}"),
+                None => format!("`{to}` {hosts}"),
+            };
+            Some(format!("step {} of {}, {}: {about}", step + 1, rollout.goals().len(), part.word()))
+        }
+        Phase::TurningBack { .. } => {
+            let from = rollout.from.as_ref().map(|from| &from.id)?;
+            let word = match rollout.way_back()? {
+                WayBack::Restoring => format!("`{from}` comes up where it is gone"),
+                WayBack::Shifting => format!("`{from}` takes all requests"),
+                WayBack::Draining => format!("`{to}` finishes its requests"),
+                WayBack::Stopping => format!("`{to}` is stopped"),
+            };
+            Some(format!("on the way back to `{from}`: {word}"))
+        }
+        Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Switching { .. } | Phase::Ended { .. } => {
+            None
+        }
+    }
+}
