@@ -101,6 +101,11 @@ impl Failure {
         self
     }
 
+    /// Returns the innermost thing that is known: the first reason, or else what could not be done.
+    pub fn gist(&self) -> &str {
+        self.because.first().unwrap_or(&self.what)
+    }
+
     /// Returns the exit code it ends with.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -94,12 +94,24 @@ pub struct RolloutStatus {
     pub ended: bool,
     /// How it ended, or what it waits for: the core's own sentence.
     pub sentence: String,
+    /// Where it is when it goes in steps: which step of how many, its part, and what it is about.
+    #[serde(default)]
+    pub step: Option<String>,
     /// When the present wait ends by itself.
     pub until: Option<Moment>,
     /// Nobody holds the lease while it is under way.
     pub unattended: bool,
     /// The exit code of its end: 0 done, 1 failed or turned back, 4 a deadline passed.
     pub exit_code: Option<u8>,
+}
+
+impl RolloutStatus {
+    /// Renders it in a line: number, release, where it is, and what it waits for.
+    pub fn in_a_line(&self) -> String {
+        let Rollout { number, to, .. } = &self.record;
+        let step = self.step.as_ref().map(|step| format!("{step}; ")).unwrap_or_default();
+        format!("rollout {number} to {}, {step}{}", to.id, self.sentence)
+    }
 }
 
 /// One target as people see it.

@@ -16,6 +16,11 @@ pub const COUNTS_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 pub struct AppTraffic {
     /// Which app.
     pub path: AppPath,
+    /// When this was so, by the controller's clock.
+    pub at: Moment,
+    /// The rollout that is under way, in a line.
+    #[serde(default)]
+    pub rollout: Option<String>,
     /// The routers that route to it, and whether they tell.
     pub routers: Vec<RouterTraffic>,
     /// Its process groups with endpoints.
@@ -121,6 +126,8 @@ mod tests {
         let environment = "production".parse().expect("an environment");
         let traffic = AppTraffic {
             path: AppPath { environment, app: "shop".parse().expect("an app") },
+            at: Moment::from_millis(1_790_000_000_400),
+            rollout: None,
             routers: vec![RouterTraffic { host, told, is_silent: false }],
             groups: vec![GroupTraffic { group: "web".parse().expect("a group"), releases: vec![release] }],
         };

@@ -1,6 +1,7 @@
 //! A status as a controller would answer, for the tests of what people see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
@@ -8,8 +9,12 @@ use footplate_core::name::{AppPath, Target};
 use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{Kind, Phase, Policy, Rollout};
 use footplate_core::target::{Failure, Verb};
+use footplate_core::traffic::Share;
 
-use crate::api::{Acting, AppStatus, HostStatus, ReleaseSummary, RolloutStatus, Stage, Status, TargetStatus};
+use crate::api::{
+    Acting, AppStatus, AppTraffic, Endpoints, GroupTraffic, HostStatus, Measured, ReleaseSummary,
+    ReleaseTraffic, RolloutStatus, RouterTraffic, Stage, Status, TargetStatus,
+};
 
 /// The moment of every fixture.
 pub const NOW: Moment = Moment::from_millis(1_763_758_074_000);
@@ -93,6 +98,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
         },
         ended: false,
         sentence: sentence.to_owned(),
+        step: None,
         until: Some(NOW),
         unattended: false,
         exit_code: None,
@@ -136,4 +142,59 @@ pub fn status(apps: Vec<AppStatus>) -> Status {
         hosts: targets.map(host).collect(),
         apps,
     }
+}
+
+/// Returns the traffic of `shop` in the middle of a canary, with a router that does not tell.
+pub fn traffic() -> AppTraffic {
+    let share = Share::from_millionths;
+    let measured = |requests: f64, of: u32, errors: f64, p99_us: u64| Measured {
+        over: Duration::from_millis(10_012),
+        share: Some(share(of)),
+        requests_per_second: requests,
+        errors_per_second: errors,
+        errors: Some(share((errors / requests * 1_000_000.0) as u32)),
+        p50_us: Some(1_204),
+        p99_us: Some(p99_us),
+        in_flight: 1,
+    };
+    let release = |name: &str, wanted, endpoints, measured| ReleaseTraffic {
+        release: name.parse().expect("a release"),
+        wanted: share(wanted),
+        endpoints,
+        measured,
+        requests_total: 4_120,
+        errors_total: 3,
+    };
+    let old = Endpoints { ready: 2, draining: 1, ..Endpoints::default() };
+    let new = Endpoints { ready: 1, ..Endpoints::default() };
+    let router = |host: &str, told, is_silent| RouterTraffic {
+        host: host.parse().expect("a host"),
+        told: Some(Moment::from_millis(NOW.as_millis() - told)),
+        is_silent,
+    };
+    AppTraffic {
+        path: shop(),
+        at: NOW,
+        rollout: None,
+        routers: vec![router("edge-1", 400, false), router("edge-2", 42_000, true)],
+        groups: vec![GroupTraffic {
+            group: "web".parse().expect("a group"),
+            releases: vec![
+                release("1", 950_000, old, Some(measured(104.2, 951_200, 0.2, 20_511))),
+                release("2", 50_000, new, Some(measured(5.3, 48_800, 1.4, 1_230_000))),
+            ],
+        }],
+    }
+}
+
+/// Returns the same when no router tells anything.
+pub fn unknown_traffic() -> AppTraffic {
+    let mut traffic = traffic();
+    traffic.routers.iter_mut().for_each(|router| router.is_silent = true);
+    traffic
+        .groups
+        .iter_mut()
+        .flat_map(|group| &mut group.releases)
+        .for_each(|release| release.measured = None);
+    traffic
 }

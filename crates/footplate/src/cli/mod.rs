@@ -30,9 +30,12 @@ mod push;
 mod resume;
 mod rollback;
 mod router;
+mod screen;
 mod signal;
 mod status;
 mod store;
+mod top;
+mod traffic;
 mod ui;
 mod up;
 pub mod watch;
@@ -116,6 +119,7 @@ enum Command {
     Abort(abort::AbortArgs),
     Rollback(rollback::RollbackArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     History(history::HistoryArgs),
     Logs(logs::LogsArgs),
     #[command(subcommand)]
@@ -212,6 +216,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Abort(args) => abort::abort(&operator, &args).await,
         Command::Rollback(args) => rollback::rollback(&operator, &args).await,
         Command::Status(args) => status::status(&operator, &args).await,
+        Command::Top(args) => top::top(&operator, &args).await,
         Command::History(args) => history::history(&operator, &args).await,
         Command::Logs(args) => logs::logs(&operator, &args).await,
         Command::Hosts(command) => hosts::hosts(&operator, &command).await,

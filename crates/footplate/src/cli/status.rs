@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use clap::Args;
 use footplate_core::name::{AppName, EnvironmentName};
@@ -9,12 +10,15 @@ use serde::Serialize;
 
 use super::connection::{Connection, ConnectionArgs};
 use super::when::ago;
-use super::{Operator, ui};
-use crate::api::{AppStatus, RolloutStatus, Stage, Status, TargetStatus};
+use super::{Operator, traffic, ui};
+use crate::api::{AppStatus, AppTraffic, ProblemKind, RolloutStatus, Stage, Status, TargetStatus};
+use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
 /// Above so many targets only those are listed that differ from the rest.
 const TARGETS_LISTED_MAX: usize = 20;
+/// Over how long requests are counted: who looks once wants more than a moment.
+const TRAFFIC_OVER: Duration = Duration::from_secs(60);
 
 /// Show what runs where, since when, by whom, what drifts, and what is waited for
 #[derive(Args, Debug)]
@@ -42,16 +46,25 @@ pub struct StatusArgs {
 pub async fn status(operator: &Operator, args: &StatusArgs) -> Result<(), Failure> {
     let what = "cannot read the status";
     let connection = Connection::look(operator, &args.connection, what).await?;
-    let status = connection.client.status().await;
+    let client = &connection.client;
+    let told = async { Ok((client.status().await?, read_traffic(client).await?)) }.await;
     connection.close().await;
-    let mut status = status.map_err(|error| operator.failed(what, error))?;
+    let (mut status, traffic) = told.map_err(|error| operator.failed(what, error))?;
     status.apps.retain(|app| {
         args.app.as_ref().is_none_or(|name| *name == app.path.app)
             && args.environment.as_ref().is_none_or(|name| *name == app.path.environment)
     });
     match &args.app {
         Some(app) if status.apps.is_empty() => Err(no_such_app(app)),
-        _ => operator.ui.show(&Answer { status, all: args.all }),
+        _ => operator.ui.show(&Answer { status, traffic, all: args.all }),
+    }
+}
+
+/// Reads how requests go; an older controller does not know.
+async fn read_traffic(client: &Client) -> Result<Vec<AppTraffic>, ClientError> {
+    match client.traffic(None, TRAFFIC_OVER).await {
+        Err(ClientError::Problem(problem)) if problem.kind == ProblemKind::Unknown => Ok(Vec::new()),
+        told => told,
     }
 }
 
@@ -65,6 +78,8 @@ fn no_such_app(app: &AppName) -> Failure {
 struct Answer {
     #[serde(flatten)]
     status: Status,
+    /// How requests go, of every app with endpoints.
+    traffic: Vec<AppTraffic>,
     #[serde(skip)]
     all: bool,
 }
@@ -122,6 +137,9 @@ impl Answer {
         if let Some(rollout) = &app.rollout {
             self.rollout(f, rollout)?;
         }
+        if let Some(traffic) = self.traffic.iter().find(|traffic| traffic.path == app.path) {
+            requests(f, traffic)?;
+        }
         self.targets(f, app)
     }
 
@@ -129,6 +147,9 @@ impl Answer {
         let record = &rollout.record;
         let begun = ago(self.status.at, record.begun_at);
         writeln!(f, "  rollout {} to {}, begun {begun} by {}", record.number, record.to.id, record.actor)?;
+        if let Some(step) = &rollout.step {
+            writeln!(f, "    {step}")?;
+        }
         writeln!(f, "    {}", rollout.sentence)?;
         if rollout.unattended {
             writeln!(f, "    unattended: no controller acts; the next one to start goes on with it")?;
@@ -161,6 +182,17 @@ impl Answer {
             state(target),
         ]
     }
+}
+
+/// Writes how requests go to each release.
+fn requests(f: &mut fmt::Formatter<'_>, app: &AppTraffic) -> fmt::Result {
+    match traffic::over(app) {
+        Some(over) => writeln!(f, "  requests, {over}")?,
+        None => writeln!(f, "  requests, not known")?,
+    }
+    let rows = traffic::rows(app).into_iter().map(Vec::from);
+    ui::table(&traffic::HEADING, rows).lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+    traffic::silence(app).map_or(Ok(()), |silence| writeln!(f, "    {silence}"))
 }
 
 fn needs_a_look(target: &TargetStatus) -> bool {
@@ -206,10 +238,10 @@ pub fn stage_word(stage: Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fixture::{app, failed_prepare, rollout, status, target};
+    use crate::cli::fixture::{app, failed_prepare, rollout, status, target, traffic, unknown_traffic};
 
     fn shown(status: Status) -> String {
-        Answer { status, all: false }.to_string()
+        Answer { status, traffic: Vec::new(), all: false }.to_string()
     }
 
     #[test]
@@ -238,6 +270,19 @@ mod tests {
             (10..50).map(|number| target(&format!("web-{number}"), "1", &["1"], Stage::Steady)).collect();
         targets.push(target("web-99", "1", &["1"], Stage::Gone));
         insta::assert_snapshot!(shown(status(vec![app(targets, None)])));
+    }
+
+    #[test]
+    fn it_says_how_requests_go_and_who_does_not_tell() {
+        let targets = vec![target("web-1", "1", &["1"], Stage::Live)];
+        let mut moving = rollout(&targets, "waiting for nothing bad to happen to `2`, for another 8 s");
+        moving.step = Some("step 2 of 4, watching: 5% of the requests to `2`, on 1 of 3 hosts".to_owned());
+        let shown = |traffic| {
+            let status = status(vec![app(targets.clone(), Some(moving.clone()))]);
+            Answer { status, traffic: vec![traffic], all: false }.to_string()
+        };
+        insta::assert_snapshot!(shown(traffic()));
+        insta::assert_snapshot!("nobody_tells", shown(unknown_traffic()));
     }
 
     #[test]

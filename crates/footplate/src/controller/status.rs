@@ -73,6 +73,7 @@ pub(super) fn rollout(site: &Site, rollout: &Rollout, attended: bool, now: Momen
     RolloutStatus {
         ended: outcome.is_some(),
         sentence,
+        step: rollout::whereabouts(rollout),
         until: rollout.phase.until(),
         unattended: outcome.is_none() && !attended,
         exit_code: outcome.map(|outcome| outcome.class().exit_code()),

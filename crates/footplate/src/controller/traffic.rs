@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::Shared;
 use super::extract::{Asked, Named, Sent};
 use super::site::{App, Site};
+use super::status;
 use crate::api::{
     AppTraffic, COUNTS_AT_LEAST_EVERY, Endpoints, GroupTraffic, Measured, Problem, ProblemKind,
     ReleaseTraffic, RouterTraffic,
@@ -107,13 +108,18 @@ impl Told {
             let name = TargetName { path: path.clone(), group: target.group.clone() };
             groups.entry(name).or_default().insert(target.host.clone(), route.clone());
         }
-        let canary = app.traffic.as_ref().and_then(|traffic| traffic.canary.as_ref());
         let groups = groups.into_iter().map(|(target, routes)| {
-            let pool = Pool::new(target.clone(), &routes, canary);
+            let pool = Pool::new(target.clone(), &routes, app.traffic.as_ref());
             GroupTraffic { group: target.group.clone(), releases: sum.releases(&target, &pool, &routes) }
         });
         let groups: Vec<GroupTraffic> = groups.collect();
-        (!groups.is_empty()).then(|| AppTraffic { path: path.clone(), routers: routers.collect(), groups })
+        (!groups.is_empty()).then(|| AppTraffic {
+            path: path.clone(),
+            at: clock::now(),
+            rollout: None,
+            routers: routers.collect(),
+            groups,
+        })
     }
 }
 
@@ -252,9 +258,16 @@ pub(super) async fn read(
 ) -> Json<Vec<AppTraffic>> {
     let path = query.environment.zip(query.app).map(|(environment, app)| AppPath { environment, app });
     let over = query.over_ms.map_or(OVER_DEFAULT, Duration::from_millis).min(OVER_MAX);
-    let site = shared.site();
+    let (site, attended) = (shared.site(), shared.view.borrow().is_acting);
     let apps = site.apps.iter().filter(|(other, _)| path.as_ref().is_none_or(|path| path == *other));
-    Json(apps.filter_map(|(path, app)| shared.told.of_app(&site, path, app, over)).collect())
+    let traffic = apps.filter_map(|(path, app)| {
+        let traffic = shared.told.of_app(&site, path, app, over)?;
+        let under_way = app.rollout.as_ref().filter(|rollout| rollout.is_active());
+        let rollout =
+            under_way.map(|record| status::rollout(&site, record, attended, traffic.at).in_a_line());
+        Some(AppTraffic { rollout, ..traffic })
+    });
+    Json(traffic.collect())
 }
 
 #[cfg(test)]

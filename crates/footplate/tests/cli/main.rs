@@ -6,6 +6,7 @@ mod doctor;
 mod errors;
 mod init;
 mod over_tls;
+mod pacing;
 mod program;
 mod reference;
 mod routing;
