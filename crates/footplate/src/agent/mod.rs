@@ -34,9 +34,9 @@ use footplate_core::selector::Labels;
 use footplate_core::traffic::RouterOrder;
 use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::router::{self, Router};
+use footplate_drivers::service;
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Settings;
-use footplate_drivers::service;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 

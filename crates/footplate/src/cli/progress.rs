@@ -4,11 +4,14 @@
 //! repaints a line.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use footplate_core::moment::{Moment, in_words};
 use footplate_core::name::Target;
 use footplate_core::rollout::Phase;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Ui;
 use super::status::stage_word;
@@ -24,8 +27,12 @@ const LINES_MAX: usize = 20;
 pub struct View {
     /// "shop in production, rollout 7 to 1.4.2".
     pub title: String,
+    /// Where it is when it goes in steps: the core's words.
+    pub step: Option<String>,
     /// What it waits for, or how it ended: the core's sentence.
     pub sentence: String,
+    /// How long it will wait, seen from the controller.
+    pub left: Option<Duration>,
     /// Whether it is over; the command itself says how.
     pub ended: bool,
     /// What each target does.
@@ -37,8 +44,8 @@ pub struct View {
 }
 
 impl View {
-    /// Returns what there is to show of a rollout and its app.
-    pub fn of(app: &AppStatus, rollout: &RolloutStatus) -> Self {
+    /// Returns what there is to show of a rollout and its app, as they were at this moment of the controller's clock.
+    pub fn of(app: &AppStatus, rollout: &RolloutStatus, at: Moment) -> Self {
         let record = &rollout.record;
         let back = matches!(record.phase, Phase::TurningBack { .. });
         let goal = if back { record.from.as_ref() } else { Some(&record.to) }.map(|release| &release.id);
@@ -49,7 +56,9 @@ impl View {
         };
         Self {
             title: printable_line(&super::watch::title(rollout)),
+            step: rollout.step.as_deref().map(printable_line),
             sentence: printable_line(&rollout.sentence),
+            left: rollout.until.map(|until| until.since(at)),
             ended: rollout.ended,
             targets: taking_part().map(|target| (target.target.clone(), word(target, rollout))).collect(),
             prepared: taking_part().filter(|target| has_goal(target)).count(),
@@ -81,6 +90,10 @@ impl View {
             let changed = changed.filter(|(target, word)| known(target) != Some(*word));
             lines.extend(changed.map(|(target, word)| format!("{target} {word}")));
         }
+        let step = |view: &View| view.step.clone();
+        if !self.ended && before.is_none_or(|before| step(before) != step(self)) {
+            lines.extend(step(self));
+        }
         let is_news = before.is_none_or(|before| subject(&before.sentence) != subject(&self.sentence));
         if is_news && !self.ended {
             lines.push(self.sentence.clone());
@@ -92,6 +105,27 @@ impl View {
 /// Returns a sentence without the time that is left: a clock that ticks is no news.
 fn subject(sentence: &str) -> &str {
     sentence.rsplit_once(", for another ").map_or(sentence, |(subject, _)| subject)
+}
+
+/// What a rollout waits for, with a clock that ticks between two looks at it.
+#[derive(Clone, Debug)]
+struct Wait {
+    sentence: String,
+    until: Option<Instant>,
+}
+
+impl Wait {
+    fn text(&self, now: Instant) -> String {
+        let subject = subject(&self.sentence);
+        let most = if self.sentence.ends_with(" at most") { " at most" } else { "" };
+        match self.until.filter(|_| subject.len() < self.sentence.len()) {
+            None => self.sentence.clone(),
+            Some(until) => {
+                let left = Duration::from_secs(until.saturating_duration_since(now).as_secs());
+                format!("{subject}, for another {}{most}", in_words(left))
+            }
+        }
+    }
 }
 
 /// Where a target is, in one word, and why when it failed: also when that is over and the old release runs steadily.
@@ -118,9 +152,9 @@ impl Progress {
         Self { ui, begun: Instant::now(), last: None, drawing }
     }
 
-    /// Shows the newest state.
-    pub fn update(&mut self, app: &AppStatus, rollout: &RolloutStatus) {
-        let view = View::of(app, rollout);
+    /// Shows the newest state, as it was at this moment of the controller's clock.
+    pub fn update(&mut self, app: &AppStatus, rollout: &RolloutStatus, at: Moment) {
+        let view = View::of(app, rollout, at);
         match &mut self.drawing {
             Some(drawing) => drawing.draw(&view),
             None => {
@@ -154,6 +188,7 @@ impl Progress {
 struct Drawing {
     all: MultiProgress,
     heading: ProgressBar,
+    wait: Arc<Mutex<Wait>>,
     lines: BTreeMap<Target, ProgressBar>,
     bars: Option<[ProgressBar; 2]>,
 }
@@ -162,14 +197,24 @@ impl Drawing {
     fn new() -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let heading = all.add(ProgressBar::new_spinner());
-        heading.set_style(style("{spinner} {prefix}  {elapsed_precise}\n  {msg}"));
+        let wait = Arc::new(Mutex::new(Wait { sentence: String::new(), until: None }));
+        let ticking = Arc::clone(&wait);
+        let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+            let text = ticking.lock().unwrap_or_else(PoisonError::into_inner).text(Instant::now());
+            out.write_str(&text).expect("a line in memory takes everything");
+        };
+        heading
+            .set_style(style("{spinner} {prefix}  {elapsed_precise}{msg}\n  {wait}").with_key("wait", write));
         heading.enable_steady_tick(Duration::from_millis(200));
-        Self { all, heading, lines: BTreeMap::new(), bars: None }
+        Self { all, heading, wait, lines: BTreeMap::new(), bars: None }
     }
 
     fn draw(&mut self, view: &View) {
         self.heading.set_prefix(view.title.clone());
-        self.heading.set_message(view.sentence.clone());
+        self.heading.set_message(view.step.as_ref().map(|step| format!("\n  {step}")).unwrap_or_default());
+        let until = view.left.map(|left| Instant::now() + left);
+        *self.wait.lock().unwrap_or_else(PoisonError::into_inner) =
+            Wait { sentence: view.sentence.clone(), until };
         if view.targets.len() > LINES_MAX {
             self.draw_bars(view);
         } else {
@@ -222,11 +267,11 @@ mod tests {
     use footplate_core::target::Failure;
 
     use super::*;
-    use crate::cli::fixture::{app, failed_prepare, rollout, target};
+    use crate::cli::fixture::{NOW, app, failed_prepare, rollout, target};
 
     fn view(targets: Vec<TargetStatus>, sentence: &str) -> View {
         let rollout = rollout(&targets, sentence);
-        View::of(&app(targets, Some(rollout.clone())), &rollout)
+        View::of(&app(targets, Some(rollout.clone())), &rollout, NOW)
     }
 
     #[test]
@@ -267,6 +312,34 @@ mod tests {
         let shown = lines.iter().chain(view.targets.values()).chain([&view.sentence]);
         assert!(shown.into_iter().all(|line| !line.contains(char::is_control)), "{lines:?}");
         assert!(lines[1].contains("hook failed"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_step_is_told_once_and_its_clock_ticks() {
+        let targets = || vec![target("web-1", "1", &["1", "2"], Stage::Prepared)];
+        let at =
+            |step: &str, sentence: &str| View { step: Some(step.to_owned()), ..view(targets(), sentence) };
+        let first = at("step 1 of 2, starting: `2` on 1 of 2 hosts", "waiting for web-1, for another 9 s");
+        let second = at("step 1 of 2, starting: `2` on 1 of 2 hosts", "waiting for web-1, for another 8 s");
+        let third =
+            at("step 1 of 2, watching: `2` on 1 of 2 hosts", "waiting for nothing bad, for another 8 s");
+        assert_eq!(first.news(None)[2..], [first.step.clone().unwrap_or_default(), first.sentence.clone()]);
+        assert_eq!(second.news(Some(&first)), Vec::<String>::new());
+        assert_eq!(
+            third.news(Some(&second)),
+            [third.step.clone().unwrap_or_default(), third.sentence.clone()]
+        );
+        let now = Instant::now();
+        let wait = |sentence: &str| {
+            let until = Some(now + Duration::from_secs(61));
+            Wait { sentence: sentence.to_owned(), until }.text(now + Duration::from_secs(2))
+        };
+        assert_eq!(wait("waiting for web-1, for another 9 s"), "waiting for web-1, for another 59 s");
+        assert_eq!(
+            wait("waiting for it, for another 9 s at most"),
+            "waiting for it, for another 59 s at most"
+        );
+        assert_eq!(wait("`shop` runs `2`"), "`shop` runs `2`");
     }
 
     #[test]

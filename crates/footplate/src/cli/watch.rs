@@ -6,13 +6,14 @@ use std::fmt;
 use std::time::Duration;
 
 use footplate_core::name::AppPath;
+use footplate_core::rollout::{Outcome, Rollout};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Operator;
 use super::app::ENVIRONMENT_DEFAULT;
 use super::progress::Progress;
-use crate::api::{self, AppStatus, OrderVerb, RolloutStatus};
+use crate::api::{self, AppStatus, AppTraffic, OrderVerb, RolloutStatus};
 use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ABSENCE_MAX: Duration = Duration::from_secs(60);
 /// How long to wait before asking an absent controller again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Over how long the requests of a release that failed are looked for.
+const TRAFFIC_OVER: Duration = Duration::from_secs(60);
 
 /// What is said when the controller ends with this process.
 pub const UNATTENDED: &str =
@@ -101,7 +105,13 @@ pub async fn to_the_end(
     path: &AppPath,
     number: u64,
 ) -> Result<(), Failure> {
-    conclude(operator, follow(operator, client, path, number).await?)
+    let ended = follow(operator, client, path, number).await?;
+    // Whether requests got to a release that failed is worth a line, and no failure of its own.
+    let traffic = match ended.rollout.exit_code {
+        Some(0) => None,
+        _ => client.traffic(Some(path), TRAFFIC_OVER).await.ok().and_then(|apps| apps.into_iter().next()),
+    };
+    conclude(operator, &ended, traffic.as_ref())
 }
 
 /// What is left of a rollout when it is over.
@@ -120,6 +130,7 @@ async fn follow(operator: &Operator, client: &Client, path: &AppPath, number: u6
             Ok(status) => {
                 absent_since = None;
                 seen = status.change;
+                let at = status.at;
                 let app = status.apps.into_iter().find(|app| app.path == *path);
                 let app = app.ok_or_else(|| lost(path, number))?;
                 let rollout = app.rollout.clone().filter(|rollout| rollout.record.number >= number);
@@ -127,7 +138,7 @@ async fn follow(operator: &Operator, client: &Client, path: &AppPath, number: u6
                 if rollout.record.number > number {
                     return Err(overtaken(path, number, &rollout));
                 }
-                progress.update(&app, &rollout);
+                progress.update(&app, &rollout, at);
                 if rollout.ended {
                     return Ok(Ended { rollout, app, elapsed: progress.finish() });
                 }
@@ -179,7 +190,7 @@ fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
     failure.next(format!("`footplate status {place}` shows it, `footplate abort {place}` stops it"))
 }
 
-fn conclude(operator: &Operator, ended: Ended) -> Result<(), Failure> {
+fn conclude(operator: &Operator, ended: &Ended, traffic: Option<&AppTraffic>) -> Result<(), Failure> {
     let record = &ended.rollout.record;
     let exit = match ended.rollout.exit_code {
         Some(0) => Exit::Done,
@@ -197,12 +208,11 @@ fn conclude(operator: &Operator, ended: Ended) -> Result<(), Failure> {
     let what = format!("`{}` in {} does not run {}", record.path.app, record.path.environment, record.to.id);
     let place = place(&record.path);
     let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
-    let failure = match outputs(&ended.app, &ended.rollout) {
-        text if text.is_empty() => failure,
-        text => failure.details(text),
-    };
+    let told = [outputs(&ended.app, &ended.rollout), aftermath(&ended.app, record, traffic)];
+    let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
+    let failure = if told.is_empty() { failure } else { failure.details(told.join("\n\n")) };
     Err(failure.next(format!(
-        "`footplate logs {place}` shows what hooks printed, `footplate status {place}` what runs"
+        "`footplate logs {place}` shows what it printed, `footplate status {place}` what runs; mend it, push it, and deploy again"
     )))
 }
 
@@ -219,6 +229,34 @@ fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
             None => stories.push((story, vec![target.target.to_string()])),
         }
     }
+    if stories.is_empty() {
+        // Targets that went back say no more of what failed; the record kept the last lines.
+        return rollout.record.outcome().map_or("", Outcome::output).trim_end().to_owned();
+    }
     let told = stories.iter().map(|(story, hosts)| format!("{}:\n{story}", hosts.join(", ")));
     told.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Says what was undone, and what users had of the release meanwhile.
+fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) -> String {
+    let mut told = Vec::new();
+    if let Some(from) =
+        record.from.as_ref().filter(|_| matches!(record.outcome(), Some(Outcome::TurnedBack { .. })))
+    {
+        let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target));
+        let back = taking_part().filter(|target| target.live.as_ref() == Some(&from.id)).count();
+        told.push(format!("undone: {back} of {} targets run `{}` again", taking_part().count(), from.id));
+    }
+    let groups = traffic.iter().flat_map(|traffic| &traffic.groups);
+    for group in groups {
+        let release = group.releases.iter().find(|release| release.release == record.to.id);
+        if let Some(release) = release.filter(|release| release.requests_total > 0) {
+            let (requests, errors) = (release.requests_total, release.errors_total);
+            told.push(format!(
+                "`{}` of {} got {requests} requests, and failed {errors} of them",
+                release.release, group.group
+            ));
+        }
+    }
+    told.join("\n")
 }
