@@ -1,7 +1,7 @@
 //! What HAProxy's driver has for itself: reloads, restarts, and an administrator's own files.
 
 use footplate_core::traffic::Pool;
-use footplate_drivers::router::RouterError;
+use footplate_drivers::router::{Config, RouterError, open};
 use footplate_testkit::eventually;
 use footplate_testkit::load::Load;
 
@@ -229,4 +229,36 @@ async fn every_attempt_is_counted_for_its_release_with_its_end_and_time() {
     assert_eq!((times.len(), times.above(900_000)), (good.requests + 1, 1), "one took a second");
     let between = times.pairs().filter(|(time, _)| (1..10_000).contains(time)).count();
     assert!(between > 10, "times are finer than milliseconds: {times:?}");
+}
+
+/// Ends a HAProxy that the driver started, by the id that it left.
+struct Started(std::path::PathBuf);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let id = std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(id) = id.and_then(rustix::process::Pid::from_raw) {
+            let gone = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+            assert!(gone.is_ok() || gone == Err(rustix::io::Errno::SRCH), "{gone:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_else_starts_haproxy_the_driver_does_and_again_when_it_was_killed() {
+    let mut site = Site::haproxy_to_come();
+    let settings = footplate_drivers::router::haproxy::Settings { starts: true, ..site.settings() };
+    let started = Started(settings.folder.join("haproxy.pid"));
+    site.router = open(&Config::Haproxy(settings));
+    site.follow("a/1", "1:100").await;
+    assert_eq!(site.answers(20).await.keys().collect::<Vec<_>>(), ["a/1"]);
+    let first = std::fs::read_to_string(&started.0).unwrap();
+    drop(Started(started.0.clone()));
+    eventually("it is gone", PATIENCE, async || tokio::net::TcpStream::connect(site.address).await.is_err())
+        .await;
+    let pool = site.pool("a/2", "2:100").await;
+    let follows = async || site.router.follow(std::slice::from_ref(&pool)).await.is_ok();
+    eventually("it was started again", PATIENCE, follows).await;
+    assert_eq!(site.answers(20).await.keys().collect::<Vec<_>>(), ["a/2"]);
+    assert_ne!(std::fs::read_to_string(&started.0).unwrap(), first);
 }

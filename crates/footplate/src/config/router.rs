@@ -115,3 +115,52 @@ fn program(table: &mut Table, folder: &Path) -> Option<PathBuf> {
     let found = table.text("program")?.value;
     Some(if found.contains('/') { folder.join(found) } else { found.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::agent::AgentFile;
+
+    fn read(table: &str) -> Result<Config, String> {
+        let file = AgentFile::parse("agent.toml", &format!("[router]\n{table}"), Path::new("/etc/footplate"));
+        file.map(|file| file.router.expect("a router")).map_err(|mistakes| mistakes.render())
+    }
+
+    #[test]
+    fn each_kind_has_keys_of_its_own_and_paths_begin_at_the_file() {
+        assert_eq!(read("folder = \"r\""), Ok(Config::Builtin("/etc/footplate/r".into())));
+        let Ok(Config::Haproxy(settings)) = read("kind = \"haproxy\"\nextend = \"own\"") else {
+            panic!("it is")
+        };
+        let expected = haproxy::Settings {
+            extend: Some("/etc/footplate/own".into()),
+            ..haproxy::Settings::new("/var/lib/footplate/haproxy")
+        };
+        assert_eq!(settings, expected);
+        let table = "kind = \"template\"\ntemplate = \"a.j2\"\nfile = \"/etc/a\"\nreload = \"true\"\nvalues = { a = \"b\" }";
+        let Ok(Config::Template(settings)) = read(table) else { panic!("it is") };
+        let values = [("a".to_owned(), "b".to_owned())].into();
+        let usual = template::Settings::new("/etc/footplate/a.j2", "/etc/a", "true");
+        assert_eq!(settings, template::Settings { values, ..usual });
+    }
+
+    #[test]
+    fn every_mistake_is_shown_with_what_would_be_right() {
+        for (table, expected) in [
+            ("kind = \"haprxy\"", "did you mean `haproxy`?"),
+            ("kind = \"builtin\"", "`router.folder` is missing"),
+            ("folder = \"r\"\nlisten = [\"*:80\"]", "unknown key `router.listen`"),
+            ("kind = \"haproxy\"\nlisten = []", "`router.listen` is empty"),
+            ("kind = \"haproxy\"\nlisten = [\"*:80\\nbind *:81\"]", "`router.listen` is not valid"),
+            ("kind = \"haproxy\"\nfolder = \"a b\"", "expected a path of letters"),
+            ("kind = \"haproxy\"\nstarts = \"yes\"", "true or false"),
+            ("kind = \"template\"\nfile = \"a\"\nreload = \"true\"", "`router.template` is missing"),
+            ("kind = \"template\"\ndrain = \"long\"", "`router.reload` is missing"),
+        ] {
+            let said = read(table).expect_err(table);
+            assert!(said.contains(expected), "{table}: {said}");
+        }
+    }
+}
