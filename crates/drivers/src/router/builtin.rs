@@ -12,7 +12,7 @@ use footplate_core::traffic::{self as pool, Member, Pool};
 use footplate_router::control::{self, client};
 use footplate_router::count::{self, Counts as Counted, Encoded};
 use footplate_router::report::{self, Report};
-use footplate_router::table::{Endpoint, Route, Service, State, Stickiness, Table, Version};
+use footplate_router::table::{Endpoint, Route, Service, State, Stickiness, Table, Version, WHOLE};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -20,6 +20,8 @@ use tokio::sync::Mutex;
 use super::{EndpointName, Router, RouterError};
 
 const TABLE: &str = "http://router/v1/table";
+/// The version of a pool without endpoints; no release is called so.
+const NOBODY: &str = "(none)";
 const COUNTS: &str = "http://router/v1/counts";
 
 /// Footplate's own router.
@@ -140,10 +142,12 @@ fn table(pools: &[Pool]) -> Result<Table, String> {
             .shares
             .iter()
             .map(|(release, share)| Version { name: release.to_string(), share: share.millionths() });
+        // Nothing of it is ready: the router knows it all the same, and holds its requests.
+        let nobody = pool.shares.is_empty().then(|| Version { name: NOBODY.to_owned(), share: WHOLE });
         let service = Service {
             routes: pool.entrances.iter().map(route).collect(),
             stickiness: stickiness(pool.stickiness.as_ref()),
-            versions: versions.collect(),
+            versions: versions.chain(nobody).collect(),
             endpoints: endpoints?,
             ..Service::default()
         };

@@ -176,8 +176,12 @@ impl Tree {
         left.min().unwrap_or(Duration::MAX)
     }
 
+    /// Returns the pool of each process group. One without a route, because nothing of it is ready now, has no member: the router
+    /// knows it all the same, and holds its requests.
     fn pools(&self, renewals: &Renewals) -> Vec<Pool> {
-        let pool = |(target, routes): (&TargetName, &BTreeMap<HostName, Route>)| {
+        let nowhere = BTreeMap::new();
+        let pool = |target: &TargetName| {
+            let routes = self.routes.get(target).unwrap_or(&nowhere);
             let mut traffic = self.traffic.get(&target.path).cloned();
             let canary = traffic.as_mut().and_then(|traffic| traffic.canary.as_mut());
             if let (Some(canary), Some((_, since))) = (canary, renewals.get(&target.path))
@@ -187,7 +191,11 @@ impl Tree {
             }
             Pool::new(target.clone(), routes, traffic.as_ref())
         };
-        self.routes.iter().map(pool).collect()
+        let reached = self.traffic.iter().flat_map(|(path, traffic)| {
+            traffic.groups.keys().map(|group| TargetName { path: path.clone(), group: group.clone() })
+        });
+        let targets: BTreeSet<TargetName> = self.routes.keys().cloned().chain(reached).collect();
+        targets.iter().map(pool).collect()
     }
 
     /// Lists what leaves and has requests in flight: it drains, or stands in no route any more.

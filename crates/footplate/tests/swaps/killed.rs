@@ -151,6 +151,31 @@ fn behind_haproxy_too_a_service_killed_without_warning_fails_only_what_was_in_fl
     kill_a_service::<Haproxy>();
 }
 
+fn kill_the_last_service<F: Front>() {
+    let site = Site::<F>::start(1);
+    site.must_ship(&Version::good("1", PACE));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _inside = runtime.enter();
+    let load = Load { path: "/small".into(), ..Load::new(site.front.address(), 4) };
+    let load = load.start();
+    for _ in 0..2 {
+        let before = load.done();
+        eventually("it answers", || load.done() > before + 50);
+        let old = site.service("web-1", "1").expect("it runs");
+        kill(old);
+        eventually("it is started again", || site.service("web-1", "1").is_some_and(|pid| pid != old));
+    }
+    let before = load.done();
+    eventually("it answers", || load.done() > before + 50);
+    let outcome = runtime.block_on(load.stop());
+    assert_eq!(outcome.failed, 0, "{:?}", outcome.failures);
+}
+
+#[test]
+fn requests_wait_while_the_only_service_is_started_again() {
+    kill_the_last_service::<Builtin>();
+}
+
 fn kill(pid: i32) {
     let pid = rustix::process::Pid::from_raw(pid).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
