@@ -58,7 +58,7 @@ const SERVERS: [Server; 4] = [
 ];
 
 /// A program of the system: its name, its package and why the tests want it.
-const TOOLS: [(&str, &str, &str); 6] = [
+const TOOLS: [(&str, &str, &str); 7] = [
     ("strace", "strace", "the power-loss proof records the system calls of an agent"),
     ("ip", "iproute2", "tests cut the network inside namespaces of their own"),
     ("setpriv", "util-linux", "tests run an agent without root's rights"),
@@ -68,6 +68,7 @@ const TOOLS: [(&str, &str, &str); 6] = [
         "systemd-container",
         "services run under a real systemd, in a machine booted for the test",
     ),
+    ("pip3", "python3-pip", "a real service is fetched from a registry and taken through its versions"),
     ("debootstrap", "debootstrap", "that machine is a small Debian"),
 ];
 

@@ -29,7 +29,7 @@ enum Way {
     Script(&'static str),
 }
 
-const PROOFS: [Proof; 5] = [
+const PROOFS: [Proof; 6] = [
     Proof {
         name: "simulation",
         shows: "No promise breaks in 100,000 simulated fleets with lost wake-ups, dying hosts and two controllers.",
@@ -59,6 +59,12 @@ const PROOFS: [Proof; 5] = [
         shows: "Three published releases of a real package come to 25 agents byte for byte, go back, and are cleaned.",
         way: Way::Script("examples/registry-releases.sh"),
         settings: &[],
+    },
+    Proof {
+        name: "service",
+        shows: "A real service is taken through three of its published versions and back under load, without a failed request.",
+        way: Way::Script("examples/registry-service.sh"),
+        settings: &[("REQUESTS", "20000")],
     },
 ];
 

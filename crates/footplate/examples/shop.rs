@@ -1,7 +1,7 @@
 //! Versions of a service for tests of swaps: `shop serve` is the testkit's backend on `PORT`, which names itself `HOST/RELEASE`.
 //!
 //! Bad ones serve too, each until its flaw shows: `shop sick` answers 500 to all, `shop crash MS` ends after a while, `shop leak` takes
-//! memory without end, `shop deaf` ignores TERM; `shop silent` never listens.
+//! memory without end, `shop deaf FILE` ignores TERM and makes the file instead; `shop silent` never listens.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -32,10 +32,10 @@ async fn main() -> Result<(), Failure> {
             Err("the connection to the database was lost".into())
         }
         ["leak"] => leak().await,
-        ["deaf"] => {
+        ["deaf", file] => {
             let mut told = signal(SignalKind::terminate())?;
             while told.recv().await.is_some() {
-                println!("told to end, and does not want to");
+                std::fs::write(file, "told to end, and does not want to")?;
             }
             Ok(())
         }

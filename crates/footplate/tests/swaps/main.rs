@@ -5,6 +5,7 @@
 mod cells;
 mod front;
 mod killed;
+mod registry;
 mod site;
 mod traffic;
 mod witness;

@@ -95,7 +95,7 @@ impl<F: Front> Site<F> {
         let store = self.store();
         let arguments = ["controller", "--listen", &listen, "--store", &store, "--folder", "controller"];
         let mut controller = Process::start("the controller", program(self.folder(), &arguments));
-        controller.wait_for("The controller answers at");
+        controller.wait_for("acting: this controller holds the lease");
         self.controller = Some(controller);
     }
 
@@ -152,7 +152,7 @@ impl<F: Front> Site<F> {
              [service.web.health]\npath = \"/health\"\ninterval = \"100ms\"\nhealthy_time = \"200ms\"\nstart_deadline = \"4s\"\n\
              [service.web.stop]\ngrace = \"1s\"\n[rollout]\n{rollout}\n[retain]\nkeep = 2\n\
              [environments.production]\nhosts = \"role=web\"\n",
-            service_program().display()
+            example("shop").display()
         );
         fs::write(app.join("footplate.toml"), config).expect("room");
         let (ended, said) = self.operator(&["push", "--app-folder", "shop", "--version", name]);
@@ -231,10 +231,10 @@ pub fn program(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Returns the example `shop`, which cargo builds beside the tests.
-fn service_program() -> PathBuf {
+/// Returns an example, which cargo builds beside the tests.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("we run");
-    test.ancestors().nth(2).expect("tests lie in `deps`").join("examples/shop")
+    test.ancestors().nth(2).expect("tests lie in `deps`").join("examples").join(name)
 }
 
 /// Waits for the good end of a deployment.
