@@ -95,8 +95,11 @@ fn steps(rollout: &Rollout, targets: usize, prepared: usize, removes: &[ReleaseI
 /// Says how the targets get the release, and how each step is undone.
 fn switch(rollout: &Rollout, targets: usize) -> Vec<String> {
     if rollout.goes_in_steps() {
-        let steps = rollout::outline(rollout).into_iter();
-        return steps.map(|StepOutline { does, undo }| format!("{does}\nundo: {undo}")).collect();
+        let steps = rollout::outline(rollout);
+        let (all, counted) = (steps.len(), (1..).zip(steps));
+        let told = counted
+            .map(|(step, StepOutline { does, undo })| format!("step {step} of {all}: {does}\nundo: {undo}"));
+        return told.collect();
     }
     let undo = match (&rollout.from, rollout.policy.on_failed_activation) {
         (Some(from), OnFailedActivation::Rollback) => {

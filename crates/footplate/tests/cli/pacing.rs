@@ -19,9 +19,9 @@ fn a_deploys_own_pace_is_planned_with_every_undo_and_kept() {
     let plan =
         site.done(&["deploy", "hello@2", "--plan", "--strategy", "rolling", "--batch", "1", "--watch", "0s"]);
     let steps = "
-  2. activate `2` on 1 of 2 hosts
+  2. step 1 of 2: activate `2` on 1 of 2 hosts
      undo: `1` becomes active again on 1 host
-  3. activate `2` on 1 more (2 of 2 hosts)
+  3. step 2 of 2: activate `2` on 1 more (2 of 2 hosts)
      undo: `1` becomes active again on 2 hosts
 ";
     assert!(plan.contains(steps), "{plan}");
