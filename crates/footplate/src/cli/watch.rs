@@ -231,7 +231,8 @@ fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
     }
     if stories.is_empty() {
         // Targets that went back say no more of what failed; the record kept the last lines.
-        return rollout.record.outcome().map_or("", Outcome::output).trim_end().to_owned();
+        let output = rollout.record.outcome().map_or("", Outcome::output).trim_end();
+        return if output.is_empty() { String::new() } else { format!("its last lines:\n{output}") };
     }
     let told = stories.iter().map(|(story, hosts)| format!("{}:\n{story}", hosts.join(", ")));
     told.collect::<Vec<_>>().join("\n\n")
