@@ -14,8 +14,10 @@ use crate::moment::Moment;
 use crate::name::ReleaseId;
 use crate::release::Release;
 
+mod acceptance;
 mod source;
 
+pub use acceptance::{Acceptance, AcceptanceHook, Trial};
 pub use source::Source;
 
 /// What the controller wants of one target. Written by the controller alone.
@@ -51,15 +53,6 @@ pub struct Switch {
     pub to: ReleaseId,
     /// The generation that the barrier must have reached.
     pub barrier: Generation,
-}
-
-/// What the acceptance hook must pass on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acceptance {
-    /// The release whose service it is run against.
-    pub release: ReleaseId,
-    /// How often it must have passed.
-    pub times: u32,
 }
 
 impl Assignment {

@@ -25,7 +25,8 @@ use footplate_core::rollout::{
     REASON_CHARS_MAX, Rollout, Signature, Strategy, Why,
 };
 use footplate_core::target::{
-    Acceptance, Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source, Switch, Up, Verb,
+    Acceptance, AcceptanceHook, Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source,
+    Switch, Trial, Up, Verb,
 };
 use footplate_core::traffic::{
     Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterOrder, RouterReport, Share,
@@ -257,6 +258,10 @@ fn rollouts_in_steps_keep_their_stored_form() {
     let pace = Pace { failures_max: 2, accept: true, ..Pace::default() };
     let policy = Policy { strategy, pace, ..Policy::default() };
     let phase = Phase::Stepping { step: 1, part: Part::Draining, until: at(600) };
+    let trial = Trial::Command { command: "./deploy/accept".to_owned() };
+    let acceptance = Some(AcceptanceHook { trial, deadline: Duration::from_secs(60), group: None });
+    let accepted = Policy { acceptance, ..policy.clone() };
+    check("rollout-accepting-v1", Rollout { policy: accepted, ..rollout(phase.clone()) });
     check("rollout-stepping-v1", Rollout { policy, course: Some(course), ..rollout(phase) });
 }
 
@@ -279,9 +284,14 @@ fn assignments_and_reports_keep_their_stored_form() {
     );
     let steady = Assignment::to_run(Generation::new(0, 1), None, Vec::new());
     check("assignment-bare-v1", steady.clone());
-    let accept = Some(Acceptance { release: id("1.2+3"), times: 2 });
+    let accept = Some(Acceptance { release: id("1.2+3"), times: 2, hook: None });
     let service = Assignment { run: Some(id("1")), beside: Some(id("1.2+3")), accept, alone: true, ..steady };
-    check("assignment-service-v1", service);
+    check("assignment-service-v1", service.clone());
+    let deadline = Duration::from_secs(60);
+    let trial = Trial::Request { path: "/ready?all".to_owned(), status: 204 };
+    let hook = AcceptanceHook { trial, deadline, group: Some("web".parse().unwrap()) };
+    let accept = Acceptance { release: id("1.2+3"), times: 1, hook: Some(hook) };
+    check("assignment-accept-v1", Assignment { accept: Some(accept), ..service });
     let failure = Failure {
         verb: Verb::Activate,
         generation: Generation::new(1, 42),

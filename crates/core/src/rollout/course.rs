@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::strategy::{Goal, Strategy, goals};
-use super::{Phase, Rollout};
+use super::{Kind, Phase, Rollout};
 use crate::generation::Generation;
 use crate::name::{HostName, ReleaseId};
 use crate::release::Release;
@@ -277,16 +277,27 @@ impl Rollout {
         Assignment { generation: self.generation, run: Some(self.to.id.clone()), beside: None, ..order }
     }
 
+    /// Tells whether the acceptance hook is tried: on services, and not on what ran before and is only gone back to.
+    pub(super) fn accepts(&self) -> bool {
+        self.policy.pace.accept && self.to.has_services() && self.kind == Kind::Deploy
+    }
+
+    /// Tells whether the hook is tried once more, after a step: users have what it is tried on.
+    pub(super) fn is_tried_again(&self, step: u32) -> bool {
+        self.accepts() && self.course().round > step + 1
+    }
+
     /// Every host accepts once; later rounds are the business of the first one alone.
     fn acceptance(&self, host: &HostName, course: &Course) -> Option<Acceptance> {
         let times = self.acceptances(host, course);
-        (times > 0).then(|| Acceptance { release: self.to.id.clone(), times })
+        let hook = self.policy.acceptance.clone();
+        (times > 0).then(|| Acceptance { release: self.to.id.clone(), times, hook })
     }
 
     /// Returns how often the acceptance hook must have passed on a host.
     pub(super) fn acceptances(&self, host: &HostName, course: &Course) -> u32 {
         let is_first = course.first() == Some(host);
-        match self.policy.pace.accept {
+        match self.accepts() {
             true if is_first => course.round,
             true => course.round.min(1),
             false => 0,

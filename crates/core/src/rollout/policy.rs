@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::strategy::{Pace, Strategy};
 use crate::release::duration_millis;
+use crate::target::AcceptanceHook;
 
 /// The rules of one rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Policy {
     /// How it moves the hosts.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub strategy: Strategy,
+    /// What is tried against the new release, when `pace.accept` says that anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<AcceptanceHook>,
     /// How fast it goes through its steps.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub pace: Pace,
@@ -48,6 +52,7 @@ impl Default for Policy {
             on_failed_activation: OnFailedActivation::Rollback,
             on_vanished: OnVanished::Fail,
             strategy: Strategy::default(),
+            acceptance: None,
             pace: Pace::default(),
         }
     }

@@ -28,7 +28,8 @@ impl Rollout {
         if let Some(pause) = &self.paused {
             return self.outlast_pause(pause.clone(), seen.now);
         }
-        if self.is_done(seen, step, part) || (passes_in_time(part) && seen.now >= until) {
+        let passes = passes_in_time(part) && !(part == Part::Watching && self.is_tried_again(step));
+        if self.is_done(seen, step, part) || (passes && seen.now >= until) {
             return self.leave_part(seen, step, part);
         }
         if seen.now >= until {
@@ -54,6 +55,9 @@ impl Rollout {
             let course = self.course.get_or_insert_default();
             course.failures = 0;
         }
+        if part == Part::Watching && self.try_again(step, seen.now) {
+            return;
+        }
         let is_last = step as usize + 1 >= self.goals().len();
         match Part::ALL.into_iter().find(|next| *next > part) {
             Some(next) => self.enter(step, next, seen.now),
@@ -64,6 +68,17 @@ impl Rollout {
             None if is_last => self.arrive_in_steps(seen.now),
             None => self.enter(step + 1, Part::Holding, seen.now),
         }
+    }
+
+    /// Has the acceptance hook tried on the first host once more, as users have this step; tells whether it is waited for.
+    fn try_again(&mut self, step: u32, now: Moment) -> bool {
+        if !self.accepts() || self.is_tried_again(step) || self.course().first().is_none() {
+            return false;
+        }
+        self.course_mut().round = step + 2;
+        let until = now + self.policy.pace.step_deadline;
+        self.phase = Phase::Stepping { step, part: Part::Watching, until };
+        true
     }
 
     /// Its last orders take a higher generation: a host that it passed over gets another one than it had.
@@ -111,7 +126,7 @@ impl Rollout {
             }
             Part::Accepting => {
                 self.course_mut().round = step + 1;
-                self.policy.pace.accept && services
+                self.accepts()
             }
             // What leaves goes in the same change in which what follows comes: no share falls back in between.
             Part::Shifting => {
@@ -164,7 +179,7 @@ impl Rollout {
             Part::Shifting => self.is_followed(seen),
             Part::Draining => self.is_let_go(seen, at(At::Leaving)),
             Part::Stopping => at(At::Over).all(|host| self.is_alone(seen, host)),
-            Part::Watching => false,
+            Part::Watching => self.is_tried_again(step) && self.late(seen, part).is_empty(),
         }
     }
 
@@ -300,7 +315,9 @@ impl Rollout {
             Part::Withdrawing | Part::Shifting => {
                 format!("{} did not follow within {waited}", self.laggards(seen))
             }
-            Part::Accepting => format!("{} had not been accepted after {waited}", named(&late, seen)),
+            Part::Accepting | Part::Watching => {
+                format!("{} had not been accepted after {waited}", named(&late, seen))
+            }
             Part::Stopping => {
                 format!("{} had not stopped the old release after {waited}", named(&late, seen))
             }
@@ -320,12 +337,9 @@ impl Rollout {
                 self.accepting(course).any(|other| other == host) && !self.has_accepted(seen, host)
             }
             Part::Stopping => position.at == At::Over && !self.is_alone(seen, host),
-            Part::Holding
-            | Part::Withdrawing
-            | Part::Emptying
-            | Part::Shifting
-            | Part::Draining
-            | Part::Watching => false,
+            // While nothing is tried again, the first host has accepted as often as it must.
+            Part::Watching => course.first() == Some(host) && !self.has_accepted(seen, host),
+            Part::Holding | Part::Withdrawing | Part::Emptying | Part::Shifting | Part::Draining => false,
         };
         let late = course.positions.iter().filter(|(host, _)| self.hosts.contains(*host));
         let late = late.filter(|(host, position)| waits_for(host, position));

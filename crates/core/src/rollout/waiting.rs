@@ -174,6 +174,9 @@ fn waiting_in_steps(
         Part::Stopping => targets("without the old release".to_owned()),
         Part::Withdrawing | Part::Shifting => WaitingOn::Routers { which: rollout.laggards(seen), left },
         Part::Emptying | Part::Draining => WaitingOn::Requests { left },
+        Part::Watching if rollout.is_tried_again(step) => {
+            targets(format!("that accepted `{}` again", rollout.to.id))
+        }
         Part::Watching => WaitingOn::Watch { release: rollout.to.id.clone(), left },
     }
 }

@@ -381,16 +381,81 @@ fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
         works a
           step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
         wait 10s
+        waiting
+          waiting for a (0 of 1 targets that accepted `2` again), for another 5 min
+        works a
           step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
         works b
-        works b
         waiting
-          waiting for a (1 of 2 targets that accepted `2`), for another 5 min
+          waiting for b (1 of 2 targets that accepted `2`), for another 5 min
+        works b
+          step 2 of 2 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        works b
+          step 2 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+        look
+        waiting
+          waiting for a (1 of 2 targets that accepted `2` again), for another 5 min
         fails a accept 2: checkout is broken
           `production.shop` turns back from `2`: a/web could not accept `2`: checkout is broken
+        ",
+    );
+}
+
+#[test]
+fn a_hook_that_does_not_answer_after_a_step_turns_it_back_in_time() {
+    check(
+        "
+        services
+        strategy rolling 1
+        pace accept
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
         works a b
-        up
-          a: 1 2, b: 1
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        works a
+        works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        works a
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        wait 10s
+        wait 5m
+          `production.shop` turns back from `2`: a had not been accepted after 5 min
+        ",
+    );
+}
+
+#[test]
+fn going_back_to_a_release_that_ran_before_tries_no_hook() {
+    check(
+        "
+        services
+        strategy rolling 1
+        pace accept
+        hosts a
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of `production.shop`: `2` starts on 1 of 1 host
+        works a
+        works a
+          step 1 of 1 of `production.shop`: `2` takes requests on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop` is done: `2` is watched on 1 of 1 host
+        look
+        works a
+          `production.shop` runs `2` on 1 target
+        rollback
+          ann rolls `production.shop` back to `1` on 1 host
+          step 1 of 1 of `production.shop`: `1` starts on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop`: `1` takes requests on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop` is done: `1` is watched on 1 of 1 host
+        look
+          `production.shop` runs `1` on 1 target
         ",
     );
 }

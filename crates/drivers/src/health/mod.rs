@@ -3,6 +3,8 @@
 //! Invariants: every question ends within its probe's time; a bad answer says why in a few words; nothing is concluded
 //! here, `core::health` does that.
 
+mod acceptance;
+
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shell::{self, End, Script, User};
 use crate::trust;
+
+pub use acceptance::Tried;
 
 /// The most of what a service said that goes into a reason.
 const SAID_CHARS_MAX: usize = 200;

@@ -8,6 +8,7 @@ use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::target::{Action, Assignment};
 use footplate_drivers::artifact::Http;
 use footplate_drivers::disk::HeldFolder;
+use footplate_drivers::health::Tried;
 use footplate_drivers::workload::{self, Observed, Output, Placement, Settings, Workload, WorkloadError};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -70,13 +71,16 @@ impl Hands {
                 None => Ok(()),
             },
             Action::Stop(id) => services.stop(target, id).await,
-            Action::Accept(id) => {
-                services.accepted(target, id, want.accept.as_ref().map_or(0, |accept| accept.times));
-                Ok(())
-            }
             Action::Clean(id) => services.forget(target, id).await,
-            Action::Prepare(_) | Action::Activate(_) => Ok(()),
+            Action::Prepare(_) | Action::Activate(_) | Action::Accept(_) => Ok(()),
         }
+    }
+
+    /// Tries the acceptance hook; `None` when it was stopped, or the service is gone.
+    async fn accept(&self, want: &Assignment, stop: &CancellationToken) -> Option<Done> {
+        let tried = self.services.accept(&self.placement.name, want.accept.as_ref()?, stop).await?;
+        let Tried { failure, output, elapsed } = tried;
+        Some(Done { failure, is_absence: false, output, elapsed })
     }
 
     /// Reads what is on the disk; the reason when it cannot be read.
@@ -96,7 +100,10 @@ impl Hands {
     ) -> Option<Done> {
         let workload = self.workload.get().expect("a target is looked at before anything is done to it");
         let (_, id) = action.parts();
-        if matches!(action, Action::Start(_) | Action::Accept(_) | Action::Stop(_) | Action::Clean(_)) {
+        if matches!(action, Action::Accept(_)) {
+            return self.accept(want, stop).await;
+        }
+        if matches!(action, Action::Start(_) | Action::Stop(_) | Action::Clean(_)) {
             let begun = Instant::now();
             let failure = self.serve(action, want).await.err().map(|error| footplate_drivers::chain(&error));
             if failure.is_some() || !matches!(action, Action::Clean(_)) {

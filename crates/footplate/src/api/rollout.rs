@@ -85,6 +85,7 @@ impl Overrides {
             on_failed_activation: self.on_failed_activation.unwrap_or(own.on_failed_activation),
             on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
             strategy,
+            acceptance: own.acceptance.clone(),
             pace,
         })
     }

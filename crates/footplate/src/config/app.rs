@@ -142,9 +142,23 @@ fn read(root: &mut Table) -> Option<AppConfig> {
     if let Workload::Service { services, .. } = &workload {
         policy.pace.drain = services.values().map(|service| service.drain).max().unwrap_or_default();
     }
+    check_acceptance(root, &policy, &workload);
     let retain = read_retain(root.table("retain"));
     let environments = read_environments(root, &workload);
     Some(AppConfig { app: app?, build, workload, policy, retain, environments })
+}
+
+/// Finds an acceptance hook that would never be tried.
+fn check_acceptance(root: &Table, policy: &Policy, workload: &Workload) {
+    let Some(hook) = &policy.acceptance else { return };
+    let Workload::Service { services, .. } = workload else {
+        let right = "take it out; files are judged by their hooks";
+        return root.mistake(0..0, "`rollout.acceptance` tries services, and there are none", right);
+    };
+    if let Some(group) = hook.group.as_ref().filter(|group| !services.contains_key(*group)) {
+        let what = format!("`rollout.acceptance.group` names `{group}`, and there is no such service");
+        root.mistake(0..0, what, "name a service of this file");
+    }
 }
 
 fn read_build(mut table: Table) -> Build {

@@ -1,12 +1,18 @@
 //! `[rollout]` in `footplate.toml`: how an app's hosts are moved.
 
+use std::time::Duration;
+
 use footplate_core::rollout::{
     OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy, StrategyWord, batch_default,
     ramp_default,
 };
+use footplate_core::target::{AcceptanceHook, Trial};
 use footplate_core::traffic::Share;
 
-use super::table::Table;
+use super::table::{Table, TextOrTable};
+
+/// How long the acceptance hook may take, when nobody says.
+const ACCEPTANCE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Reads the table; what it does not say is as usual.
 pub fn read(table: Option<Table>) -> Policy {
@@ -24,8 +30,46 @@ pub fn read(table: Option<Table>) -> Policy {
     set(&mut policy.hold_deadline, table.duration("hold_deadline"));
     set(&mut policy.on_failed_activation, table.choice("on_failed_activation", &failed));
     set(&mut policy.on_vanished, table.choice("on_vanished", &vanished));
+    policy.acceptance = read_acceptance(&mut table);
+    policy.pace.accept = policy.acceptance.is_some();
     table.finish();
     policy
+}
+
+fn read_acceptance(table: &mut Table) -> Option<AcceptanceHook> {
+    let hook = |trial| AcceptanceHook { trial, deadline: ACCEPTANCE_DEADLINE, group: None };
+    let mut long = match table.text_or_table("acceptance")? {
+        TextOrTable::Text(command) => return Some(hook(Trial::Command { command: command.value })),
+        TextOrTable::Table(long) => long,
+    };
+    let (command, path, status) = (long.text("command"), long.text("path"), long.count("status"));
+    let (deadline, group) = (long.duration("deadline"), long.parsed("group"));
+    if let Some(path) = path.as_ref().filter(|path| !is_path(&path.value)) {
+        long.mistake(path.span.clone(), "this is no path", "begin it with a slash: \"/ready\"");
+    }
+    let status = status.map(|status| u16::try_from(status).ok().filter(|status| (200..600).contains(status)));
+    if status == Some(None) {
+        long.mistake(long.span(), "`rollout.acceptance.status` is none", "write a status from 200 to 599");
+    }
+    if status.is_some() && path.is_none() {
+        long.mistake(long.span(), "only a request has a status", "take `status` out, or name a path");
+    }
+    let trial = match (command, path) {
+        (Some(command), None) => Some(Trial::Command { command: command.value }),
+        (None, Some(path)) => {
+            Some(Trial::Request { path: path.value, status: status.flatten().unwrap_or(200) })
+        }
+        _ => {
+            long.mistake(long.span(), "the acceptance hook tries one thing", "say one of command and path");
+            None
+        }
+    };
+    long.finish();
+    Some(AcceptanceHook { deadline: deadline.unwrap_or(ACCEPTANCE_DEADLINE), group, ..hook(trial?) })
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && c != '#')
 }
 
 fn read_pace(table: &mut Table) -> Pace {

@@ -151,3 +151,25 @@ routes = ["*/"]
 "#
     ));
 }
+
+#[test]
+fn every_mistake_about_the_acceptance_hook_is_shown() {
+    insta::assert_snapshot!(told(
+        r#"app = "shop"
+
+[service.web]
+command = "node server.js"
+
+[rollout]
+acceptance = { path = "ready now", status = 99, deadline = "soon", group = "wep" }
+"#
+    ));
+    insta::assert_snapshot!(told(
+        r#"app = "shop"
+
+[rollout]
+acceptance = { command = "./accept", path = "/ready" }
+"#
+    ));
+    insta::assert_snapshot!(told("app = \"shop\"\n[rollout]\nacceptance = \"./accept\"\n"));
+}

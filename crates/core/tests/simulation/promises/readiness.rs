@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use footplate_core::fleet::{Seen, Turn};
 use footplate_core::name::{ReleaseId, Target};
-use footplate_core::rollout::{Phase, Rollout};
+use footplate_core::rollout::{Kind, Phase, Rollout};
 use footplate_core::traffic::{EndpointState, Share};
 
 use super::{Fact, Promise, Scene, hold};
@@ -55,7 +55,8 @@ impl Readiness {
                     format!("{target} serves with {id}, and its report says {report:?}")
                 })?;
                 let judged = rollout.filter(|rollout| {
-                    let waits = rollout.policy.pace.accept && rollout.requires(target);
+                    let tried = rollout.policy.pace.accept && rollout.kind == Kind::Deploy;
+                    let waits = tried && rollout.requires(target);
                     waits && rollout.is_active() && rollout.to.id == *id
                 });
                 let accepted = judged.is_none_or(|rollout| {

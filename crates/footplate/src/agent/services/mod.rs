@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::release::{Release, Service, service};
-use footplate_core::target::Up;
+use footplate_core::target::{Acceptance, AcceptanceHook, Up};
 use footplate_drivers::chain;
 use footplate_drivers::disk::{self, DiskError};
-use footplate_drivers::health::Asker;
+use footplate_drivers::health::{Asker, Tried};
 use footplate_drivers::service::{
     NotAService, Order, Phase, PortError, PortRegister, ServiceError, ServiceName, Status, Supervisor,
 };
 use footplate_drivers::shell::User;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use watched::{Place, Watched};
@@ -222,12 +223,25 @@ impl Services {
         Ok(())
     }
 
-    /// Notes that the acceptance hook passed on a service so many times.
-    pub fn accepted(&self, target: &TargetName, release: &ReleaseId, times: u32) {
-        let name = ServiceName { target: target.clone(), release: release.clone() };
-        if let Some(tended) = self.tended().get(&name) {
-            tended.watched.accepted(times);
+    /// Tries the acceptance hook on a service that is up, and notes it when it passed. Nothing when `stop` fired before its end.
+    pub async fn accept(
+        &self,
+        target: &TargetName,
+        wanted: &Acceptance,
+        stop: &CancellationToken,
+    ) -> Option<Tried> {
+        let name = ServiceName { target: target.clone(), release: wanted.release.clone() };
+        let watched = Arc::clone(&self.tended().get(&name)?.watched);
+        let concerned =
+            |hook: &&AcceptanceHook| hook.group.as_ref().is_none_or(|group| *group == target.group);
+        let tried = match wanted.hook.as_ref().filter(concerned) {
+            Some(hook) => watched.accept(&self.asker, hook, wanted.times - 1, stop).await?,
+            None => Tried::default(),
+        };
+        if tried.failure.is_none() {
+            watched.accepted(wanted.times);
         }
+        Some(tried)
     }
 
     /// Removes what is kept of a service that is stopped: its logs, its port.

@@ -9,14 +9,15 @@ use std::time::Duration;
 use footplate_core::health::{Condition, Event, Question};
 use footplate_core::moment::Moment;
 use footplate_core::release::service::{Health, Probe};
-use footplate_core::target::{OUTPUT_TAIL_BYTES_MAX, Readiness, Up};
-use footplate_drivers::health::{self, Answer, Asker};
+use footplate_core::target::{AcceptanceHook, OUTPUT_TAIL_BYTES_MAX, Readiness, Up};
+use footplate_drivers::health::{self, Answer, Asker, Tried};
 use footplate_drivers::service::{Order, Phase, ServiceName, Status, Supervisor, tail};
 use footplate_drivers::shell::User;
 use footplate_drivers::{chain, disk};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failed, Statuses};
 use crate::clock;
@@ -122,6 +123,17 @@ impl Watched {
         // What cannot be read adds nothing to the reason.
         let output = tail(&self.place.log, OUTPUT_TAIL_BYTES_MAX).unwrap_or_default();
         Some(Failed { why, output })
+    }
+
+    /// Tries the acceptance hook on it; nothing when it was stopped.
+    pub async fn accept(
+        &self,
+        asker: &Asker,
+        hook: &AcceptanceHook,
+        step: u32,
+        stop: &CancellationToken,
+    ) -> Option<Tried> {
+        asker.accept(hook, self.place.address.as_deref(), step, &self.place.probes, stop).await
     }
 
     /// Notes that the acceptance hook passed.
