@@ -22,6 +22,7 @@ mod current;
 mod pushed;
 mod routes;
 mod turn;
+mod waiting;
 
 pub use assign::assignments;
 pub use change::{Deploy, Order, Records, clean, command, deploy, release_may_go, remove, rollback};
@@ -29,6 +30,7 @@ pub use claims::{Claim, claimed, claims, refuse_claimed};
 pub use current::{Current, Past, first_generation};
 pub use pushed::Pushed;
 pub use turn::{Seen, Turn, turn};
+pub use waiting::{Waiting, forgo};
 
 /// What an agent says of its host for as long as its session lives.
 ///

@@ -41,7 +41,7 @@ pub use orders::{assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
 pub use outline::{StepOutline, outline, whereabouts};
 pub use plan::{Request, plan};
-pub use policy::{OnFailedActivation, OnVanished, Policy};
+pub use policy::{During, OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
 pub use strategy::{
     Goal, NotAPortion, Pace, Portion, Senseless, Strategy, StrategyWord, batch_default, goals, ramp_default,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
-use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction, Vitals};
+use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction, Vitals, Waiting};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, ReleaseId, Target, Version};
@@ -21,7 +21,7 @@ use footplate_core::release::{
 };
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
-    At, Course, Delivery, Kind, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion, Position,
+    At, Course, Delivery, During, Kind, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion, Position,
     REASON_CHARS_MAX, Rollout, Signature, Strategy, Why,
 };
 use footplate_core::target::{
@@ -360,6 +360,16 @@ fn rollouts_keep_their_stored_form_in_every_phase() {
 fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
     let new = Current::new(path(), delivery("role=web,zone!=b"), Generation::default());
     check("current-new-v1", new.clone());
+    let waiting = Waiting {
+        to: bare("3"),
+        delivery: delivery("role=web"),
+        policy: Policy { during: During::Replace, ..Policy::default() },
+        actor: "bob".parse().unwrap(),
+        reason: Some("the sale goes on".to_owned()),
+        since: at(690),
+        at_any_end: true,
+    };
+    check("current-waiting-v1", Current { waiting: Some(Box::new(waiting)), ..new.clone() });
     check(
         "current-v1",
         Current {

@@ -1,7 +1,7 @@
 //! What people order: deploy, roll back, promote, pause, resume, abort, clean. Each returns the records to write, or a
 //! refusal; the next turn does the rest.
 
-use super::Current;
+use super::{Current, waiting};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{Actor, ReleaseId};
@@ -10,7 +10,7 @@ use crate::release::Release;
 use crate::retention::{self, Protection, Retention};
 use crate::rollout::{
     self, Announcement, Command, Delivery, Event, Kind, Observation, Outcome, Phase, Policy, Request,
-    Rollout, announce,
+    Rollout, Step, announce,
 };
 
 /// The records to write together, and what to say once they are.
@@ -38,6 +38,8 @@ pub struct Deploy {
 }
 
 /// Plans a deployment on the hosts of `seen` that match now; these were looked at with the new delivery's selector.
+///
+/// While another rollout is under way its rules say whether it is refused, waits in the app's record, or takes its place.
 pub fn deploy(
     current: &Current,
     latest: Option<&Rollout>,
@@ -46,10 +48,7 @@ pub fn deploy(
     seen: &Observation,
 ) -> Result<Records, Refusal> {
     if let Some(active) = latest.filter(|latest| latest.is_active()) {
-        let because = format!("rollout {} to `{}` is {}", active.number, active.to.id, active.phase.word());
-        let next = format!("wait for its end, or stop it with `footplate abort {}`", current.path.app);
-        let refused = format!("cannot deploy `{}` of `{}`", what.to.id, current.path);
-        return Err(Refusal::new(refused, because, next));
+        return waiting::meet(current, active, what, by, seen);
     }
     let kept_since = kept_since(current, &what.to.id);
     begin(current, kept_since, Kind::Deploy, what, by, seen)
@@ -82,7 +81,13 @@ pub fn rollback(
         Some(to) if active.goes_in_steps() && active.has_reached() => {
             Err(refuse_in_steps(current, active, &to))
         }
-        Some(to) => replace(current, active, to, by, seen),
+        Some(to) => {
+            let why = format!("{} rolls back to `{}`", by.actor, to.id);
+            let mut records = replace(current, active, as_delivered(current, to), Kind::Rollback, by, seen)?;
+            let mut before = current.clone();
+            records.announcements.extend(waiting::let_go(&mut before, active, &why));
+            Ok(records)
+        }
     }
 }
 
@@ -117,10 +122,20 @@ pub fn command(
     actor: Actor,
     now: Moment,
 ) -> Result<Records, Refusal> {
-    let step = rollout::step(rollout, &Event::Commanded { command: command.clone(), actor, now })?;
+    let event = Event::Commanded { command: command.clone(), actor: actor.clone(), now };
     let mut current = current.clone();
+    let dropped = match command {
+        Command::Abort => waiting::let_go(&mut current, rollout, &format!("{actor} aborted it")),
+        Command::Promote | Command::Pause | Command::Resume | Command::Rollback { .. } => None,
+    };
+    let step = match rollout::step(rollout, &event) {
+        // What cannot be stopped any more is not what was meant: what waits is.
+        Err(_) if dropped.is_some() => Step { next: rollout.clone(), effects: Vec::new() },
+        step => step?,
+    };
     current.settle(&step.next);
-    Ok(Records { current, rollout: step.next, replaced: None, announcements: step.effects })
+    let announcements = step.effects.into_iter().chain(dropped).collect();
+    Ok(Records { current, rollout: step.next, replaced: None, announcements })
 }
 
 /// Returns the app's record without the releases that its retention rule lets go, and what stays and goes.
@@ -160,10 +175,11 @@ pub fn remove(
 /// Refuses when a release may not be removed, from the hosts or from the store.
 pub fn release_may_go(current: &Current, latest: Option<&Rollout>, id: &ReleaseId) -> Result<(), Refusal> {
     let active = latest.filter(|latest| latest.is_active());
+    let waits = current.waiting.as_ref().is_some_and(|waiting| waiting.to.id == *id);
     let moving = active.is_some_and(|active| {
         active.to.id == *id || active.from.iter().chain(&active.keep).any(|release| release.id == *id)
     });
-    let protection = current.protection(id).or(moving.then_some(Protection::InRollout));
+    let protection = current.protection(id).or((moving || waits).then_some(Protection::InRollout));
     match protection {
         None => Ok(()),
         Some(protection) => Err(Refusal::new(
@@ -208,7 +224,7 @@ fn without(current: &Current, goes: &[ReleaseId], now: Moment) -> Current {
     next
 }
 
-fn begin(
+pub(super) fn begin(
     current: &Current,
     kept_since: Option<Generation>,
     kind: Kind,
@@ -235,7 +251,7 @@ fn begin(
         },
         seen,
     )?;
-    let current = Current { generation, rollouts: number, ..current.clone() };
+    let current = Current { generation, rollouts: number, waiting: None, ..current.clone() };
     let announcements = vec![announce(&rollout)];
     Ok(Records { current, rollout, replaced: None, announcements })
 }
@@ -247,29 +263,31 @@ fn as_delivered(current: &Current, to: Release) -> Deploy {
 }
 
 /// Returns since which order every target keeps this release, when it does.
-fn kept_since(current: &Current, to: &ReleaseId) -> Option<Generation> {
+pub(super) fn kept_since(current: &Current, to: &ReleaseId) -> Option<Generation> {
     current.kept().any(|release| release.id == *to).then_some(current.orders)
 }
 
 /// Ends a rollout under way and begins one to another release, in one write.
-fn replace(
+pub(super) fn replace(
     current: &Current,
     active: &Rollout,
-    to: Release,
+    what: Deploy,
+    kind: Kind,
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
-    let outcome = Outcome::Replaced { by: by.actor.clone(), to: to.id.clone() };
+    let to = what.to.id.clone();
+    let outcome = Outcome::Replaced { by: by.actor.clone(), to: to.clone() };
     let mut ended = active.clone();
     ended.paused = None;
     ended.phase = Phase::Ended { at: seen.now, outcome };
-    let kept = active.keep.iter().any(|release| release.id == to.id);
-    let kept_since = kept_since(current, &to.id).filter(|_| kept);
+    let kept = active.keep.iter().any(|release| release.id == to);
+    let kept_since = kept_since(current, &to).filter(|_| kept);
     // Hosts that take no part in the new rollout must leave the old one's orders as well.
     let steady = current.generation.after(seen.now);
     let current = Current { generation: steady, orders: steady, settled: active.number, ..current.clone() };
     let seen = along(active, seen);
-    let mut records = begin(&current, kept_since, Kind::Rollback, as_delivered(&current, to), by, &seen)?;
+    let mut records = begin(&current, kept_since, kind, what, by, &seen)?;
     if active.has_reached() {
         records.rollout.groups.extend(active.groups.iter().cloned());
     }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Waiting;
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{Actor, AppPath, ReleaseId};
@@ -36,6 +37,9 @@ pub struct Current {
     pub rollouts: u64,
     /// The number of the latest rollout whose end is accounted for here.
     pub settled: u64,
+    /// What is deployed when the rollout under way is over; the newest only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Box<Waiting>>,
     /// How it is delivered. Only a rollout that arrives changes it.
     #[serde(flatten)]
     pub delivery: Delivery,
@@ -66,6 +70,7 @@ impl Current {
             orders: seen,
             rollouts: 0,
             settled: 0,
+            waiting: None,
             delivery,
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::age;
-use super::{Current, Host, assignments, first_generation, observe, routes};
+use super::{Current, Host, assignments, first_generation, observe, routes, waiting};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
@@ -95,10 +95,14 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
         barrier: barrier.filter(|needed| seen.barrier.is_none_or(|stands| stands < *needed)),
         obsolete: obsolete(seen, &current, rollout.as_ref(), &wanted),
         releases: lost_releases(seen, &current, rollout.as_ref()),
-        look_again_at: earliest(
-            rollout.as_ref().and_then(Rollout::deadline),
-            traffic.as_ref().and_then(routes::renewed_at),
-        ),
+        look_again_at: if begins_soon(seen, &current, rollout.as_ref()) {
+            Some(seen.now)
+        } else {
+            earliest(
+                rollout.as_ref().and_then(Rollout::deadline),
+                traffic.as_ref().and_then(routes::renewed_at),
+            )
+        },
         routes_gone: seen.routes.keys().filter(|target| !routes.contains_key(*target)).cloned().collect(),
         routes: routes.into_iter().filter(|(target, route)| seen.routes.get(target) != Some(route)).collect(),
         traffic: traffic.filter(|traffic| seen.traffic.as_ref() != Some(traffic)),
@@ -111,6 +115,12 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
         orders: wanted.into_iter().filter(|(target, order)| seen.orders.get(target) != Some(order)).collect(),
         announcements,
     }
+}
+
+/// Tells whether something waits for a rollout that is over, or just began: the next turn goes on with it.
+fn begins_soon(seen: &Seen, current: &Current, rollout: Option<&Rollout>) -> bool {
+    let began = seen.current.waiting.is_some() && current.rollouts > seen.current.rollouts;
+    began || (current.waiting.is_some() && rollout.is_none_or(|rollout| !rollout.is_active()))
 }
 
 fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
@@ -142,6 +152,7 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
         }
         current.settle(rollout);
     }
+    said.extend(waiting::take_up(&mut current, &mut rollout, seen));
     (current, rollout, said)
 }
 
@@ -216,6 +227,7 @@ fn obsolete(
 
 fn lost_releases(seen: &Seen, current: &Current, rollout: Option<&Rollout>) -> Vec<Release> {
     let moving = rollout.filter(|rollout| rollout.is_active()).map(|rollout| &rollout.to);
-    let needed = rollout::distinct(current.kept().chain(moving));
+    let waiting = current.waiting.iter().map(|waiting| &waiting.to);
+    let needed = rollout::distinct(current.kept().chain(moving).chain(waiting));
     needed.into_iter().filter(|release| !seen.releases.contains(&release.id)).collect()
 }

@@ -3,7 +3,7 @@
 use super::outcome::{Outcome, describe};
 use super::{Command, Part, Phase, Rollout, Signature};
 use crate::moment::Moment;
-use crate::name::Actor;
+use crate::name::{Actor, ReleaseId};
 use crate::refusal::Refusal;
 
 impl Rollout {
@@ -94,6 +94,12 @@ impl Rollout {
         };
         self.leave(by.at, why.into());
         Ok(())
+    }
+
+    /// Goes back from where it is, because another release is to follow.
+    pub(crate) fn give_way(&mut self, actor: &Actor, to: &ReleaseId, now: Moment) {
+        self.paused = None;
+        self.leave(now, format!("{actor} replaces it with `{to}`").into());
     }
 
     fn refuse_paused(&self, verb: &str) -> Result<(), Refusal> {

@@ -55,7 +55,7 @@ pub enum Outcome {
         /// Why.
         why: Why,
     },
-    /// A person rolled back to another release while it was under way; the rollout after it does so.
+    /// A person rolled back to another release or deployed one in its place; the rollout after it does so.
     Replaced {
         /// Who.
         by: Actor,
@@ -179,7 +179,7 @@ pub fn describe(rollout: &Rollout, outcome: &Outcome) -> String {
             format!("`{path}` went back{from}: {why}{tail}")
         }
         Outcome::Replaced { by, to: other } => {
-            format!("`{path}` was not moved to `{to}`: {by} rolls it back to `{other}` instead")
+            format!("`{path}` was not moved to `{to}`: {by} moves it to `{other}` instead")
         }
         Outcome::LeftAsIs { why } => {
             format!(

@@ -28,6 +28,9 @@ pub struct Policy {
     pub on_failed_activation: OnFailedActivation,
     /// What a required host that vanished means at the deadline.
     pub on_vanished: OnVanished,
+    /// What happens when it is ordered while another rollout is under way.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub during: During,
     /// How it moves the hosts.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub strategy: Strategy,
@@ -51,6 +54,7 @@ impl Default for Policy {
             hold_deadline: a_day(),
             on_failed_activation: OnFailedActivation::Rollback,
             on_vanished: OnVanished::Fail,
+            during: During::default(),
             strategy: Strategy::default(),
             acceptance: None,
             pace: Pace::default(),
@@ -76,6 +80,19 @@ pub enum OnVanished {
     Fail,
     /// The rollout goes on with the others; the vanished ones follow when they come back.
     GoOn,
+}
+
+/// What happens to a deployment that is ordered while another rollout is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum During {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It begins when the other has arrived. A newer one that waits takes its place.
+    Wait,
+    /// The other ends or is taken back first, and then it begins.
+    Replace,
 }
 
 fn is_usual<T: Default + PartialEq>(value: &T) -> bool {

@@ -267,7 +267,9 @@ impl Rollout {
         let failures = course.failures;
         let at = course.positions.get(&host).map(|position| position.at);
         let is_let_in = !matches!(at, Some(At::Beside | At::Renewed));
-        if failures <= self.policy.pace.failures_max && !is_let_in {
+        // Where the old one made way the host has nothing up: the next one may not be taken out beside it.
+        let is_bare = self.leaves_services() && !self.runs_beside();
+        if failures <= self.policy.pace.failures_max && !is_let_in && !is_bare {
             self.position(vec![host], At::Failed, seen.now);
             return self.enter(step, Part::Withdrawing, seen.now);
         }
@@ -296,7 +298,11 @@ impl Rollout {
     }
 
     fn miss_deadline(&mut self, seen: &Observation, step: u32, part: Part) {
-        let waited = in_words(self.time_for(step, part));
+        let waited = match part {
+            // Its own time has passed before: the hook is waited for now.
+            Part::Watching => in_words(self.policy.pace.step_deadline),
+            _ => in_words(self.time_for(step, part)),
+        };
         if part == Part::Holding {
             return self.leave(seen.now, format!("nobody promoted its next step within {waited}").into());
         }

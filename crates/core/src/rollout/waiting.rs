@@ -161,7 +161,7 @@ fn waiting_in_steps(
     left: Duration,
 ) -> WaitingOn {
     let late = rollout.late(seen, part);
-    let of = rollout.targets_up(step);
+    let of = rollout.targets_up(step).max(late.len());
     let targets = |state: String| {
         let missing = named(&late, seen);
         WaitingOn::Targets { state, there: of.saturating_sub(late.len()), of, missing, left }
@@ -203,7 +203,7 @@ pub fn missing(rollout: &Rollout, seen: &Observation) -> Option<Missing> {
         Phase::TurningBack { .. } => Some(count(&|t| rollout.came_back(seen, t) == Standing::There)),
         Phase::Stepping { step, part, .. } => {
             let late = rollout.late(seen, *part).len();
-            (late > 0).then(|| Missing { targets: late, of: rollout.targets_up(*step) })
+            (late > 0).then(|| Missing { targets: late, of: rollout.targets_up(*step).max(late) })
         }
         Phase::Holding { .. } | Phase::Ended { .. } => None,
     }

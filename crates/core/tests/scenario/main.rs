@@ -10,6 +10,7 @@ mod hosts;
 mod outlines;
 mod people;
 mod rollbacks;
+mod seconds;
 mod services;
 mod stage;
 mod trouble;

@@ -13,7 +13,7 @@ fn a_second_deploy_is_refused_while_one_is_under_way() {
         deploy 3
           error: cannot deploy `3` of `production.shop`
           because: rollout 2 to `2` is preparing
-          next: wait for its end, or stop it with `footplate abort shop`
+          next: wait for its end, stop it with `footplate abort shop`, or deploy with `--during wait` or `--during replace`
         clean
           error: cannot clean up `production.shop`
           because: rollout 2 is preparing

@@ -386,15 +386,15 @@ fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
         works a
           step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
         works b
-        waiting
-          waiting for b (1 of 2 targets that accepted `2`), for another 5 min
-        works b
           step 2 of 2 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        waiting
+          waiting for b (1 of 2 targets without the old release), for another 5 min
         works b
           step 2 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
-        look
+        works b
+        wait 1s
         waiting
-          waiting for a (1 of 2 targets that accepted `2` again), for another 5 min
+          waiting for a (1 of 2 targets that accepted `2` again), for another 4 min 59 s
         fails a accept 2: checkout is broken
           `production.shop` turns back from `2`: a/web could not accept `2`: checkout is broken
         ",
@@ -444,18 +444,21 @@ fn going_back_to_a_release_that_ran_before_tries_no_hook() {
           step 1 of 1 of `production.shop`: `2` takes requests on 1 of 1 host
         works a
           step 1 of 1 of `production.shop` is done: `2` is watched on 1 of 1 host
-        look
+        wait 1s
         works a
           `production.shop` runs `2` on 1 target
         rollback
           ann rolls `production.shop` back to `1` on 1 host
+        works a
           step 1 of 1 of `production.shop`: `1` starts on 1 of 1 host
         works a
           step 1 of 1 of `production.shop`: `1` takes requests on 1 of 1 host
+        wait 1s
         works a
           step 1 of 1 of `production.shop` is done: `1` is watched on 1 of 1 host
-        look
           `production.shop` runs `1` on 1 target
+        works a
+        wait 1s
         ",
     );
 }

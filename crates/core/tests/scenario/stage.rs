@@ -13,7 +13,7 @@ use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, Target, Vers
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{
-    self, Announcement, Command, Delivery, OnFailedActivation, OnVanished, Rollout,
+    self, Announcement, Command, Delivery, During, OnFailedActivation, OnVanished, Rollout,
 };
 use footplate_core::target::{Action, Assignment, Failure, Report, Verb, plan};
 use footplate_core::traffic::{Followed, Route, Traffic};
@@ -110,9 +110,8 @@ impl Stage {
             "forges" => self.forges(rest),
             "waits" => self.waits(rest),
             "by-hand" => self.by_hand(rest),
-            "deploy" | "rollback" | "promote" | "pause" | "resume" | "abort" | "clean" | "remove" => {
-                self.order(verb, rest)
-            }
+            "deploy" | "rollback" | "promote" | "pause" | "resume" | "abort" | "forgo" | "clean"
+            | "remove" => self.order(verb, rest),
             _ => self.tell(verb),
         }
     }
@@ -136,6 +135,10 @@ impl Stage {
                 }
                 false => self.work(&hosts.join(" "), verb),
             }
+            self.turn();
+        }
+        while self.serves && self.rollout.as_ref().is_some_and(Rollout::is_active) {
+            self.works(&services::everyone(self));
             self.turn();
         }
         self.said.clear();
@@ -171,6 +174,8 @@ impl Stage {
                 ("nodes", number) => policy.nodes_min = number.parse().unwrap(),
                 ("hold", _) => policy.hold = true,
                 ("keep", _) => policy.on_failed_activation = OnFailedActivation::Keep,
+                ("wait", _) => policy.during = During::Wait,
+                ("replace", _) => policy.during = During::Replace,
                 ("go_on", _) => policy.on_vanished = OnVanished::GoOn,
                 other => panic!("no such policy: {other:?}"),
             }
@@ -283,7 +288,7 @@ impl Stage {
         let seen = observe(&delivery.selector, latest, &self.hosts, self.now);
         let deploy = |to| Deploy { to, delivery: delivery.clone(), policy: delivery.policy.clone() };
         let command = |command: Command| match latest {
-            Some(rollout) => fleet::command(&self.current, rollout, &command, actor, self.now),
+            Some(rollout) => fleet::command(&self.current, rollout, &command, actor.clone(), self.now),
             None => panic!("nothing was ever rolled out"),
         };
         let records = match verb {
@@ -293,6 +298,7 @@ impl Stage {
             "pause" => command(Command::Pause),
             "resume" => command(Command::Resume),
             "abort" => command(Command::Abort),
+            "forgo" => fleet::forgo(&self.current, latest, &actor),
             "clean" => return self.clean(),
             _ => return self.remove(what),
         };

@@ -8,7 +8,7 @@ use footplate_core::name::{Actor, Version};
 use footplate_core::record::Key;
 use footplate_core::release::{Hooks, Release, Service, Workload};
 use footplate_core::rollout::{
-    Command, Delivery, OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy,
+    Command, Delivery, During, OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy,
 };
 use footplate_core::traffic::Share;
 use rand::Rng;
@@ -69,6 +69,11 @@ impl World {
             on_failed_activation: match self.rng.random_bool(0.6) {
                 true => OnFailedActivation::Rollback,
                 false => OnFailedActivation::Keep,
+            },
+            during: match self.rng.random_range(0..4) {
+                0 | 1 => During::Refuse,
+                2 => During::Wait,
+                _ => During::Replace,
             },
             on_vanished: if self.rng.random_bool(0.5) { OnVanished::Fail } else { OnVanished::GoOn },
             ..Policy::default()

@@ -43,7 +43,8 @@ impl Asker {
             }
             (Trial::Request { .. }, None) => Some(Tried::default()),
             (Trial::Request { path, status }, Some(address)) => {
-                let asked = self.request(&format!("http://{address}{path}"), path, *status);
+                let url = format!("http://{address}{path}");
+                let asked = self.request(&url, path, *status);
                 tokio::select! {
                     asked = tokio::time::timeout(hook.deadline, asked) => Some(asked.unwrap_or_else(|_| late(path, hook.deadline))),
                     () = stop.cancelled() => None,

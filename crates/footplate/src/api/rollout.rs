@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
 use footplate_core::rollout::{
-    Kind, OnFailedActivation, OnVanished, Pace, Policy, Portion, Senseless, StrategyWord,
+    During, Kind, OnFailedActivation, OnVanished, Pace, Policy, Portion, Senseless, StrategyWord,
 };
 use footplate_core::traffic::Share;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub struct Overrides {
     /// How long the last one is, in milliseconds.
     #[serde(default)]
     pub soak_ms: Option<u64>,
+    /// What happens when another rollout is under way.
+    #[serde(default)]
+    pub during: Option<During>,
 }
 
 impl Overrides {
@@ -85,6 +88,7 @@ impl Overrides {
             on_failed_activation: self.on_failed_activation.unwrap_or(own.on_failed_activation),
             on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
             strategy,
+            during: self.during.unwrap_or(own.during),
             acceptance: own.acceptance.clone(),
             pace,
         })
@@ -128,6 +132,9 @@ pub struct Planned {
     pub removes: Vec<ReleaseId>,
     /// What will happen, a sentence a line.
     pub steps: Vec<String>,
+    /// What it waits for, when another rollout is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// A command to the running rollout of an app.
@@ -152,6 +159,8 @@ pub enum OrderVerb {
     Pause,
     /// Go forward again.
     Resume,
-    /// End it before the switch, turn it back after.
+    /// End it before the switch, turn it back after. What waits for it does so no more.
     Abort,
+    /// Take back the deployment that waits for it, and nothing else.
+    Forgo,
 }

@@ -57,6 +57,9 @@ pub struct AppStatus {
     pub by: Option<Actor>,
     /// The rollout that is under way, or the last one.
     pub rollout: Option<RolloutStatus>,
+    /// The deployment that begins when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingStatus>,
     /// What each target does.
     pub targets: Vec<TargetStatus>,
 }
@@ -112,6 +115,19 @@ impl RolloutStatus {
         let step = self.step.as_ref().map(|step| format!("{step}; ")).unwrap_or_default();
         format!("rollout {number} to {}, {step}{}", to.id, self.sentence)
     }
+}
+
+/// A deployment that waits for the end of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// To which release.
+    pub to: ReleaseId,
+    /// Who ordered it.
+    pub actor: Actor,
+    /// When.
+    pub since: Moment,
+    /// What it waits for: the core's own sentence.
+    pub sentence: String,
 }
 
 /// One target as people see it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use footplate_core::name::AppPath;
-use footplate_core::rollout::{Kind, OnFailedActivation, OnVanished, Phase, Portion, StrategyWord};
+use footplate_core::rollout::{During, Kind, OnFailedActivation, OnVanished, Phase, Portion, StrategyWord};
 use footplate_core::traffic::Share;
 use serde::Serialize;
 
@@ -32,6 +32,7 @@ use crate::failure::{Exit, Failure};
   footplate deploy shop@1.4.2 --plan       only say what would happen
   footplate deploy --hold                  prepare everywhere, then wait for `footplate promote`
   footplate deploy shop --strategy canary --ramp 5%,50% --hold-steps
+  footplate deploy --during wait           after the rollout that is under way, once that has arrived
 
 Exit codes: 0 every target runs it, 1 failed or rolled back, 3 refused, 4 a deadline passed, 5 no controller,
 130 Ctrl-C.")]
@@ -96,6 +97,19 @@ struct RuleArgs {
     /// What a host that vanished means at the deadline
     #[arg(long, value_name = "WHAT")]
     on_vanished: Option<Vanished>,
+    /// What happens when another rollout is under way
+    #[arg(long, value_name = "WHAT")]
+    during: Option<DuringAnother>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DuringAnother {
+    /// This one is refused
+    Refuse,
+    /// This one begins when the other has arrived; only the newest waits
+    Wait,
+    /// The other is ended or taken back first
+    Replace,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -155,6 +169,11 @@ impl RuleArgs {
             hold_steps: self.hold_steps,
             watch_ms: self.watch.map(millis),
             soak_ms: self.soak.map(millis),
+            during: self.during.map(|choice| match choice {
+                DuringAnother::Refuse => During::Refuse,
+                DuringAnother::Wait => During::Wait,
+                DuringAnother::Replace => During::Replace,
+            }),
         }
     }
 }
@@ -249,6 +268,9 @@ pub async fn conclude(
     begun: Planned,
     detach: bool,
 ) -> Result<(), Failure> {
+    if let Some(sentence) = begun.waits.as_ref().filter(|_| !detach) {
+        operator.ui.say(format!("{sentence}."));
+    }
     if !detach {
         let ended = watch::until_the_end(operator, &connection.client, path, begun.number).await;
         return ended.map_err(|failure| leaving(connection, failure));

@@ -115,6 +115,7 @@ pub fn app(targets: Vec<TargetStatus>, rollout: Option<RolloutStatus>) -> AppSta
         since: Some(Moment::from_millis(NOW.as_millis() - 3_600_000)),
         by: Some("ada".parse().expect("an actor")),
         rollout,
+        waiting: None,
         targets,
     }
 }

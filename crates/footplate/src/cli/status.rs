@@ -137,6 +137,10 @@ impl Answer {
         if let Some(rollout) = &app.rollout {
             self.rollout(f, rollout)?;
         }
+        if let Some(waiting) = &app.waiting {
+            let since = ago(self.status.at, waiting.since);
+            writeln!(f, "  {}; {} ordered it {since}", waiting.sentence, waiting.actor)?;
+        }
         if let Some(traffic) = self.traffic.iter().find(|traffic| traffic.path == app.path) {
             requests(f, traffic)?;
         }

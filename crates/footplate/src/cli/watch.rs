@@ -133,6 +133,9 @@ async fn follow(operator: &Operator, client: &Client, path: &AppPath, number: u6
                 let at = status.at;
                 let app = status.apps.into_iter().find(|app| app.path == *path);
                 let app = app.ok_or_else(|| lost(path, number))?;
+                if app.rollout.as_ref().is_some_and(|latest| will_not_begin(&app, latest, number)) {
+                    return Err(dropped(path, number));
+                }
                 let rollout = app.rollout.clone().filter(|rollout| rollout.record.number >= number);
                 let Some(rollout) = rollout else { continue };
                 if rollout.record.number > number {
@@ -164,6 +167,18 @@ async fn bear(
     }
     tokio::time::sleep(RETRY_DELAY).await;
     Ok(since)
+}
+
+/// Tells whether a rollout that was to wait will never begin: what it waited for is over, and nothing waits any more.
+fn will_not_begin(app: &AppStatus, latest: &RolloutStatus, number: u64) -> bool {
+    latest.record.number < number && latest.ended && app.waiting.is_none()
+}
+
+fn dropped(path: &AppPath, number: u64) -> Failure {
+    let place = place(path);
+    Failure::new(Exit::Failed, format!("rollout {number} of `{}` did not begin", path.app))
+        .because_of("the one before it did not arrive, or somebody took it back".to_owned())
+        .next(format!("see `footplate history {place}`, and deploy it again if it is well"))
 }
 
 fn lost(path: &AppPath, number: u64) -> Failure {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use footplate_core::rollout::{
-    OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy, StrategyWord, batch_default,
+    During, OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy, StrategyWord, batch_default,
     ramp_default,
 };
 use footplate_core::target::{AcceptanceHook, Trial};
@@ -30,6 +30,8 @@ pub fn read(table: Option<Table>) -> Policy {
     set(&mut policy.hold_deadline, table.duration("hold_deadline"));
     set(&mut policy.on_failed_activation, table.choice("on_failed_activation", &failed));
     set(&mut policy.on_vanished, table.choice("on_vanished", &vanished));
+    let during = [("refuse", During::Refuse), ("wait", During::Wait), ("replace", During::Replace)];
+    set(&mut policy.during, table.choice("during", &during));
     policy.acceptance = read_acceptance(&mut table);
     policy.pace.accept = policy.acceptance.is_some();
     table.finish();

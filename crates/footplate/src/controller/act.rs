@@ -244,7 +244,11 @@ impl Worker<'_> {
     }
 
     async fn write_turn(&self, path: &AppPath, turn: &Turn) -> Result<(), Trip> {
-        let actor = turn.rollout.as_ref().map(|rollout| rollout.actor.clone());
+        let actor = {
+            let site = self.shared.site();
+            let latest = site.apps.get(path).and_then(|app| app.rollout.as_ref());
+            turn.rollout.as_ref().or(latest).map(|rollout| rollout.actor.clone())
+        };
         let mut records = Vec::new();
         if let Some(current) = &turn.current {
             records.push(put(&Key::Current(path.clone()), encode(current)));

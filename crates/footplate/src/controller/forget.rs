@@ -115,12 +115,13 @@ pub(super) fn is_needed(site: &Site, app: &AppName, id: &ReleaseId) -> bool {
     })
 }
 
-/// Lists what an environment keeps and what its rollout moves.
+/// Lists what an environment keeps, what its rollout moves and what waits for it.
 fn kept(app: &App) -> impl Iterator<Item = &Release> {
     let kept = app.current.iter().flat_map(|current| current.kept());
     let active = app.rollout.iter().filter(|rollout| rollout.is_active());
     let moving = active.flat_map(|rollout| rollout.from.iter().chain([&rollout.to]).chain(&rollout.keep));
-    kept.chain(moving)
+    let waiting = app.current.iter().filter_map(|current| current.waiting.as_ref());
+    kept.chain(moving).chain(waiting.map(|waiting| &waiting.to))
 }
 
 /// Lists what the orders of an environment's hosts name.

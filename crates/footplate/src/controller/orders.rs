@@ -75,6 +75,7 @@ impl Ask {
                     OrderVerb::Pause => "pause",
                     OrderVerb::Resume => "resume",
                     OrderVerb::Abort => "abort",
+                    OrderVerb::Forgo => "take back what waits for",
                 };
                 format!("cannot {verb} `{}`", order.path)
             }
@@ -236,14 +237,16 @@ async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<A
                 &format!("see what runs with `footplate status {}`", path.app),
             )
         })?;
-        let command = match order.verb {
-            OrderVerb::Promote => Command::Promote,
-            OrderVerb::Pause => Command::Pause,
-            OrderVerb::Resume => Command::Resume,
-            OrderVerb::Abort => Command::Abort,
-        };
         let (actor, by) = who(&order.by);
-        let records = fleet::command(current, active, &command, by.actor, clock::now()).map_err(refused)?;
+        let command = |command| fleet::command(current, active, &command, by.actor.clone(), clock::now());
+        let records = match order.verb {
+            OrderVerb::Promote => command(Command::Promote),
+            OrderVerb::Pause => command(Command::Pause),
+            OrderVerb::Resume => command(Command::Resume),
+            OrderVerb::Abort => command(Command::Abort),
+            OrderVerb::Forgo => fleet::forgo(current, latest, &by.actor),
+        };
+        let records = records.map_err(refused)?;
         Decided { before: Some(current.clone()), records, actor }
     };
     write_records(worker, &decided, what).await?;

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use footplate_core::fleet::{Current, Records};
+use footplate_core::fleet::{Current, Records, Waiting};
 use footplate_core::name::{HostName, ReleaseId, Target};
-use footplate_core::rollout::{self, OnFailedActivation, OnVanished, Rollout, StepOutline};
+use footplate_core::rollout::{self, Kind, OnFailedActivation, OnVanished, Rollout, StepOutline};
 
 use super::site::Site;
 use crate::api::{Planned, Wanted};
 
 /// Describes the records that the core decided on; `before` is the app's record as it stands.
 pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records) -> Planned {
+    if let Some(waiting) = records.current.waiting.as_deref() {
+        return described_waiting(site, before, records, waiting);
+    }
     let rollout = &records.rollout;
     let required: Vec<Target> = rollout.required().collect();
     let app = site.apps.get(&rollout.path);
@@ -32,7 +35,32 @@ pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records)
         required,
         prepared,
         removes,
+        waits: None,
     }
+}
+
+/// Describes what a deployment that waits will do, on the hosts of this moment.
+fn described_waiting(site: &Site, before: Option<&Current>, records: &Records, waiting: &Waiting) -> Planned {
+    let active = &records.rollout;
+    let from = match waiting.at_any_end {
+        true => active.from.clone(),
+        false => Some(active.to.clone()),
+    };
+    let rollout = Rollout {
+        number: records.current.rollouts + 1,
+        kind: Kind::Deploy,
+        from,
+        to: waiting.to.clone(),
+        policy: waiting.policy.clone(),
+        groups: waiting.delivery.groups.clone(),
+        ..active.clone()
+    };
+    let sentence = waiting.sentence(active);
+    let current = Current { waiting: None, ..records.current.clone() };
+    let records = Records { current, rollout, replaced: None, announcements: Vec::new() };
+    let mut planned = describe(site, before, &records);
+    planned.steps.insert(0, sentence.clone());
+    Planned { waits: Some(sentence), ..planned }
 }
 
 /// Returns a person's words for a release as they stand in a sentence.

@@ -10,7 +10,7 @@ use footplate_core::target::Report;
 
 use super::View;
 use super::site::{App, Site};
-use crate::api::{Acting, AppStatus, HostStatus, RolloutStatus, Stage, Status, TargetStatus};
+use crate::api::{Acting, AppStatus, HostStatus, RolloutStatus, Stage, Status, TargetStatus, WaitingStatus};
 
 /// Returns everything, or one app with the hosts.
 pub(super) fn whole(site: &Site, view: View, store: &str, only: Option<&AppPath>, now: Moment) -> Status {
@@ -91,7 +91,18 @@ fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -
         since: current.since,
         by: current.by.clone(),
         rollout: app.rollout.as_ref().map(|record| rollout(site, record, attended, now)),
+        waiting: waiting(app, current),
         targets: targets(site, app, current, now),
+    })
+}
+
+fn waiting(app: &App, current: &Current) -> Option<WaitingStatus> {
+    let (waiting, rollout) = (current.waiting.as_ref()?, app.rollout.as_ref()?);
+    Some(WaitingStatus {
+        to: waiting.to.id.clone(),
+        actor: waiting.actor.clone(),
+        since: waiting.since,
+        sentence: waiting.sentence(rollout),
     })
 }
 

@@ -10,6 +10,7 @@ mod forgetting;
 mod guarding;
 mod reached;
 mod recorded;
+mod seconds;
 mod serving;
 mod site;
 mod steering;

@@ -1,0 +1,185 @@
+//! A second deployment during a rollout: refused, kept until the rollout is over, or put in its place.
+//!
+//! Invariants: what waits stands in the app's record, so that it survives every controller; only the newest waits; it begins in a turn
+//! after the one that ended the rollout, so that the end is written first; what waited for an arrival that did not come is dropped, and that is said.
+
+use serde::{Deserialize, Serialize};
+
+use super::change::{Records, begin, kept_since, replace};
+use super::{Current, Deploy, Order, Seen, observe};
+use crate::moment::Moment;
+use crate::name::Actor;
+use crate::refusal::Refusal;
+use crate::release::Release;
+use crate::rollout::{
+    Announcement, Delivery, During, Kind, Observation, Outcome, Phase, Policy, Rollout, announce,
+};
+
+/// A deployment that waits for the end of the rollout under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What shall run.
+    pub to: Release,
+    /// How the app is delivered from then on.
+    pub delivery: Delivery,
+    /// The rules of its rollout.
+    pub policy: Policy,
+    /// Who ordered it.
+    pub actor: Actor,
+    /// Why, when they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it waits.
+    pub since: Moment,
+    /// Whether it begins however the rollout ends, because it takes its place or was ordered while that went back; else only
+    /// when the rollout arrives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_any_end: bool,
+}
+
+impl Waiting {
+    /// Says in a sentence without a full stop what it waits for.
+    pub fn sentence(&self, active: &Rollout) -> String {
+        let (to, path, number) = (&self.to.id, &active.path, active.number);
+        match self.at_any_end {
+            true => {
+                format!("`{to}` of `{path}` begins when rollout {number} to `{}` has gone back", active.to.id)
+            }
+            false => format!(
+                "`{to}` of `{path}` waits for rollout {number} to `{}`, and begins when that arrives",
+                active.to.id
+            ),
+        }
+    }
+
+    fn said(&self, active: &Rollout, stage: &str, text: String) -> Announcement {
+        let phase = format!("{stage} {} of {}", self.to.id, self.since.as_millis());
+        Announcement { path: active.path.clone(), number: active.number, phase, class: None, text }
+    }
+
+    fn dropped(&self, active: &Rollout, why: &str) -> Announcement {
+        let text = format!("`{}` of `{}` waits no more: {why}", self.to.id, active.path);
+        self.said(active, "waits no more:", text)
+    }
+}
+
+/// Does with a deployment during a rollout what its rules say.
+pub(super) fn meet(
+    current: &Current,
+    active: &Rollout,
+    what: Deploy,
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
+    let refused = format!("cannot deploy `{}` of `{}`", what.to.id, current.path);
+    let because = format!("rollout {} to `{}` is {}", active.number, active.to.id, active.phase.word());
+    if what.policy.during == During::Refuse {
+        let app = &current.path.app;
+        let next = format!(
+            "wait for its end, stop it with `footplate abort {app}`, or deploy with `--during wait` or `--during replace`"
+        );
+        return Err(Refusal::new(refused, because, next));
+    }
+    let goes_back = matches!(active.phase, Phase::TurningBack { .. });
+    if what.to.id == active.to.id && !goes_back {
+        let next = format!("see it with `footplate status {}`", current.path.app);
+        return Err(Refusal::new(refused, format!("rollout {} is moving it there", active.number), next));
+    }
+    if what.to.app != current.path.app || what.delivery.groups.is_empty() {
+        return Err(Refusal::new(refused, "it cannot be deployed to this app", "push a version of the app"));
+    }
+    let replaces = what.policy.during == During::Replace;
+    if replaces && !(active.goes_in_steps() && active.has_reached()) {
+        return in_its_place(current, active, what, by, seen);
+    }
+    let mut records = Records {
+        current: current.clone(),
+        rollout: active.clone(),
+        replaced: None,
+        announcements: Vec::new(),
+    };
+    if replaces && !goes_back {
+        records.rollout.give_way(&by.actor, &what.to.id, seen.now);
+        records.current.settle(&records.rollout);
+        records.announcements.push(announce(&records.rollout));
+    }
+    wait(&mut records, what, by, replaces || goes_back, seen.now);
+    Ok(records)
+}
+
+/// Ends a rollout that has reached nobody, or that is one of files, and begins the other in one write.
+fn in_its_place(
+    current: &Current,
+    active: &Rollout,
+    what: Deploy,
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
+    let actor = by.actor.clone();
+    let mut records = replace(current, active, what, Kind::Deploy, by, seen)?;
+    let why = format!("{actor} deploys `{}`", records.rollout.to.id);
+    let dropped = current.waiting.iter().map(|waiting| waiting.dropped(active, &why));
+    records.announcements.extend(dropped);
+    Ok(records)
+}
+
+fn wait(records: &mut Records, what: Deploy, by: Order, at_any_end: bool, now: Moment) {
+    let Deploy { to, delivery, policy } = what;
+    let Order { actor, reason } = by;
+    let waiting = Waiting { to, delivery, policy, actor, reason, since: now, at_any_end };
+    let active = &records.rollout;
+    let text = waiting.sentence(active);
+    records.announcements.push(waiting.said(active, "waits:", text));
+    let why = format!("{}'s `{}` waits in its place", waiting.actor, waiting.to.id);
+    let before = records.current.waiting.replace(Box::new(waiting));
+    records.announcements.extend(before.map(|before| before.dropped(active, &why)));
+}
+
+/// Lets go what waits, because somebody orders so; says it. Nothing when nothing waits.
+pub(super) fn let_go(current: &mut Current, rollout: &Rollout, why: &str) -> Option<Announcement> {
+    let waiting = current.waiting.take()?;
+    Some(waiting.dropped(rollout, why))
+}
+
+/// Takes back what waits, and nothing else.
+pub fn forgo(current: &Current, latest: Option<&Rollout>, by: &Actor) -> Result<Records, Refusal> {
+    let mut current = current.clone();
+    let (Some(rollout), Some(waiting)) = (latest, current.waiting.take()) else {
+        let next = format!("see what runs with `footplate status {}`", current.path.app);
+        let what = format!("cannot take back what waits for `{}`", current.path);
+        return Err(Refusal::new(what, "no deployment waits", next));
+    };
+    let announcements = vec![waiting.dropped(rollout, &format!("{by} took it back"))];
+    Ok(Records { current, rollout: rollout.clone(), replaced: None, announcements })
+}
+
+/// Begins what waited for a rollout that is over, or lets it go. `seen` is what the store held: the end stands there.
+pub(super) fn take_up(
+    current: &mut Current,
+    rollout: &mut Option<Rollout>,
+    seen: &Seen,
+) -> Vec<Announcement> {
+    let ended = seen.rollout.as_ref().and_then(|latest| Some((latest, latest.outcome()?)));
+    let Some((latest, outcome)) = ended else { return Vec::new() };
+    let Some(waiting) = current.waiting.take() else { return Vec::new() };
+    if !outcome.arrived() && !waiting.at_any_end {
+        let why = match outcome {
+            Outcome::Aborted { by } => format!("{by} aborted rollout {}", latest.number),
+            _ => format!("rollout {} to `{}` did not arrive", latest.number, latest.to.id),
+        };
+        return vec![waiting.dropped(latest, &format!("{why}; deploy it again if it is well"))];
+    }
+    let dropped = |why: &str| vec![waiting.dropped(latest, why)];
+    let (to, delivery, policy) = (waiting.to.clone(), waiting.delivery.clone(), waiting.policy.clone());
+    let by = Order { actor: waiting.actor.clone(), reason: waiting.reason.clone() };
+    let hosts = observe(&delivery.selector, None, &seen.hosts, seen.now);
+    let since = kept_since(current, &to.id);
+    match begin(current, since, Kind::Deploy, Deploy { to, delivery, policy }, by, &hosts) {
+        Ok(records) => {
+            *current = records.current;
+            *rollout = Some(records.rollout);
+            records.announcements
+        }
+        Err(refusal) => dropped(&refusal.because),
+    }
+}
