@@ -27,6 +27,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Over how long the requests of a release that failed are looked for.
 const TRAFFIC_OVER: Duration = Duration::from_secs(60);
 
+/// How much of a service's output is repeated beside the reason.
+const OUTPUT_LINES_MAX: usize = 3;
+
 /// What is said when the controller ends with this process.
 pub const UNATTENDED: &str =
     "the controller was hosted here, so the rollout is unattended until another one starts";
@@ -246,11 +249,17 @@ fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
     }
     if stories.is_empty() {
         // Targets that went back say no more of what failed; the record kept the last lines.
-        let output = rollout.record.outcome().map_or("", Outcome::output).trim_end();
+        let output = last_lines(rollout.record.outcome().map_or("", Outcome::output));
         return if output.is_empty() { String::new() } else { format!("its last lines:\n{output}") };
     }
     let told = stories.iter().map(|(story, hosts)| format!("{}:\n{story}", hosts.join(", ")));
     told.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Returns as much of what a release printed as leaves room for the rest on a screen.
+fn last_lines(output: &str) -> String {
+    let lines: Vec<&str> = output.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(OUTPUT_LINES_MAX)..].join("\n")
 }
 
 /// Says what was undone, and what users had of the release meanwhile.

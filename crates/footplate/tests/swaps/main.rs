@@ -2,6 +2,7 @@
 //!
 //! Everything is written against [`front::Front`], whichever router it is.
 
+mod bad;
 mod cells;
 mod front;
 mod killed;
