@@ -6,9 +6,10 @@ use std::time::Duration;
 use footplate::api::{Delivery, OrderVerb, Overrides, Status};
 use footplate_core::rollout::{Portion, Strategy};
 use footplate_core::target::{AcceptanceHook, Trial};
+use footplate_testkit::eventually;
 
 use crate::serving::{delivery, workload};
-use crate::site::{Site, rollout, runs, target, within};
+use crate::site::{PATIENCE, Site, rollout, runs, target};
 
 fn accepted(trial: Trial, deadline: Duration) -> Delivery {
     let mut delivery = delivery(Strategy::Rolling { batch: Portion::Count(1) });
@@ -96,25 +97,14 @@ async fn a_hook_that_hangs_ends_with_its_deadline_or_when_it_is_overtaken() {
     let delivery = accepted(hang(), Duration::from_secs(600));
     site.push_workload("3", "3", workload("web"), delivery).await.unwrap();
     site.deploy("3", Overrides::default()).await.unwrap();
-    let child = async {
-        loop {
-            if let Some(number) = lines(&note).first() {
-                return number.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let child = within("the hook runs", child).await;
+    eventually("the hook runs", PATIENCE, async || !lines(&note).is_empty()).await;
+    let child = lines(&note).remove(0);
     site.order(OrderVerb::Abort).await.unwrap();
     assert_eq!(site.end().await.exit_code, Some(1));
-    let gone = async {
-        // A dead child that nobody has reaped yet is as good as gone.
-        let ended = |stat: &str| stat.contains(") Z");
-        while std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !ended(&stat)) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within("all its processes are gone", gone).await;
+    // A dead child that nobody has reaped yet is as good as gone.
+    let ended = |stat: &str| stat.contains(") Z");
+    let is_there = || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !ended(&stat));
+    eventually("all its processes are gone", PATIENCE, async || !is_there()).await;
     let status = site.until("the first runs", async |status: &Status| runs(status, "web-1", "1")).await;
     let failed = &target(&status, "web-1").unwrap().failed;
     assert!(failed.is_empty(), "what was overtaken is no failure: {failed:?}");
