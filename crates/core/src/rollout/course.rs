@@ -227,7 +227,8 @@ impl Rollout {
             Some(At::Leaving | At::Over) => (Draining, Serving),
             Some(At::Returning) if is_from_ready || gone_on => (Serving, Draining),
             Some(At::Restoring) if is_restored => (Serving, Draining),
-            Some(At::Returning | At::Restoring) if carries && !gone_on => (Draining, Serving),
+            Some(At::Returning) if !gone_on => (Draining, Serving),
+            Some(At::Restoring) if carries && !gone_on => (Draining, Serving),
             Some(At::Returning | At::Restoring) => (Draining, Draining),
         };
         if is_new { new } else { old }

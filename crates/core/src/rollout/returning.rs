@@ -48,7 +48,8 @@ impl Rollout {
                 self.go_back(WayBack::Draining, why, drained);
             }
             WayBack::Draining if is_late || self.is_let_go(seen, self.returning()) => {
-                let returning: Vec<HostName> = self.returning().cloned().collect();
+                let returning = self.returning().filter(|host| !self.is_still_coming_up(seen, host));
+                let returning: Vec<HostName> = returning.cloned().collect();
                 self.position(returning, At::Returned, now);
                 self.go_back(WayBack::Stopping, why, in_a_step);
             }
@@ -62,9 +63,11 @@ impl Rollout {
         self.phase = Phase::TurningBack { why, until };
     }
 
-    /// Lists the hosts on which the old release has yet to come up beside the new one. Those that are away are not waited for.
+    /// Lists the hosts on which the old release has yet to come up before the new one leaves any: beside it, or in its place where
+    /// nobody has the new one. Those that are away are not waited for.
     pub(super) fn unrestored<'a>(&'a self, seen: &'a Observation) -> impl Iterator<Item = &'a HostName> {
-        let awaited = self.returning().filter(|host| self.runs_beside() && self.hosts.contains(*host));
+        let comes_up = |host: &HostName| self.runs_beside() || self.at(host) == Some(At::Restoring);
+        let awaited = self.returning().filter(move |host| comes_up(host) && self.hosts.contains(*host));
         awaited.filter(|host| !self.has_old(seen, host))
     }
 
@@ -79,6 +82,17 @@ impl Rollout {
         let positions = self.course.iter().flat_map(|course| &course.positions);
         let returns = |position: &Position| matches!(position.at, At::Returning | At::Restoring);
         positions.filter(move |(_, position)| returns(position)).map(|(host, _)| host)
+    }
+
+    /// Tells whether the old release, alone on its host, has yet to come up by the order that it has: what is reported of it may be older than
+    /// the order that stopped it, so it stays where a report of that age lets no request in.
+    fn is_still_coming_up(&self, seen: &Observation, host: &HostName) -> bool {
+        !self.runs_beside() && self.at(host) == Some(At::Restoring) && !self.has_old(seen, host)
+    }
+
+    fn at(&self, host: &HostName) -> Option<At> {
+        let position = self.course.as_ref().and_then(|course| course.positions.get(host));
+        position.map(|position| position.at)
     }
 
     /// Tells whether the old release is up and healthy on this host, under the order that says so.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use footplate_core::name::{ReleaseId, Target};
-use footplate_core::rollout::Outcome;
+use footplate_core::rollout::{Outcome, WayBack};
 use stateright::Property;
 
 use super::field::{Field, State};
@@ -26,10 +26,12 @@ pub fn all() -> Vec<Property<Field>> {
             };
             state.router.serving().all(|(target, id)| is_up(target, id))
         }),
+        // What may not run twice goes back on all its hosts at once, as soon as the others are restored: that is quicker, and costs capacity.
         Property::always("capacity is kept", |field: &Field, state: &State| {
             let serving: BTreeSet<&Target> = state.router.serving().map(|(target, _)| target).collect();
+            let goes_back = field.pace.alone && way_back(state) > Some(WayBack::Restoring);
             let away = if field.pace.alone { 1 } else { 0 };
-            serving.len() + away >= field.hosts.len()
+            goes_back || serving.len() + away >= field.hosts.len()
         }),
         Property::always(
             "two releases run side by side only where they may",
@@ -53,6 +55,10 @@ pub fn all() -> Vec<Property<Field>> {
             matches!(outcome, Some(Outcome::Done))
         }),
     ]
+}
+
+fn way_back(state: &State) -> Option<WayBack> {
+    state.store.rollout.as_ref()?.course.as_ref()?.way_back
 }
 
 /// Tells whether the rollout is over, every host runs the right release alone, as reported, and the router knows.
