@@ -60,23 +60,28 @@ impl Routing {
             watches.spawn(self.watch(prefix, Arc::clone(&news)));
         }
         let (mut reading, mut mute) = (self.troubles.of("read the routes"), Mute::default());
-        let mut tree = Tree::default();
+        let mut tree: Option<Tree> = None;
         let mut quarrels = Quarrels::default();
         let mut renewals = Renewals::new();
-        let mut is_stale = true;
+        let (mut is_stale, mut has_told) = (true, false);
         loop {
             if is_stale {
                 match self.read().await {
                     Ok(fresh) => {
                         reading.is_over();
-                        tree = fresh;
+                        tree = Some(fresh);
                         is_stale = false;
                     }
                     Err(error) => tokio::time::sleep_until(self.after(&mut reading, &error)).await,
                 }
             }
+            // Before the store was read once, the router goes on as it was told by an agent before this one.
+            let Some(tree) = &tree else { continue };
             tree.note_renewals(&mut renewals);
-            let told = self.tell(&tree, &renewals, &mut quarrels).await;
+            let told = self.tell(tree, &renewals, &mut quarrels).await;
+            if !std::mem::replace(&mut has_told, true) {
+                self.reporter.first_report_is_in();
+            }
             let pause = mute.note(&told, self.router.as_ref()).min(tree.next_end(&renewals));
             let pause = if is_stale { Duration::ZERO } else { pause };
             tokio::select! {
@@ -120,23 +125,33 @@ impl Routing {
         let mut pools = tree.pools(renewals);
         quarrels.note(traffic::settle(&mut pools));
         self.router.follow(&pools).await?;
-        let Some(in_flight) = self.router.in_flight().await? else { return Ok(true) };
+        let Some(in_flight) = self.router.in_flight().await? else {
+            // What an agent before this one said may be gone, and nothing was said yet: then it follows nothing.
+            if self.reporter.published(&self.key()).is_none() {
+                self.report(tree, |_, _| Followed::default());
+            }
+            return Ok(true);
+        };
         let leaving = tree.leaving(&pools, &in_flight);
-        self.report(tree, &leaving);
+        self.report(tree, |path, traffic| Followed {
+            revision: traffic.revision,
+            busy: leaving.get(path).cloned().unwrap_or_default(),
+        });
         Ok(!leaving.is_empty())
     }
 
-    fn report(&self, tree: &Tree, leaving: &BTreeMap<AppPath, BTreeSet<Busy>>) {
-        let apps = tree.traffic.iter().map(|(path, traffic)| Following {
+    fn key(&self) -> String {
+        Key::Router(self.host.clone()).to_string()
+    }
+
+    fn report(&self, tree: &Tree, followed: impl Fn(&AppPath, &Traffic) -> Followed) {
+        let following = |(path, traffic): (&AppPath, &Traffic)| Following {
             path: path.clone(),
-            followed: Followed {
-                revision: traffic.revision,
-                busy: leaving.get(path).cloned().unwrap_or_default(),
-            },
-        });
-        let report = RouterReport { apps: apps.collect() };
+            followed: followed(path, traffic),
+        };
+        let report = RouterReport { apps: tree.traffic.iter().map(following).collect() };
         let value = serde_json::to_vec(&Written(&report)).expect("a report is names and numbers");
-        self.reporter.publish(&Key::Router(self.host.clone()).to_string(), value);
+        self.reporter.publish(&self.key(), value);
     }
 }
 
