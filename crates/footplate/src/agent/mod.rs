@@ -168,6 +168,8 @@ async fn act(
     let remembered = state.read_targets(clock::now())?;
     tracing::info!(host = %config.host, targets = remembered.len(), "the agent starts with {}", store.describe());
     let awaited = remembered.values().filter(|memory| Crew::is_worked_on(memory)).count();
+    // No rollout may think that there is no router here, only because its agent has just begun.
+    let awaited = awaited + usize::from(config.router.is_some());
     let (troubles, reporter) = (Troubles::default(), Arc::new(Reporter::new(awaited)));
     let (presence, membership, doubt) = Presence::new(
         Arc::clone(&store),

@@ -114,11 +114,12 @@ impl Presence {
 
     /// Tries to take the name; `None` when it was not free and another try is due.
     async fn seek(&mut self) -> Result<Option<SessionId>, StoreError> {
+        // First, so that a former life's session, and what it said of a router, stands until ours can follow at once.
+        self.reporter.first_reports(FIRST_REPORTS_PATIENCE).await;
         let mut seen = self.store.read(&Scope::Prefix(self.announcement.prefix.clone())).await?;
         if let Some(entry) = seen.entries.remove(&self.announcement.key) {
             return self.wait_until_free(&entry).await.map(|()| None);
         }
-        self.reporter.first_reports(FIRST_REPORTS_PATIENCE).await;
         let held: Reports = seen.entries.into_iter().map(|(key, entry)| (key, entry.value)).collect();
         let session = self.store.open_session(&self.announcement.host, SESSION_TTL).await?;
         let claimed = self.claim(&session, held).await;

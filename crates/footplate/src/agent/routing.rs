@@ -63,7 +63,7 @@ impl Routing {
         let mut tree: Option<Tree> = None;
         let mut quarrels = Quarrels::default();
         let mut renewals = Renewals::new();
-        let mut is_stale = true;
+        let (mut is_stale, mut has_told) = (true, false);
         loop {
             if is_stale {
                 match self.read().await {
@@ -79,6 +79,9 @@ impl Routing {
             let Some(tree) = &tree else { continue };
             tree.note_renewals(&mut renewals);
             let told = self.tell(tree, &renewals, &mut quarrels).await;
+            if !std::mem::replace(&mut has_told, true) {
+                self.reporter.first_report_is_in();
+            }
             let pause = mute.note(&told, self.router.as_ref()).min(tree.next_end(&renewals));
             let pause = if is_stale { Duration::ZERO } else { pause };
             tokio::select! {

@@ -13,11 +13,11 @@ use footplate_drivers::source::{Commit, Git, Source, SourceError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Plan, board};
-use crate::api::{AppStatus, By, Deploy, Overrides, Status, Wanted};
+use crate::api::{AppStatus, By, Deploy, Overrides, RolloutStatus, Status, Wanted};
 use crate::cli::{Operator, watch};
 use crate::client::Client;
 use crate::config::app::AppConfig;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, printable_line};
 use crate::ship;
 
 /// How often the branch is looked at.
@@ -137,12 +137,17 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Waits for what the last start left under way, and returns the commit that it handled last. With `once` only one
-    /// that runs counts, as the exit code must tell whether it does.
+    /// Waits for what the last start left under way, says how it ended, and returns the commit that it handled last. With
+    /// `once` only one that runs counts, as the exit code must tell whether it does.
     async fn handled_before(&self) -> Result<Option<String>, Failure> {
         let apps = self.status().await?.apps;
         for app in apps.iter().filter(|app| app.path.environment == self.plan.environment) {
-            self.wait_for_end(&app.path).await?;
+            match &app.rollout {
+                // It may have ended already since this start.
+                Some(rollout) if rollout.ended => self.operator.ui.say(printable_line(&rollout.sentence)),
+                Some(rollout) => self.see_the_end(&app.path, rollout).await,
+                None => {}
+            }
         }
         if !apps.is_empty() {
             let status = self.status().await?;
@@ -193,14 +198,18 @@ impl<'a> Watch<'a> {
     /// Waits until no rollout of the app is under way.
     async fn wait_for_end(&self, path: &AppPath) -> Result<(), Failure> {
         let (_, app) = self.app(path).await?;
-        let Some(rollout) = app.and_then(|app| app.rollout).filter(|rollout| !rollout.ended) else {
-            return Ok(());
-        };
-        let number = rollout.record.number;
-        if let Err(failure) = watch::to_the_end(self.operator, self.client, path, number).await {
-            self.operator.ui.say(failure.render());
+        if let Some(rollout) = app.and_then(|app| app.rollout).filter(|rollout| !rollout.ended) {
+            self.see_the_end(path, &rollout).await;
         }
         Ok(())
+    }
+
+    /// Shows a rollout until it has ended, and says how.
+    async fn see_the_end(&self, path: &AppPath, rollout: &RolloutStatus) {
+        let seen = watch::to_the_end(self.operator, self.client, path, rollout.record.number).await;
+        if let Err(failure) = seen {
+            self.operator.ui.say(failure.render());
+        }
     }
 
     async fn status(&self) -> Result<Status, Failure> {
