@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 use crate::name::{Actor, HostName, Target};
-use crate::rollout::{Delivery, HostSeen, Observation, Rollout};
+use crate::rollout::{Delivery, HostSeen, Observation, Rollout, RouterSeen};
 use crate::selector::{Labels, Selector};
 use crate::target::Report;
 use crate::traffic::Followed;
@@ -93,7 +93,7 @@ pub struct Host {
     pub state: Option<HostState>,
     /// What its agent last reported of this app's targets.
     pub reports: BTreeMap<Target, Report>,
-    /// How far the router on it follows this app's table, when there is one that routes to it.
+    /// How far the router on it followed this app's table when its agent last said so, when there is one.
     pub router: Option<Followed>,
 }
 
@@ -127,7 +127,9 @@ pub fn observe(
         };
         (name.clone(), seen)
     });
-    let living = hosts.iter().filter(|(_, host)| host.presence.is_some());
-    let routers = living.filter_map(|(name, host)| Some((name.clone(), host.router.clone()?)));
+    let routers = hosts.iter().filter_map(|(name, host)| {
+        let followed = host.router.clone()?;
+        Some((name.clone(), RouterSeen { alive: host.presence.is_some(), followed }))
+    });
     Observation { now, hosts: seen.collect(), routers: routers.collect() }
 }

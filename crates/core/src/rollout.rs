@@ -18,6 +18,7 @@ use crate::traffic::Followed;
 mod announce;
 mod course;
 mod delivery;
+mod following;
 mod obey;
 mod observe;
 mod orders;
@@ -100,6 +101,10 @@ pub struct Rollout {
     /// How far it is in its steps, when it goes in steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub course: Option<Course>,
+    /// What a router must have followed once to be waited for also while its agent is away: it may serve on, and cut off
+    /// what stops. One that followed less was gone before.
+    #[serde(default, skip_serializing_if = "policy::is_usual")]
+    pub roll_call: Generation,
     /// Where it is.
     pub phase: Phase,
 }
@@ -284,8 +289,17 @@ pub struct Observation {
     pub now: Moment,
     /// Every host that matches the app's selector, and every one that takes part in its rollout.
     pub hosts: BTreeMap<HostName, HostSeen>,
-    /// The living routers that route to the app, by their hosts.
-    pub routers: BTreeMap<HostName, Followed>,
+    /// What routers said last of the app, by their hosts.
+    pub routers: BTreeMap<HostName, RouterSeen>,
+}
+
+/// One router as seen in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouterSeen {
+    /// Whether the session of the agent beside it is alive. A router serves on when it is not.
+    pub alive: bool,
+    /// How far it followed the app's table when its agent last said so.
+    pub followed: Followed,
 }
 
 /// One host as seen in the store.

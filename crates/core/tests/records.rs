@@ -154,6 +154,7 @@ fn rollout(phase: Phase) -> Rollout {
         promoted: Some(Signature { actor: "bob".parse().unwrap(), at: at(20) }),
         paused: Some(Signature { actor: "bob".parse().unwrap(), at: at(30) }),
         course: None,
+        roll_call: Generation::default(),
         phase,
     }
 }
@@ -262,7 +263,10 @@ fn rollouts_in_steps_keep_their_stored_form() {
     let acceptance = Some(AcceptanceHook { trial, deadline: Duration::from_secs(60), group: None });
     let accepted = Policy { acceptance, ..policy.clone() };
     check("rollout-accepting-v1", Rollout { policy: accepted, ..rollout(phase.clone()) });
-    check("rollout-stepping-v1", Rollout { policy, course: Some(course), ..rollout(phase) });
+    check(
+        "rollout-stepping-v1",
+        Rollout { policy, course: Some(course), roll_call: Generation::new(1, 39), ..rollout(phase) },
+    );
 }
 
 #[test]

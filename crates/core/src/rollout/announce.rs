@@ -56,7 +56,7 @@ fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
     let hosts = format!("{} of {}", goal.up, count(rollout.hosts.len(), "host"));
     match (part, goal.share) {
         (Part::Holding, _) => format!("{which} waits for `footplate promote {}`", path.app),
-        (Part::Withdrawing | Part::Emptying | Part::Starting | Part::Accepting, _) => {
+        (Part::Calling | Part::Withdrawing | Part::Emptying | Part::Starting | Part::Accepting, _) => {
             format!("{which}: `{to}` starts on {hosts}")
         }
         (Part::Shifting, Some(share)) => format!("{which}: `{to}` gets {share} of the traffic, on {hosts}"),
@@ -68,11 +68,13 @@ fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
     }
 }
 
-/// Returns the part that this one is told with: four of the nine are worth a sentence.
+/// Returns the part that this one is told with: four of the ten are worth a sentence.
 fn loud(part: Part) -> Part {
     match part {
         Part::Holding => Part::Holding,
-        Part::Withdrawing | Part::Emptying | Part::Starting | Part::Accepting => Part::Starting,
+        Part::Calling | Part::Withdrawing | Part::Emptying | Part::Starting | Part::Accepting => {
+            Part::Starting
+        }
         Part::Shifting | Part::Draining | Part::Stopping => Part::Shifting,
         Part::Watching => Part::Watching,
     }

@@ -96,6 +96,8 @@ pub enum At {
 pub enum Part {
     /// It waits for a person.
     Holding,
+    /// Before the first step all routers are called, so that it is known which of them may serve on unseen.
+    Calling,
     /// Routers take out the old endpoints that must stop before the new ones start.
     Withdrawing,
     /// These finish their requests.
@@ -116,8 +118,9 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order of a step.
-    pub(super) const ALL: [Part; 9] = [
+    pub(super) const ALL: [Part; 10] = [
         Part::Holding,
+        Part::Calling,
         Part::Withdrawing,
         Part::Emptying,
         Part::Starting,
@@ -132,6 +135,7 @@ impl Part {
     pub fn word(self) -> &'static str {
         match self {
             Part::Holding => "holding",
+            Part::Calling => "calling",
             Part::Withdrawing => "withdrawing",
             Part::Emptying => "emptying",
             Part::Starting => "starting",

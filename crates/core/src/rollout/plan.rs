@@ -27,6 +27,8 @@ pub struct Request {
     pub generation: Generation,
     /// Since which order every target keeps `to`, when it does already; see [`Rollout::kept_since`].
     pub kept_since: Option<Generation>,
+    /// How the traffic is divided now: routers that follow it are there, even while their agents are not.
+    pub roll_call: Generation,
     /// The process groups to move on each host.
     pub groups: BTreeSet<GroupName>,
     /// The rules.
@@ -73,6 +75,7 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         promoted: None,
         paused: None,
         course: None,
+        roll_call: request.roll_call,
     })
 }
 

@@ -45,6 +45,7 @@ impl Rollout {
                 self.go_back(WayBack::Shifting, why, in_a_step);
             }
             WayBack::Shifting if is_late || self.returning().next().is_none() || self.is_followed(seen) => {
+                self.give_up_the_absent();
                 self.go_back(WayBack::Draining, why, drained);
             }
             WayBack::Draining if is_late || self.is_let_go(seen, self.returning()) => {
@@ -113,6 +114,7 @@ impl Rollout {
 
     /// Gives every order this age, after a store was restored.
     pub(super) fn renew(&mut self, generation: Generation) {
+        self.roll_call = generation;
         if let Some(course) = &mut self.course {
             course.base = generation;
             course.mark = generation;

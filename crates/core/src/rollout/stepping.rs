@@ -1,21 +1,24 @@
 //! What facts make of a rollout in steps: on to the next part, or back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::course::{At, Part, Position};
 use super::observe::blame;
-use super::outcome::Few;
 use super::standing::named;
 use super::{Observation, OnVanished, Phase, Rollout, Why};
 use crate::moment::{Moment, in_words};
 use crate::name::{HostName, Target};
 use crate::target::{Failure, Report, Verb};
 
+/// How long a router may take to answer the roll call while its agent is away: as long as a killed one needs to come back.
+const ROLL_CALL: Duration = Duration::from_secs(30);
+
 impl Rollout {
     /// Begins the first step. All required hosts have prepared the release.
     pub(super) fn begin_steps(&mut self, now: Moment) {
-        let course = self.course.get_or_insert_default();
-        course.base = self.generation;
+        let base = self.generation;
+        self.course_mut().base = base;
         self.enter(0, Part::Holding, now);
     }
 
@@ -51,6 +54,9 @@ impl Rollout {
     }
 
     fn leave_part(&mut self, seen: &Observation, step: u32, part: Part) {
+        if part == Part::Calling {
+            self.give_up_the_absent();
+        }
         if part == Part::Starting {
             let course = self.course.get_or_insert_default();
             course.failures = 0;
@@ -97,11 +103,20 @@ impl Rollout {
     /// Puts hosts where the part wants them, and tells whether there is anything to wait for.
     fn begin(&mut self, step: u32, part: Part, now: Moment) -> bool {
         let (goal, both) = (self.goal(step), self.runs_beside());
-        let services = self.to.has_services();
-        let routed = services || self.leaves_services();
         match part {
             Part::Holding => {
                 self.policy.pace.hold_steps && self.from.is_some() && self.course().promoted <= step
+            }
+            Part::Calling => {
+                let is_first = step == 0 && self.is_routed();
+                if is_first {
+                    self.mark(now);
+                }
+                // Nothing that serves could be cut off yet.
+                if is_first && !self.leaves_services() {
+                    self.give_up_the_absent();
+                }
+                is_first && self.leaves_services()
             }
             Part::Withdrawing => {
                 let batch = if both { Vec::new() } else { self.next_hosts(goal.up) };
@@ -118,11 +133,7 @@ impl Rollout {
                 let batch = if both { self.next_hosts(goal.up) } else { self.pending(goal.up) };
                 self.position(batch, if both { At::Beside } else { At::Renewed }, now);
                 let is_due = self.are_any(At::Beside) || self.are_any(At::Renewed);
-                let is_due = is_due || (goal.over > 0 && self.are_any(At::Admitted));
-                if step == 0 && goal.share.is_some() {
-                    self.mark(now);
-                }
-                is_due
+                is_due || (goal.over > 0 && self.are_any(At::Admitted))
             }
             Part::Accepting => {
                 self.course_mut().round = step + 1;
@@ -134,7 +145,7 @@ impl Rollout {
                 self.replace(At::Renewed, At::Over, usize::MAX, now);
                 self.replace(At::Admitted, At::Leaving, goal.over, now);
                 self.mark(now);
-                routed
+                self.is_routed()
             }
             Part::Draining => self.are_any(At::Leaving),
             Part::Stopping => both && self.replace(At::Leaving, At::Over, usize::MAX, now),
@@ -157,6 +168,7 @@ impl Rollout {
             Part::Emptying | Part::Draining => pace.drain,
             Part::Watching if last || keeps_old => pace.soak,
             Part::Watching => pace.watch,
+            Part::Calling => ROLL_CALL,
             Part::Withdrawing | Part::Starting | Part::Accepting | Part::Shifting | Part::Stopping => {
                 pace.step_deadline
             }
@@ -171,7 +183,7 @@ impl Rollout {
         };
         match part {
             Part::Holding => course.promoted > step,
-            Part::Withdrawing => self.is_followed(seen),
+            Part::Calling | Part::Withdrawing => self.is_followed(seen),
             Part::Emptying => self.is_let_go(seen, at(At::Emptied)),
             // Before a canary gets its first share, every router knows that it has none yet.
             Part::Starting => self.late(seen, part).is_empty() && self.is_followed(seen),
@@ -193,28 +205,6 @@ impl Rollout {
             .filter(move |(host, position)| entering(position.at) || Some(*host) == first)
             .map(|(host, _)| host)
             .filter(|host| self.hosts.contains(*host))
-    }
-
-    /// Tells whether every living router follows what was marked last.
-    pub(super) fn is_followed(&self, seen: &Observation) -> bool {
-        let mark = self.course().mark;
-        seen.routers.values().all(|followed| followed.revision >= mark)
-    }
-
-    /// Tells whether no router has requests in flight on what leaves these hosts.
-    pub(super) fn is_let_go<'a>(
-        &self,
-        seen: &Observation,
-        hosts: impl Iterator<Item = &'a HostName>,
-    ) -> bool {
-        let hosts: BTreeSet<&HostName> = hosts.collect();
-        let busy = |followed: &crate::traffic::Followed| {
-            followed
-                .busy
-                .iter()
-                .any(|busy| hosts.contains(&busy.target.host) && self.groups.contains(&busy.target.group))
-        };
-        self.is_followed(seen) && !seen.routers.values().any(busy)
     }
 
     fn reports<'a>(&self, seen: &'a Observation, host: &HostName) -> Vec<Option<&'a Report>> {
@@ -306,7 +296,17 @@ impl Rollout {
         if part == Part::Holding {
             return self.leave(seen.now, format!("nobody promoted its next step within {waited}").into());
         }
+        if part == Part::Calling && self.awaits_the_absent() {
+            self.give_up_the_absent();
+            let until = seen.now + self.policy.pace.step_deadline;
+            self.phase = Phase::Stepping { step, part, until };
+            return self.step_on(seen, step, part, until);
+        }
         let late = self.late(seen, part);
+        if late.is_empty() && self.may_give_up(seen) {
+            self.give_up_the_absent();
+            return self.leave_part(seen, step, part);
+        }
         let vanished: BTreeSet<HostName> =
             late.iter().map(|target| &target.host).filter(|host| !seen.is_alive(host)).cloned().collect();
         let only_vanished = !late.is_empty() && late.iter().all(|target| vanished.contains(&target.host));
@@ -318,7 +318,7 @@ impl Rollout {
             Part::Starting if late.is_empty() => {
                 format!("{} did not follow within {waited}", self.laggards(seen))
             }
-            Part::Withdrawing | Part::Shifting => {
+            Part::Calling | Part::Withdrawing | Part::Shifting => {
                 format!("{} did not follow within {waited}", self.laggards(seen))
             }
             Part::Accepting | Part::Watching => {
@@ -345,18 +345,12 @@ impl Rollout {
             Part::Stopping => position.at == At::Over && !self.is_alone(seen, host),
             // While nothing is tried again, the first host has accepted as often as it must.
             Part::Watching => course.first() == Some(host) && !self.has_accepted(seen, host),
-            Part::Holding | Part::Withdrawing | Part::Emptying | Part::Shifting | Part::Draining => false,
+            Part::Holding | Part::Calling | Part::Withdrawing => false,
+            Part::Emptying | Part::Shifting | Part::Draining => false,
         };
         let late = course.positions.iter().filter(|(host, _)| self.hosts.contains(*host));
         let late = late.filter(|(host, position)| waits_for(host, position));
         late.flat_map(|(host, _)| super::targets_of(host, &self.groups)).collect()
-    }
-
-    /// Names the routers that do not follow yet.
-    pub(super) fn laggards(&self, seen: &Observation) -> Few {
-        let mark = self.course().mark;
-        let behind = seen.routers.iter().filter(|(_, followed)| followed.revision < mark);
-        Few::new(behind.map(|(host, _)| format!("the router on {host}")), 0)
     }
 
     pub(super) fn course(&self) -> &super::Course {

@@ -172,7 +172,9 @@ fn waiting_in_steps(
         Part::Starting => targets(format!("with a healthy `{}`", rollout.to.id)),
         Part::Accepting => targets(format!("that accepted `{}`", rollout.to.id)),
         Part::Stopping => targets("without the old release".to_owned()),
-        Part::Withdrawing | Part::Shifting => WaitingOn::Routers { which: rollout.laggards(seen), left },
+        Part::Calling | Part::Withdrawing | Part::Shifting => {
+            WaitingOn::Routers { which: rollout.laggards(seen), left }
+        }
         Part::Emptying | Part::Draining => WaitingOn::Requests { left },
         Part::Watching if rollout.is_tried_again(step) => {
             targets(format!("that accepted `{}` again", rollout.to.id))

@@ -85,13 +85,15 @@ fn blue_green_keeps_the_old_release_up_for_the_soak() {
           in no step
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
+        follows r
         where
           step 1 of 2, starting: 100% of the requests to `2`, on 2 of 2 hosts
         works a b
-        follows r
           step 1 of 2 of `production.shop`: `2` gets 100% of the traffic, on 2 of 2 hosts
+        follows r
+          step 1 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
         where
-          step 1 of 2, shifting: 100% of the requests to `2`, on 2 of 2 hosts
+          step 1 of 2, watching: 100% of the requests to `2`, on 2 of 2 hosts
         abort
           `production.shop` turns back from `2`: ann aborted it
         where

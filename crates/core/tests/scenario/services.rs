@@ -18,10 +18,11 @@ fn a_rolling_rollout_starts_admits_drains_and_stops_one_batch_after_the_other() 
           ann prepares `2` of `production.shop` on 2 hosts
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
         routes
           a: 1 serves, b: 1 serves
         orders
-          a/web 0.180001: run 1 beside 2, keep 2 1
+          a/web 0.180002: run 1 beside 2, keep 2 1
           b/web 0.180000: run 1, keep 2 1
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
@@ -78,19 +79,19 @@ fn a_canary_gets_its_share_in_steps_and_an_abort_takes_it_back_at_once() {
           ann prepares `2` of `production.shop` on 4 hosts
         works a b c d
           step 1 of 3 of `production.shop`: `2` starts on 1 of 4 hosts
-        works a
-        routes
-          a: 1 serves 2 standby, b: 1 serves, c: 1 serves, d: 1 serves; 2 gets 0%
         waiting
-          waiting for the router on r to follow the new shares, for another 5 min
+          waiting for the router on r to follow the new shares, for another 30 s
         follows r
+        routes
+          a: 1 serves, b: 1 serves, c: 1 serves, d: 1 serves; 2 gets 0%
+        works a
           step 1 of 3 of `production.shop`: `2` gets 10% of the traffic, on 1 of 4 hosts
         routes
           a: 1 serves 2 serves, b: 1 serves, c: 1 serves, d: 1 serves; 2 gets 10%
-        waiting
-          waiting for the router on r to follow the new shares, for another 5 min
         follows r
           step 1 of 3 of `production.shop` is done: `2` is watched on 1 of 4 hosts
+        routes
+          a: 1 serves 2 serves, b: 1 serves, c: 1 serves, d: 1 serves; 2 gets 10%
         waiting
           waiting for nothing bad to happen to `2`, for another 10 s
         wait 10s
@@ -210,6 +211,7 @@ fn a_release_that_dies_later_is_taken_back_on_every_host_that_has_it() {
           ann prepares `2` of `production.shop` on 3 hosts
         works a b c
           step 1 of 3 of `production.shop`: `2` starts on 1 of 3 hosts
+        follows r
         works a
           step 1 of 3 of `production.shop`: `2` takes requests on 1 of 3 hosts
         follows r
@@ -254,8 +256,8 @@ fn blue_green_keeps_the_old_release_up_for_the_soak() {
           ann prepares `2` of `production.shop` on 2 hosts
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
-        works a b
         follows r
+        works a b
           step 1 of 2 of `production.shop`: `2` gets 100% of the traffic, on 2 of 2 hosts
         follows r
           step 1 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
@@ -292,6 +294,7 @@ fn what_may_not_run_twice_is_emptied_first() {
           ann prepares `2` of `production.shop` on 2 hosts
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
         routes
           a: 1 drains, b: 1 serves
         orders
@@ -299,7 +302,7 @@ fn what_may_not_run_twice_is_emptied_first() {
           b/web 0.180000: run 1, keep 2 1
         follows r
         orders
-          a/web 0.180002: run 2, keep 2 1
+          a/web 0.180003: run 2, keep 2 1
           b/web 0.180000: run 1, keep 2 1
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
@@ -369,7 +372,7 @@ fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         orders
-          a/web 0.180003: run 1 beside 2, keep 2 1
+          a/web 0.180004: run 1 beside 2, keep 2 1
           b/web 0.180002: run 1, keep 2 1
         works a
         routes
@@ -477,6 +480,7 @@ fn a_router_that_does_not_follow_turns_it_back() {
           ann prepares `2` of `production.shop` on 2 hosts
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         wait 5m
@@ -519,6 +523,76 @@ fn files_roll_in_batches_as_well() {
         wait 10s
         live
           a: 2, b: 2, c: 2
+        ",
+    );
+}
+
+#[test]
+fn a_router_whose_agent_went_away_meanwhile_is_waited_for_and_one_that_was_gone_before_is_not() {
+    check(
+        "
+        services
+        strategy rolling 1
+        hosts a b
+        runs 1
+        router q r
+        follows q
+        gone q
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
+        works a
+        gone r
+        waiting
+          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
+        back r
+        follows r
+        waiting
+          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
+        works a
+        wait 10s
+        follows r
+        works b
+        gone r
+        wait 5m
+        routes
+          a: 1 serves, b: 1 serves
+        ",
+    );
+}
+
+#[test]
+fn routers_whose_agents_are_away_are_given_up_where_a_rollout_may_go_on_without_what_vanished() {
+    check(
+        "
+        services
+        strategy rolling 1
+        policy go_on
+        hosts a b
+        runs 1
+        router q r
+        follows q
+        gone q
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
+        works a
+        gone r
+        waiting
+          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
+        wait 5m
+        works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        wait 10s
+        works b
+        works b
+        wait 10s
         ",
     );
 }

@@ -84,6 +84,7 @@ fn what_may_not_run_twice_finishes_its_requests_on_the_way_back_too() {
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         follows r
+        follows r
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         follows r
@@ -91,8 +92,8 @@ fn what_may_not_run_twice_finishes_its_requests_on_the_way_back_too() {
         abort
           `production.shop` turns back from `2`: ann aborted it
         orders
-          a/web 0.180004: run 2, keep 1 2
-          b/web 0.180004: run 1, keep 1
+          a/web 0.180005: run 2, keep 1 2
+          b/web 0.180005: run 1, keep 1
         routes
           a: 2 drains, b: 1 serves
         busy r a 2
@@ -100,12 +101,12 @@ fn what_may_not_run_twice_finishes_its_requests_on_the_way_back_too() {
         waiting
           waiting for requests in flight on what is to stop, for another 20 s at most
         orders
-          a/web 0.180004: run 2, keep 1 2
-          b/web 0.180004: run 1, keep 1
+          a/web 0.180005: run 2, keep 1 2
+          b/web 0.180005: run 1, keep 1
         busy r
         orders
-          a/web 0.180006: run 1, keep 1
-          b/web 0.180004: run 1, keep 1
+          a/web 0.180007: run 1, keep 1
+          b/web 0.180005: run 1, keep 1
         works a b
           `production.shop` went back to `1`: ann aborted it
         routes
@@ -131,7 +132,7 @@ fn an_old_release_takes_requests_again_only_once_its_agent_keeps_it() {
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         orders
-          a/web 0.180003: run 2, keep 2 1
+          a/web 0.180004: run 2, keep 2 1
           b/web 0.180000: run 1, keep 2 1
         up
           a: 1 2, b: 1

@@ -340,6 +340,7 @@ fn request(field: &Field) -> Request {
         to: field.to.clone(),
         keep: if field.kind == Kind::Rollback { vec![field.to.clone()] } else { Vec::new() },
         generation: Generation::new(0, 2),
+        roll_call: Generation::default(),
         kept_since: (field.kind == Kind::Rollback).then_some(Generation::new(0, 1)),
         groups: BTreeSet::from(["web".parse().unwrap()]),
         policy: field.policy.clone(),

@@ -84,7 +84,7 @@ pub fn look(store: &Store, now: Moment) -> Option<Seen> {
                 seen.releases.insert(id.clone());
             }
             (Key::Router(host), Value::Router(report)) => {
-                host_of(&mut seen, host).router = report.follows(&path()).cloned();
+                host_of(&mut seen, host).router = Some(report.follows(&path()).cloned().unwrap_or_default());
             }
             (Key::Route(name, host), Value::Route(route)) => {
                 let target = Target { host: host.clone(), group: name.group.clone() };

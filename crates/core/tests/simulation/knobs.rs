@@ -41,6 +41,8 @@ pub struct Knobs {
     pub router_slow: f64,
     pub router_cut_off: f64,
     pub router_killed: f64,
+    /// Its agent is killed and started again, and it serves on.
+    pub router_left: f64,
 }
 
 impl Knobs {
@@ -80,6 +82,7 @@ impl Knobs {
             router_slow: chance(0.01),
             router_cut_off: chance(0.006),
             router_killed: chance(0.006),
+            router_left: chance(0.015),
         };
         knobs.hosts = rng.random_range(1..=5);
         knobs.groups = rng.random_range(1..=2);

@@ -26,6 +26,7 @@ pub enum Mutation {
     ControllerMissesThatTheStoreWasRestored,
     ControllerTakesADeliveryOverTooEarly,
     ControllerDoesNotWaitForRouters,
+    ControllerForgetsRoutersWhoseAgentsAreAway,
     ControllerWritesTrafficBeforeRoutes,
     ControllerLetsInWhatIsNotReady,
     ControllerLetsInWhatWasNotAccepted,
@@ -38,7 +39,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 25] = [
+    pub const ALL: [Mutation; 26] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -55,6 +56,7 @@ impl Mutation {
         Mutation::ControllerMissesThatTheStoreWasRestored,
         Mutation::ControllerTakesADeliveryOverTooEarly,
         Mutation::ControllerDoesNotWaitForRouters,
+        Mutation::ControllerForgetsRoutersWhoseAgentsAreAway,
         Mutation::ControllerWritesTrafficBeforeRoutes,
         Mutation::ControllerLetsInWhatIsNotReady,
         Mutation::ControllerLetsInWhatWasNotAccepted,
@@ -97,6 +99,10 @@ impl Mutation {
     }
 
     fn blur_services(self, seen: &mut Seen) {
+        if self == Mutation::ControllerForgetsRoutersWhoseAgentsAreAway {
+            let away = seen.hosts.values_mut().filter(|host| host.presence.is_none());
+            away.for_each(|host| host.router = None);
+        }
         let routers = seen.hosts.values_mut().filter_map(|host| host.router.as_mut());
         match self {
             Mutation::ControllerDoesNotWaitForRouters => {

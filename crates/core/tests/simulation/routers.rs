@@ -154,10 +154,12 @@ impl World {
         let now = self.now();
         let knobs = self.knobs.clone();
         let away = Duration::from_secs(self.rng.random_range(1..60));
-        let (slow, cut, killed) = (
+        let short_away = Duration::from_millis(self.rng.random_range(100..6_000));
+        let (slow, cut, killed, left) = (
             self.chance(knobs.router_slow),
             self.chance(knobs.router_cut_off),
             self.chance(knobs.router_killed),
+            self.chance(knobs.router_left),
         );
         let router = &mut self.scene.routers[number];
         if slow {
@@ -169,7 +171,17 @@ impl World {
         if killed {
             *router = Router { down_until: now + away, ..Router::new(number) };
         }
-        for (happened, what) in [(slow, "is slow"), (cut, "is cut off"), (killed, "is killed")] {
+        if left {
+            router.cut_off_until = now + short_away;
+            self.leave_router(number);
+        }
+        let told = [
+            (slow, "is slow"),
+            (cut, "is cut off"),
+            (killed, "is killed"),
+            (left, "serves on without its agent"),
+        ];
+        for (happened, what) in told {
             if happened {
                 self.note(|| format!("router-{number} {what}"));
             }
@@ -212,11 +224,18 @@ impl World {
         let (report, presence) = (router.report(), Value::Presence(router.presence()));
         let session = Some(self.scene.store.open_session(end));
         let writes = [
-            Write { key: Key::Router(name.clone()), value: Some(report), session },
+            Write { key: Key::Router(name.clone()), value: Some(report), session: None },
             Write { key: key.clone(), value: Some(presence), session },
         ];
         self.write(&Author::Agent(Writer::Agent(name)), &[Guard::Absent(key)], &writes);
         self.scene.routers[number].session = session;
+    }
+
+    /// Has the agent beside it killed and started again: its session ends, and the router serves on as it was told.
+    fn leave_router(&mut self, number: usize) {
+        if let Some(session) = self.scene.routers[number].session.take() {
+            self.scene.store.end_session(session);
+        }
     }
 
     fn report_followed(&mut self, number: usize) {
@@ -227,7 +246,7 @@ impl World {
         if self.scene.store.get(&key) == Some(&report) {
             return;
         }
-        let write = Write { key, value: Some(report), session: Some(session) };
+        let write = Write { key, value: Some(report), session: None };
         let guard = Guard::HeldBy(Key::Presence(name.clone()), session);
         self.write(&Author::Agent(Writer::Agent(name)), &[guard], &[write]);
     }

@@ -141,11 +141,14 @@ impl Store {
     pub fn expire(&mut self, now: Moment) {
         let dead: Vec<Session> =
             self.sessions.iter().filter(|(_, end)| **end <= now).map(|(session, _)| *session).collect();
-        for session in dead {
-            self.sessions.remove(&session);
-            self.entries.retain(|_, entry| entry.session != Some(session));
-            self.revision += 1;
-        }
+        dead.into_iter().for_each(|session| self.end_session(session));
+    }
+
+    /// Ends a session, with its keys.
+    pub fn end_session(&mut self, session: Session) {
+        self.sessions.remove(&session);
+        self.entries.retain(|_, entry| entry.session != Some(session));
+        self.revision += 1;
     }
 
     /// Returns a copy as a backup holds it: without sessions and what lives with them.

@@ -94,6 +94,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
             promoted: None,
             paused: None,
             course: None,
+            roll_call: Generation::default(),
             phase: Phase::Preparing { until: NOW },
         },
         ended: false,

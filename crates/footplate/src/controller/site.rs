@@ -188,9 +188,12 @@ impl Site {
     }
 
     fn hosts(&self, path: &AppPath, app: &App) -> BTreeMap<HostName, Host> {
-        let follows = |name: &HostName| self.routers.get(name)?.follows(path).cloned();
-        let names: BTreeSet<&HostName> =
-            self.presences.keys().chain(self.states.keys()).chain(app.reports.keys()).collect();
+        let follows = |name: &HostName| {
+            let report = self.routers.get(name)?;
+            Some(report.follows(path).cloned().unwrap_or_default())
+        };
+        let known = self.presences.keys().chain(self.states.keys()).chain(self.routers.keys());
+        let names: BTreeSet<&HostName> = known.chain(app.reports.keys()).collect();
         let host = |name: &HostName| Host {
             presence: self.presences.get(name).cloned(),
             state: self.states.get(name).cloned(),

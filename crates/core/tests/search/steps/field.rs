@@ -31,6 +31,8 @@ pub struct Budget {
     pub cuts: u8,
     pub requests: u8,
     pub commands: u8,
+    /// Times that the router serves on without its agent.
+    pub absences: u8,
 }
 
 pub struct Field {
@@ -46,6 +48,8 @@ pub struct State {
     pub store: Store,
     pub machines: Vec<Machine>,
     pub router: Router,
+    /// Whether the agent beside the router lives.
+    pub is_led: bool,
     pub budget: Budget,
     /// Whether what leaves may be stopped with requests in flight: the time for them was over.
     pub is_drain_over: bool,
@@ -91,6 +95,8 @@ pub enum Step {
     RouterReads,
     RouterApplies,
     RouterTells,
+    RouterLeft,
+    RouterFound,
     Begin(usize, ReleaseId),
     End(usize, ReleaseId),
 }
@@ -131,7 +137,7 @@ impl Field {
             })
             .collect();
         let edge = Host {
-            presence: Some(presence("edge")),
+            presence: state.is_led.then(|| presence("edge")),
             router: Some(store.followed.clone()),
             ..Host::default()
         };
@@ -297,6 +303,7 @@ impl Field {
             },
             machines: vec![machine; self.hosts.len()],
             router: Router::default(),
+            is_led: true,
             budget: self.budget,
             is_drain_over: false,
             wrong: None,
@@ -339,7 +346,13 @@ impl Model for Field {
                 steps.push(Step::Act(number, Luck::Bad));
             }
         }
-        steps.extend([Step::RouterReads, Step::RouterApplies, Step::RouterTells]);
+        match state.is_led {
+            true => steps.extend([Step::RouterReads, Step::RouterApplies, Step::RouterTells]),
+            false => steps.push(Step::RouterFound),
+        }
+        if state.is_led && state.budget.absences > 0 {
+            steps.push(Step::RouterLeft);
+        }
         if state.budget.requests > 0 {
             let serving = state.router.serving().map(|(target, id)| (self.number(target), id.clone()));
             steps.extend(serving.map(|(number, id)| Step::Begin(number, id)));
@@ -367,6 +380,11 @@ impl Model for Field {
                 state.router.routes = state.store.routes.clone();
             }
             Step::RouterTells => state.store.followed = state.router.followed(),
+            Step::RouterLeft => {
+                state.is_led = false;
+                state.budget.absences -= 1;
+            }
+            Step::RouterFound => state.is_led = true,
             Step::Begin(number, id) => {
                 state.router.flights.insert((self.target(number), id));
                 state.budget.requests -= 1;
@@ -384,10 +402,10 @@ impl Model for Field {
 impl Hash for State {
     /// Leaves out what follows from the rest or never changes on any path.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        (self.now, self.budget, self.is_drain_over, self.wrong).hash(hasher);
+        (self.now, self.budget, self.is_drain_over, self.is_led, self.wrong).hash(hasher);
         let store = &self.store;
         if let Some(rollout) = &store.rollout {
-            (&rollout.phase, rollout.generation, &rollout.paused).hash(hasher);
+            (&rollout.phase, rollout.generation, rollout.roll_call, &rollout.paused).hash(hasher);
             if let Some(course) = &rollout.course {
                 (course.base, course.mark, &course.positions, course.failures, course.way_back).hash(hasher);
             }

@@ -12,7 +12,12 @@ mod machine;
 mod properties;
 
 fn budget(deadlines: u8, failures: u8, cuts: u8, requests: u8, commands: u8) -> Budget {
-    Budget { deadlines, failures, cuts, requests, commands }
+    Budget { deadlines, failures, cuts, requests, commands, absences: 0 }
+}
+
+/// The router's agent goes away at any moment, with a request in flight, and comes back at any other.
+fn absence() -> Budget {
+    Budget { absences: 1, ..budget(0, 0, 0, 1, 0) }
 }
 
 fn pace() -> Pace {
@@ -30,8 +35,13 @@ fn canary() -> Strategy {
 /// The troubles that each strategy meets: one at a time, or all of them in a long search.
 fn troubles() -> Vec<Budget> {
     match is_large() {
-        true => vec![budget(1, 1, 1, 1, 0), budget(1, 0, 0, 1, 1), budget(0, 1, 1, 1, 1)],
-        false => vec![budget(1, 0, 0, 0, 0), budget(0, 1, 0, 0, 0), budget(0, 0, 1, 1, 0)],
+        true => vec![
+            budget(1, 1, 1, 1, 0),
+            budget(1, 0, 0, 1, 1),
+            budget(0, 1, 1, 1, 1),
+            Budget { failures: 1, ..absence() },
+        ],
+        false => vec![budget(1, 0, 0, 0, 0), budget(0, 1, 0, 0, 0), budget(0, 0, 1, 1, 0), absence()],
     }
 }
 

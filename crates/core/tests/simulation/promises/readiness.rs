@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use footplate_core::fleet::{Seen, Turn};
 use footplate_core::name::{ReleaseId, Target};
-use footplate_core::rollout::{Kind, Phase, Rollout};
+use footplate_core::rollout::{Kind, Part, Phase, Rollout};
 use footplate_core::traffic::{EndpointState, Share};
 
 use super::{Fact, Promise, Scene, hold};
@@ -69,9 +69,13 @@ impl Readiness {
     }
 }
 
-/// While a step gives a share, no router gives more.
+/// While a step gives a share, no router gives more. Until the roll call is answered, what goes back to a release that still runs on
+/// a host that was left out has all that this host gets.
 fn within_share(rollout: &Rollout, scene: &Scene) -> Result<(), String> {
-    let Phase::Stepping { step, .. } = rollout.phase else { return Ok(()) };
+    let Phase::Stepping { step, part, .. } = rollout.phase else { return Ok(()) };
+    if step == 0 && part <= Part::Calling {
+        return Ok(());
+    }
     let goal = rollout.goals().get(step as usize).and_then(|goal| goal.share);
     let Some(most) = goal else { return Ok(()) };
     for router in &scene.routers {
