@@ -1,5 +1,6 @@
 //! Clients on one thread. At a given rate an answer's time counts from when its request was due, not from when a client was free to
-//! send it, so that a proxy that stops is not flattered.
+//! send it, so that a proxy that stops is not flattered. A connection that is closed while it rests, or after an answer that announced
+//! it, is opened again; one that is closed before its answer is a failure.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -19,6 +20,7 @@ const WARM_UP: f64 = 0.2;
 
 /// Clients with open connections.
 pub struct Clients {
+    address: SocketAddr,
     poll: OwnedFd,
     all: Vec<Client>,
     free: Vec<usize>,
@@ -30,7 +32,8 @@ pub struct Clients {
 
 struct Client {
     socket: TcpStream,
-    asked: Instant,
+    /// When the request was due that it waits for an answer to.
+    asked: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -40,14 +43,11 @@ impl Clients {
         let poll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut all = Vec::with_capacity(number);
         for place in 0..number {
-            let socket = TcpStream::connect(address)?;
-            socket.set_nodelay(true)?;
-            socket.set_nonblocking(true)?;
-            epoll::add(&poll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
-            all.push(Client { socket, asked: Instant::now(), buffer: Vec::with_capacity(16 << 10) });
+            let socket = connect(&poll, place, address)?;
+            all.push(Client { socket, asked: None, buffer: Vec::with_capacity(16 << 10) });
         }
         let free = (0..number).collect();
-        Ok(Clients { poll, all, free, due: VecDeque::new(), times: Vec::new(), failed: 0 })
+        Ok(Clients { address, poll, all, free, due: VecDeque::new(), times: Vec::new(), failed: 0 })
     }
 
     /// Asks for so many seconds: at `rate` requests a second, or as fast as answers come when it is 0.
@@ -88,8 +88,10 @@ impl Clients {
         while !self.due.is_empty() {
             let Some(place) = self.free.pop() else { break };
             let client = &mut self.all[place];
-            client.asked = self.due.pop_front().expect("it is not empty");
-            client.socket.write_all(REQUEST)?;
+            client.asked = self.due.pop_front();
+            if client.socket.write_all(REQUEST).is_err() {
+                self.lose(place)?;
+            }
         }
         Ok(())
     }
@@ -98,20 +100,34 @@ impl Clients {
         let client = &mut self.all[place];
         let mut piece = [0; 16 << 10];
         match client.socket.read(&mut piece) {
-            Ok(0) => return Err("a connection was closed".into()),
-            Ok(size) => client.buffer.extend_from_slice(&piece[..size]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Ok(0) | Err(_) => return self.lose(place),
+            // HAProxy says 408 to a connection that was never used.
+            Ok(_) if client.asked.is_none() => return self.lose(place),
+            Ok(size) => client.buffer.extend_from_slice(&piece[..size]),
         }
-        if !is_whole(&client.buffer) {
-            return Ok(());
-        }
-        self.failed += u64::from(!client.buffer.starts_with(b"HTTP/1.1 200"));
+        let Some(answer) = Answer::whole(&client.buffer) else { return Ok(()) };
         client.buffer.clear();
-        if client.asked >= counted_from {
-            self.times.push(u32::try_from(client.asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        self.failed += u64::from(!answer.is_good);
+        if let Some(asked) = client.asked.take().filter(|asked| *asked >= counted_from) {
+            self.times.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        }
+        if answer.closes {
+            client.socket = connect(&self.poll, place, self.address)?;
         }
         self.free.push(place);
+        Ok(())
+    }
+
+    /// Opens a connection again that was closed; counts the request that got no answer.
+    fn lose(&mut self, place: usize) -> Result<(), Failed> {
+        let client = &mut self.all[place];
+        client.buffer.clear();
+        client.socket = connect(&self.poll, place, self.address)?;
+        if client.asked.take().is_some() {
+            self.failed += 1;
+            self.free.push(place);
+        }
         Ok(())
     }
 
@@ -128,11 +144,30 @@ impl Clients {
     }
 }
 
-/// Tells whether a buffer holds a whole answer, which has a length.
-fn is_whole(buffer: &[u8]) -> bool {
-    let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
-    let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-    let length =
-        head.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next()?.trim().parse().ok());
-    buffer.len() >= end + 4 + length.unwrap_or(0_usize)
+/// Connects a client whose events carry its place.
+fn connect(poll: &OwnedFd, place: usize, address: SocketAddr) -> Result<TcpStream, Failed> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    epoll::add(poll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
+    Ok(socket)
+}
+
+struct Answer {
+    is_good: bool,
+    /// Whether it is the last on its connection.
+    closes: bool,
+}
+
+impl Answer {
+    /// Returns the answer that a buffer holds, once it is whole. Every answer has a length.
+    fn whole(buffer: &[u8]) -> Option<Answer> {
+        let end = buffer.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+        let field = |name: &str| Some(head.split(name).nth(1)?.split("\r\n").next()?.trim().to_owned());
+        let length = field("\r\ncontent-length:").and_then(|length| length.parse().ok());
+        let closes = field("\r\nconnection:").is_some_and(|what| what == "close");
+        let is_good = head.starts_with("http/1.1 200");
+        (buffer.len() >= end + 4 + length.unwrap_or(0_usize)).then_some(Answer { is_good, closes })
+    }
 }
