@@ -7,6 +7,7 @@
 pub mod backend;
 mod certificate;
 mod consul;
+pub mod crowd;
 mod etcd;
 mod haproxy;
 pub mod load;

@@ -1,10 +1,10 @@
-//! Clients of every kind at work: one-shot and keep-alive, with small and large bodies in both directions, and WebSockets.
+//! Clients of every kind at work, none of which may notice anything.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use footplate_testkit::load::{Load, Outcome, Running};
-use footplate_testkit::long::Sockets;
+use footplate_testkit::crowd;
+use footplate_testkit::load::{Outcome, Running};
 use footplate_testkit::process::eventually;
 use tokio::runtime::{Builder, Runtime};
 
@@ -17,31 +17,9 @@ pub struct Traffic {
 impl Traffic {
     /// Starts clients of every kind.
     pub fn start(address: SocketAddr) -> Self {
-        let small = Load { path: "/small".into(), ..Load::new(address, 6) };
-        let pause = Duration::from_millis(10);
-        let upload = Load {
-            method: "POST".into(),
-            path: "/echo".into(),
-            body: vec![b'u'; 50_000],
-            pause,
-            ..Load::new(address, 2)
-        };
-        let download = Load { path: "/bytes/200000".into(), pause, ..Load::new(address, 2) };
-        let stream = Load { path: "/stream/10/20".into(), ..Load::new(address, 4) };
-        let one_shot = |load: &Load| Load { keep_alive: false, ..load.clone() };
-        let loads = [
-            ("keep-alive", small.clone()),
-            ("one-shot", Load { clients: 3, ..one_shot(&small) }),
-            ("upload", upload.clone()),
-            ("upload, one-shot", Load { clients: 1, ..one_shot(&upload) }),
-            ("download", download),
-            ("stream", stream),
-        ];
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let _inside = runtime.enter();
-        let mut running: Vec<_> = loads.into_iter().map(|(name, load)| (name, load.start())).collect();
-        let sockets = Sockets { address, clients: 4, echoes: 20, pause: Duration::from_millis(20) };
-        running.push(("socket", sockets.start()));
+        let running = crowd::start(address, Duration::ZERO);
         drop(_inside);
         Self { runtime, running }
     }
