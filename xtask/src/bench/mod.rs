@@ -5,19 +5,21 @@
 mod fleet;
 mod floor;
 mod process;
+mod programs;
 mod proxy;
 mod report;
 mod router;
 mod server;
 mod statistics;
+mod swaps;
 
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::note::{self, Origin};
 use crate::packages;
-use crate::program;
 use crate::workspace::Workspace;
 use clap::{Args, ValueEnum};
+use programs::Programs;
 use report::Report;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +56,9 @@ pub struct BenchArguments {
     /// Measure this program instead of building one
     #[arg(long, value_name = "PROGRAM")]
     binary: Option<PathBuf>,
+    /// Build without optimisation, which is quicker: to try a benchmark out, its figures mean nothing
+    #[arg(long, conflicts_with = "page")]
+    debug: bool,
     /// Seed of the random script lengths
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -67,6 +72,8 @@ enum Name {
     Floor,
     /// The built-in router beside HAProxy and nginx: requests per CPU-second, added latency, memory over swaps
     Router,
+    /// Versions swapped by agents under load: failed requests, p99 beside a run without swaps, memory
+    Swaps,
 }
 
 impl Name {
@@ -75,6 +82,7 @@ impl Name {
             Name::Fleet => "fleet",
             Name::Floor => "floor",
             Name::Router => "router",
+            Name::Swaps => "swaps",
         }
     }
 
@@ -90,6 +98,11 @@ impl Name {
                 "Several runs, minimum / median / maximum; a target is met by the median. Each proxy has one thread on one core and passes a \
                  body of 100 bytes;\nservice and clients share another core, so what a proxy manages at most depends on them too: compare the requests per CPU-second."
             }
+            Name::Swaps => {
+                "Several runs, minimum / median / maximum; a promise (no failed request) is met by every single run, a ratio by the median.\nEach run of swaps \
+                 is compared with a run of the same length in which as many idle processes are started. Router and clients share one core; services and agents have another, to which \
+                 store, controller and commands\nyield. The strategies take turns. Clients of every kind (one-shot, uploads, downloads, streams, WebSockets) ask beside those at a given rate."
+            }
         }
     }
 }
@@ -97,9 +110,11 @@ impl Name {
 /// Builds the program, measures, prints, and fails when a target was missed.
 pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), Failure> {
     let options = fleet_options(arguments);
-    let binary = || arguments.binary.clone().map_or_else(|| build(workspace), Ok);
+    let programs = Programs::new(workspace, !arguments.debug);
+    let binary = || arguments.binary.clone().map_or_else(|| programs.build("footplate", "footplate"), Ok);
     let rows = match arguments.name {
-        Name::Router => measure_router(workspace, arguments, binary()?)?,
+        Name::Router => measure_router(&programs, arguments, binary()?)?,
+        Name::Swaps => measure_swaps(&programs, arguments, binary()?)?,
         Name::Floor => fleet::measure_floor(&options)?,
         Name::Fleet => {
             packages::install(&packages::cache_folder()?)?;
@@ -123,21 +138,51 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
 }
 
 fn measure_router(
-    workspace: &Workspace,
+    programs: &Programs,
     arguments: &BenchArguments,
     binary: PathBuf,
 ) -> Result<Vec<report::Row>, Failure> {
-    let cache = packages::cache_folder()?;
-    packages::install(&cache)?;
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Failure::new("cannot make a temporary folder", error, "free some space"))?;
-    let ground = router::Ground::open(workspace, scratch.path(), cache, binary)?;
+    let scratch = scratch()?;
+    let ground = ground(programs, &scratch, binary)?;
     let options = router::Options {
         runs: arguments.runs.unwrap_or(if arguments.quick { 3 } else { 5 }),
         seconds: if arguments.quick { 4 } else { 10 },
         swaps: 500,
     };
     router::measure(&ground, &options)
+}
+
+fn measure_swaps(
+    programs: &Programs,
+    arguments: &BenchArguments,
+    binary: PathBuf,
+) -> Result<Vec<report::Row>, Failure> {
+    let scratch = scratch()?;
+    let ground = ground(programs, &scratch, binary)?;
+    let quick = arguments.quick;
+    let options = swaps::Options {
+        runs_min: arguments.runs.unwrap_or(if quick { 1 } else { 5 }),
+        seconds: if quick { 30 } else { 75 },
+        rate: if arguments.debug { 300 } else { 5_000 },
+        swaps_min: if quick { 8 } else { 200 },
+        requests_min: if quick { 5_000 } else { 1_000_000 },
+    };
+    swaps::measure(&ground, &swaps::Visitors::build(programs)?, &options)
+}
+
+fn scratch() -> Result<tempfile::TempDir, Failure> {
+    tempfile::tempdir()
+        .map_err(|error| Failure::new("cannot make a temporary folder", error, "free some space"))
+}
+
+fn ground(
+    programs: &Programs,
+    scratch: &tempfile::TempDir,
+    binary: PathBuf,
+) -> Result<router::Ground, Failure> {
+    let cache = packages::cache_folder()?;
+    packages::install(&cache)?;
+    router::Ground::open(programs, scratch.path(), cache, binary)
 }
 
 /// Fills what was not asked for by the benchmark's own choice.
@@ -169,18 +214,6 @@ fn fleet_options(arguments: &BenchArguments) -> fleet::Options {
         in_process: if quick || !arguments.agents.is_empty() { [0, 0] } else { [1_000, 10_000] },
         seed: arguments.seed,
     }
-}
-
-/// Builds the program with optimisation and returns where it is.
-fn build(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    let mut cargo = workspace.cargo();
-    program::perform(
-        cargo.args(["build", "--quiet", "--release", "--locked", "--package", "footplate"]),
-        "mend the build",
-    )?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root().join("target"), PathBuf::from);
-    Ok(target.join("release/footplate"))
 }
 
 fn write_page(workspace: &Workspace, report: &Report, arguments: &BenchArguments) -> Result<(), Failure> {

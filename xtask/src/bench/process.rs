@@ -52,19 +52,13 @@ impl Process {
 
     /// Returns the resident memory in bytes, the program's own code included.
     pub fn memory(&self) -> Option<u64> {
-        self.status_bytes("VmRSS:")
+        memory_of(self.id())
     }
 
     /// Returns the resident memory in bytes that is this process's alone: no code, which all processes of the program
     /// share and the kernel can drop.
     pub fn own_memory(&self) -> Option<u64> {
-        self.status_bytes("RssAnon:")
-    }
-
-    fn status_bytes(&self, field: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let value = status.lines().find_map(|line| line.strip_prefix(field))?;
-        Some(value.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+        status_bytes(self.id(), "RssAnon:")
     }
 
     fn failure(&self, because: String) -> Failure {
@@ -77,6 +71,17 @@ impl Process {
             "read its talk above",
         )
     }
+}
+
+/// Returns the resident memory of a process in bytes, its program's code included.
+pub fn memory_of(process: u32) -> Option<u64> {
+    status_bytes(process, "VmRSS:")
+}
+
+fn status_bytes(process: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(value.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 impl Drop for Process {

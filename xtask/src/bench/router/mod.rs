@@ -7,11 +7,12 @@ mod proxies;
 mod swaps;
 
 use super::process::{Process, poll};
+use super::programs::Programs;
 use super::report::Row;
 use crate::failure::Failure;
 use crate::program;
-use crate::workspace::Workspace;
 use proxies::{Kind, Proxy};
+pub use proxies::{free_address, start_router};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,7 +42,8 @@ pub struct Ground {
     pub folder: PathBuf,
     pub cache: PathBuf,
     pub router: PathBuf,
-    load: PathBuf,
+    /// The clients and the service.
+    pub load: PathBuf,
     /// The cores of the proxies, and of everything else.
     pub cores: (usize, usize),
 }
@@ -75,25 +77,12 @@ impl Seen {
 impl Ground {
     /// Prepares the clients and the place; `router` is the program to measure.
     pub fn open(
-        workspace: &Workspace,
+        programs: &Programs,
         folder: &Path,
         cache: PathBuf,
         router: PathBuf,
     ) -> Result<Ground, Failure> {
-        let mut cargo = workspace.cargo();
-        let parts = [
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "footplate-testkit",
-            "--bin",
-            "footplate-load",
-        ];
-        program::perform(cargo.args(parts), "mend the build")?;
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| workspace.root().join("target"), PathBuf::from);
+        let load = programs.build("footplate-testkit", "footplate-load")?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if cores < 2 {
             return Err(Failure::new(
@@ -102,7 +91,6 @@ impl Ground {
                 "take one with two or more",
             ));
         }
-        let load = target.join("release/footplate-load");
         Ok(Ground { folder: folder.to_owned(), cache, router, load, cores: (0, cores - 1) })
     }
 
@@ -121,12 +109,24 @@ impl Ground {
         Process::start(command, &self.folder.join(format!("{name}.log")))
     }
 
+    /// Returns what a program has said.
+    pub fn said(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Reads the JSON that a program has left in its file.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, Failure> {
+        let said = self.said(name);
+        let first = said.lines().next().unwrap_or_default();
+        serde_json::from_str(first)
+            .map_err(|_| Failure::new("the clients said nothing sensible", said.trim(), NEXT))
+    }
+
     /// Starts a service that answers with a small body; returns its address too.
     pub fn serve(&self, name: &str) -> Result<(Process, String), Failure> {
         let process = self.start(name, self.cores.1, &self.load, &["serve", "127.0.0.1:0", "100"], &[])?;
-        let log = self.folder.join(format!("{name}.log"));
         let address = poll("the service", Duration::from_secs(10), || {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let said = self.said(name);
             Ok(said.lines().next().map(str::to_owned).filter(|_| said.ends_with('\n')))
         })?;
         Ok((process, address))
