@@ -131,7 +131,7 @@ mod tests {
 
     /// Three ports of which the first is taken and the others are free, outside of what the kernel gives by itself.
     fn range() -> (TcpListener, Ports) {
-        let first = (11_000..19_000).step_by(3).find(|first| (*first..*first + 3).all(nobody_listens));
+        let first = (12_000..19_000).step_by(3).find(|first| (*first..*first + 3).all(nobody_listens));
         let first = first.expect("three free ports");
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).expect("free a moment ago");
         (taken, Ports { first, last: first + 2 })
