@@ -3,16 +3,21 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long the last words of a process may take, where somebody else holds its pipes open.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A process that is killed when dropped.
 pub struct Process {
     name: String,
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
+    listeners: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Process {
@@ -33,15 +38,16 @@ impl Process {
             Box::new(child.stdout.take().expect("stdout is piped")),
             Box::new(child.stderr.take().expect("stderr is piped")),
         ];
-        for pipe in pipes {
+        let listen = |pipe| {
             let said = Arc::clone(&said);
             std::thread::spawn(move || {
                 for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                     said.lock().expect("nobody panics while he writes down").push(line);
                 }
-            });
-        }
-        Process { name: name.to_owned(), child, said }
+            })
+        };
+        let listeners = pipes.into_iter().map(listen).collect();
+        Process { name: name.to_owned(), child, said, listeners }
     }
 
     /// Returns everything it has said so far.
@@ -64,14 +70,23 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself and all that it said is written down.
     pub fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(ended) = self.child.try_wait().expect("it is our child") {
+                self.hear_out();
                 return ended;
             }
             assert!(begun.elapsed() < DEADLINE, "{} does not end:\n{}", self.name, self.said());
+            poll_pause();
+        }
+    }
+
+    /// Waits for the last words of a process that has ended. What it left behind may hold its pipes open for ever.
+    fn hear_out(&self) {
+        let begun = Instant::now();
+        while !self.listeners.iter().all(JoinHandle::is_finished) && begun.elapsed() < LAST_WORDS {
             poll_pause();
         }
     }

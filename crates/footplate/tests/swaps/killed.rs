@@ -66,6 +66,8 @@ fn swap_while_disturbed<F: Front>() {
         let (old, new) = (number.to_string(), (number + 1).to_string());
         let witnesses = Witnesses::begin(&traffic.runtime, address, site.store(), old);
         let mut deploy = site.ship(&Version::good(&new, &rollouts[number % 2]));
+        // Before, its answer could be lost with the controller, and a person would have to look.
+        deploy.wait_for("in production, rollout");
         poll_until(random.random_range(Duration::ZERO..MOMENT_MAX));
         disturb(&mut site, first + number);
         must_be_done(&mut deploy);
