@@ -2,7 +2,7 @@
 //!
 //! Invariants: a family never imports another, and none holds policy: it reports facts and does as told.
 //! What families share stands beside them: `shell` starts processes, `archive` packs and unpacks, `disk` makes durable,
-//! `cause` tells why, `secret` keeps silent, `trust` begins HTTP clients.
+//! `cause` tells why, `secret` keeps silent, `trust` begins HTTP clients, `http` talks to one server.
 
 pub mod archive;
 pub mod artifact;
@@ -11,6 +11,7 @@ mod cause;
 pub mod disk;
 pub mod failpoint;
 pub mod health;
+mod http;
 pub mod ledger;
 pub mod service;
 pub mod router;

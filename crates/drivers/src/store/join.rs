@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::http::{ANSWER_WITHIN, Http, excerpt};
+use super::http::{self, ANSWER_WITHIN, excerpt};
 use super::{Config, Secret, StoreError};
 
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ struct Given {
 /// [`StoreError::Denied`] when the join token is wrong, used up or expired, [`StoreError::Misconfigured`] when the store
 /// is not the embedded one.
 pub async fn join(config: &Config, name: &str, token: &Secret) -> Result<Secret, StoreError> {
-    let http = Http::open("embedded store", config)?;
+    let http = http::open("embedded store", config)?;
     let request = http.client().post(format!("{}/v1/acl/join", http.url()));
     let body = serde_json::to_vec(&Wanted { name }).expect("a name is text");
     let request = request.header("X-Consul-Token", token.expose()).body(body);

@@ -3,7 +3,6 @@
 //! Every call is one HTTP request. Redirects are refused, because Consul cleans a path such as `a//b` by sending the
 //! client to *another key*; keys with empty or dotted segments are refused before they are sent.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -13,7 +12,8 @@ use super::wire::{
     Condition, Operation, Pair, Removal, SessionBody, SessionCreated, SessionRequest, TransactionAnswer,
     TransactionItem, TransactionOutcome, go_duration,
 };
-use crate::store::http::{ANSWER_WITHIN, Answer, Http};
+use crate::http::encoded;
+use crate::store::http::{self, ANSWER_WITHIN, Answer, Http};
 use crate::store::{Config, Credentials, Handler, Secret, SessionId, StoreError};
 
 /// The longest wait Consul grants.
@@ -53,7 +53,7 @@ impl Client {
             Credentials::Token(token) => Some(token.clone()),
             Credentials::None | Credentials::Password { .. } => None,
         };
-        let http = Http::open("the store", config)?;
+        let http = http::open("the store", config)?;
         Ok(Client { http, token, login: config.login.clone(), datacenter: config.datacenter.clone() })
     }
 
@@ -278,17 +278,4 @@ impl Client {
         let gone = what.contains("invalid session") || what.contains("failed session lookup");
         session.filter(|_| gone).map(|session| StoreError::SessionGone(session.clone()))
     }
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters and those in `kept`.
-fn encoded(text: &str, kept: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.as_bytes().contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            write!(out, "%{byte:02X}").expect("a String takes everything");
-        }
-    }
-    out
 }

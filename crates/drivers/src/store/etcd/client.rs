@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::wire::{ErrorAnswer, LoginAnswer};
-use crate::store::http::{ANSWER_WITHIN, Answer, Http, excerpt};
+use crate::store::http::{self, ANSWER_WITHIN, Answer, Http, excerpt};
 use crate::store::{Config, Credentials, Secret, SessionId, StoreError};
 
 pub(super) struct Client {
@@ -33,7 +33,7 @@ impl Client {
             Credentials::Password { user, password } => Some((user.clone(), password.clone())),
             Credentials::None | Credentials::Token(_) => None,
         };
-        Ok(Client { http: Http::open("etcd", config)?, login, token: Mutex::default() })
+        Ok(Client { http: http::open("etcd", config)?, login, token: Mutex::default() })
     }
 
     pub fn http(&self) -> &Http {
