@@ -103,6 +103,18 @@ impl From<&Version> for ReleaseId {
     }
 }
 
+impl ReleaseId {
+    /// Returns the version that it is of: all before a `+` and a number at the end.
+    pub fn version(&self) -> &str {
+        match self.0.rsplit_once('+') {
+            Some((version, tail)) if !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit()) => {
+                version
+            }
+            _ => &self.0,
+        }
+    }
+}
+
 /// An app in one environment: the unit that has one current release and at most one rollout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppPath {
@@ -291,6 +303,15 @@ mod tests {
         }
         assert_eq!(from_key_segment("a~2"), None, "a cut escape is not a segment");
         assert_eq!(from_key_segment("~41"), None, "an escape that nobody writes is not a segment");
+    }
+
+    #[test]
+    fn a_release_knows_its_version() {
+        for (release, version) in
+            [("1.2", "1.2"), ("1.2+3", "1.2"), ("1+b", "1+b"), ("1+b+4", "1+b"), ("1+", "1+")]
+        {
+            assert_eq!(release.parse::<ReleaseId>().unwrap().version(), version);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::rollout::Rollout;
 use crate::target::{Assignment, Report};
-use crate::traffic::{Route, RouterOrder, RouterReport, Traffic};
+use crate::traffic::{DiscoveryReport, Route, RouterOrder, RouterReport, Traffic};
 
 mod key;
 
@@ -173,6 +173,7 @@ records! {
     Pushed: "release",
     Lease: "lease",
     Route: "route",
+    DiscoveryReport: "word of a catalog",
     Traffic: "traffic's division",
     RouterReport: "router's report",
     RouterOrder: "router's order",

@@ -17,8 +17,10 @@ use crate::target::Source;
 
 pub mod counts;
 mod pool;
+mod weight;
 
 pub use pool::{Disputed, Member, Pool, Stickiness, settle};
+pub use weight::WEIGHT_MAX;
 
 /// A part of the traffic, in millionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,6 +156,25 @@ impl RouterReport {
     pub fn follows(&self, path: &AppPath) -> Option<&Followed> {
         self.apps.iter().find(|following| following.path == *path).map(|following| &following.followed)
     }
+}
+
+/// How an agent gets on with the catalog that it enters its services in. Written by that agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscoveryReport {
+    /// Which catalog: `Consul at 127.0.0.1:8500`.
+    pub catalog: String,
+    /// Why it does not take what the agent says, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<DiscoveryTrouble>,
+}
+
+/// Why a catalog does not take what an agent says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscoveryTrouble {
+    /// Why, in a sentence.
+    pub because: String,
+    /// What to do about it.
+    pub next: String,
 }
 
 /// What the controller wants of a router, besides its routes. Written for every router that reports.

@@ -8,6 +8,7 @@ pub mod archive;
 pub mod artifact;
 pub mod build;
 mod cause;
+pub mod discovery;
 pub mod disk;
 pub mod failpoint;
 pub mod health;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+pub use footplate_drivers::discovery::consul::rights as services;
 pub use footplate_drivers::store::policy::{Dialect, Role, policy};
 pub use footplate_drivers::store::{Copied, CopyError, copy};
 use reqwest::{Method, StatusCode};

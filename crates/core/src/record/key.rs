@@ -28,6 +28,8 @@ pub enum Key {
     Route(TargetName, HostName),
     /// `agents/<host>/router`: a [`RouterReport`](crate::traffic::RouterReport).
     Router(HostName),
+    /// `agents/<host>/discovery`: a [`DiscoveryReport`](crate::traffic::DiscoveryReport).
+    Discovery(HostName),
     /// `hosts/<host>/router`: a [`RouterOrder`](crate::traffic::RouterOrder).
     RouterOrder(HostName),
     /// `fleet/<host>`: a [`HostState`](crate::fleet::HostState).
@@ -90,7 +92,9 @@ impl Key {
     /// Returns who may write it.
     pub fn writer(&self) -> Writer {
         match self {
-            Key::Presence(host) | Key::Report(host, _) | Key::Router(host) => Writer::Agent(host.clone()),
+            Key::Presence(host) | Key::Report(host, _) | Key::Router(host) | Key::Discovery(host) => {
+                Writer::Agent(host.clone())
+            }
             Key::Assignment(..)
             | Key::RouterOrder(_)
             | Key::Barrier(_)
@@ -122,6 +126,7 @@ impl fmt::Display for Key {
             Key::Traffic(path) => write!(f, "traffic/{}", segment(path)),
             Key::Route(target, host) => write!(f, "routes/{}/{}", segment(target), segment(host)),
             Key::Router(host) => write!(f, "agents/{}/router", segment(host)),
+            Key::Discovery(host) => write!(f, "agents/{}/discovery", segment(host)),
             Key::RouterOrder(host) => write!(f, "hosts/{}/router", segment(host)),
             Key::HostState(host) => write!(f, "fleet/{}", segment(host)),
             Key::Release(app, release) => write!(f, "releases/{}.{}", segment(app), segment(release)),
@@ -146,6 +151,7 @@ fn parse(segments: &[&str]) -> Option<Key> {
         ["barriers", path] => Key::Barrier(app_path(path)?),
         ["agents", host, "alive"] => Key::Presence(name(host)?),
         ["agents", host, "router"] => Key::Router(name(host)?),
+        ["agents", host, "discovery"] => Key::Discovery(name(host)?),
         ["agents", host, target] => Key::Report(name(host)?, name(target)?),
         ["apps", environment, app, "current"] => Key::Current(joined(environment, app)?),
         ["apps", environment, app, "rollout"] => Key::Rollout(joined(environment, app)?),
@@ -184,6 +190,7 @@ mod tests {
             ("hosts/web-1/production.shop.web", "controller"),
             ("hosts/web-1/router", "controller"),
             ("agents/web-1/router", "web-1"),
+            ("agents/web-1/discovery", "web-1"),
             ("barriers/production.shop", "controller"),
             ("agents/web-1/alive", "web-1"),
             ("agents/web-1/production.shop.web", "web-1"),

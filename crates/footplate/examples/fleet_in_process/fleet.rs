@@ -228,6 +228,7 @@ fn start_agent(
         services_at: std::net::Ipv4Addr::LOCALHOST.into(),
         program: footplate::agent::program(),
         router: None,
+        discovery: None,
         is_alone: false,
     };
     std::fs::create_dir_all(&config.folder)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use footplate_core::name::HostName;
+use footplate_drivers::discovery::DiscoveryError;
 use footplate_drivers::store::{self, Config, Credentials, Secret, Store, StoreError, Troubles};
 
 use super::services::ServicesError;
@@ -44,6 +45,9 @@ pub enum AgentError {
     /// Its folder of services cannot be used.
     #[error(transparent)]
     Services(#[from] ServicesError),
+    /// The catalog of services is not configured well.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// The store's configuration is wrong.
     #[error("cannot use the store")]
     Store(#[source] StoreError),
@@ -64,6 +68,7 @@ impl AgentError {
         match self {
             AgentError::State(error) => error.next(),
             AgentError::Services(error) => error.next(),
+            AgentError::Discovery(error) => error.next().to_owned(),
             AgentError::Store(_) => "mend `[store]` in agent.toml".to_owned(),
             AgentError::Join { .. } => "make a new join token, and start the agent with it".to_owned(),
         }

@@ -143,6 +143,7 @@ impl Crew {
             self.settings.clone(),
             Arc::clone(&self.clients),
             Arc::clone(&self.shared.services),
+            self.shared.doors.clone(),
         );
         let shared = Arc::clone(&self.shared);
         let stop = self.term.child_token();

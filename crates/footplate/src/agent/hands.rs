@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::target::{Action, Assignment};
 use footplate_drivers::artifact::Http;
+use footplate_drivers::discovery::InstanceName;
 use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::health::Tried;
 use footplate_drivers::workload::{self, Observed, Output, Placement, Settings, Workload, WorkloadError};
@@ -14,6 +15,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
+use super::discovery::{Doors, Leaving};
 use super::services::{Services, ServicesError};
 
 /// How an action ended.
@@ -35,6 +37,7 @@ pub struct Hands {
     settings: Settings,
     clients: Arc<Clients>,
     services: Arc<Services>,
+    doors: Option<Arc<Doors>>,
     workload: OnceCell<Arc<dyn Workload>>,
 }
 
@@ -47,9 +50,10 @@ impl Hands {
         settings: Settings,
         clients: Arc<Clients>,
         services: Arc<Services>,
+        doors: Option<Arc<Doors>>,
     ) -> Self {
         let placement = Placement { root: apps.clone(), host: host.clone(), name: target.clone() };
-        Self { placement, settings, clients, services, workload: OnceCell::new() }
+        Self { placement, settings, clients, services, doors, workload: OnceCell::new() }
     }
 
     /// Watches what runs since before this agent; the reason when that cannot be found out.
@@ -70,9 +74,21 @@ impl Hands {
                 Some(release) => services.start(target, release, &self.folder(id)).await,
                 None => Ok(()),
             },
-            Action::Stop(id) => services.stop(target, id).await,
+            Action::Stop(id) => {
+                let _out = self.leave(id).await;
+                services.stop(target, id).await
+            }
             Action::Clean(id) => services.forget(target, id).await,
             Action::Prepare(_) | Action::Activate(_) | Action::Accept(_) => Ok(()),
+        }
+    }
+
+    /// Takes a service out of the catalog, if the agent enters them in one, for as long as what is returned lives.
+    async fn leave(&self, id: &ReleaseId) -> Option<Leaving> {
+        let name = InstanceName { target: self.placement.name.clone(), release: id.clone() };
+        match &self.doors {
+            Some(doors) if self.services.is_reached(&name.target, id) => Some(doors.leave(name).await),
+            _ => None,
         }
     }
 

@@ -9,6 +9,7 @@ mod barrier;
 mod clients;
 mod counting;
 mod crew;
+mod discovery;
 mod footprint;
 mod hands;
 mod memory;
@@ -32,6 +33,7 @@ use footplate_core::name::HostName;
 use footplate_core::record::{Key, Stored, Written};
 use footplate_core::selector::Labels;
 use footplate_core::traffic::RouterOrder;
+use footplate_drivers::discovery as discovery_driver;
 use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::router::{self, Router};
 use footplate_drivers::service;
@@ -48,6 +50,7 @@ use crate::clock;
 use clients::Clients;
 use counting::Counting;
 use crew::Crew;
+use discovery::{Discovery, Doors};
 use outputs::Outputs;
 use presence::{Announcement, Membership, Presence};
 use reporter::{Reporter, Writer};
@@ -84,6 +87,8 @@ pub struct AgentConfig {
     pub program: PathBuf,
     /// The router beside it, when there is one.
     pub router: Option<router::Config>,
+    /// The catalog that its services stand in, when they do.
+    pub discovery: Option<discovery_driver::Config>,
     /// Whether the process is this agent's alone. Then it gives back at rest what it mapped of the program, and systemd may
     /// keep its services: units of several hosts would have the same names.
     pub is_alone: bool,
@@ -202,21 +207,19 @@ async fn act(
         reporter,
         outputs,
         services: Arc::clone(&services),
+        doors: config.discovery.as_ref().map(|discovery| Doors::new(discovery.drain)),
         prepares: Semaphore::new(config.limits.prepares_max.max(1)),
         work,
         patience: config.limits.poll_patience,
         look_every: config.limits.look_every,
     });
+    let discovery = Discovery::open(config.discovery.as_ref(), &shared, membership.clone())?;
     let crew = Crew::new(shared, apps, config.settings.clone(), clients, remembered);
     let loops = async {
-        let keep_small = async {
-            if config.is_alone {
-                footprint::keep_small(work_noted).await;
-            }
-        };
         let follow = orders::follow(config.host.clone(), watch, tell_orders, tell_router);
-        let beside = async { tokio::join!(routing, counting) };
-        tokio::join!(presence.run(), writer.run(), poster.run(), follow, beside, services.run(), keep_small);
+        let beside = async { tokio::join!(routing, counting, discovery::run(discovery)) };
+        let small = keep_small(config.is_alone, work_noted);
+        tokio::join!(presence.run(), writer.run(), poster.run(), follow, beside, services.run(), small);
     };
     tokio::select! {
         () = crew.run(membership.clone(), orders, shutdown) => (),
@@ -224,6 +227,13 @@ async fn act(
     }
     say_goodbye(&config.host, store.as_ref(), &membership).await;
     Ok(())
+}
+
+/// Gives back at rest what an agent alone in its process mapped of its program.
+async fn keep_small(is_alone: bool, work: watch::Receiver<()>) {
+    if is_alone {
+        footprint::keep_small(work).await;
+    }
 }
 
 /// Looks after the router beside the agent, if there is one.

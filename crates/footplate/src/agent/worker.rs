@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::barrier;
+use super::discovery::Doors;
 use super::hands::Hands;
 use super::memory::{self, Memory};
 use super::orders::Offer;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub outputs: Outputs,
     /// The services of the host.
     pub services: Arc<Services>,
+    /// The way out of the catalog that they stand in, if they do.
+    pub doors: Option<Arc<Doors>>,
     /// How many prepares run side by side.
     pub prepares: Semaphore,
     /// Told of every action, so that an agent at rest is known to be.

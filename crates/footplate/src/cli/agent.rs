@@ -73,11 +73,13 @@ impl AgentArgs {
         let join_token = join_token.filter(|_| !has_joined);
         let join_token = join_token.map(|file| Secret::read(&file)).transpose()?;
         let store = self.store.clone().or(file.store);
+        let store = store.config()?;
+        let discovery = file.discovery.map(|discovery| discovery.settle(&store)).transpose()?;
         let usual = Limits::default();
         let user = self.user.clone().or(file.user);
         Ok(AgentConfig {
             host: self.host.clone().or(file.host).map_or_else(machine, Ok)?,
-            store: Access::Configured { store: Box::new(store.config()?), join_token },
+            store: Access::Configured { store: Box::new(store), join_token },
             labels,
             address: self.address.clone().or(file.address).unwrap_or_default(),
             folder,
@@ -90,6 +92,7 @@ impl AgentArgs {
             services_at: self.services_at.or(file.services_at).unwrap_or(Ipv4Addr::LOCALHOST.into()),
             program: agent::program(),
             router: self.router_folder.clone().map(router::Config::Builtin).or(file.router),
+            discovery,
             is_alone: true,
         })
     }
@@ -130,7 +133,7 @@ pub async fn agent(operator: &Operator, args: &AgentArgs) -> Result<(), Failure>
 fn failed(error: AgentError) -> Failure {
     let exit = match error {
         AgentError::State(_) | AgentError::Services(_) => Exit::Failed,
-        AgentError::Store(_) => Exit::Usage,
+        AgentError::Store(_) | AgentError::Discovery(_) => Exit::Usage,
         AgentError::Join { .. } => Exit::Refused,
     };
     Failure::new(exit, "the agent cannot begin").because(&error).next(error.next())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use footplate_core::name::HostName;
 use footplate_drivers::router;
 
+use super::discovery::DiscoverySettings;
 use super::mistake::Mistakes;
 use super::store::StoreSettings;
 use super::table::{self, Findings, Table};
@@ -38,6 +39,8 @@ pub struct AgentFile {
     pub services_at: Option<IpAddr>,
     /// The router on this host.
     pub router: Option<router::Config>,
+    /// The catalog that services of the host stand in.
+    pub discovery: Option<DiscoverySettings>,
     /// How many releases are prepared side by side.
     pub prepares: Option<u32>,
     /// How often the disk is looked at when nothing happens.
@@ -72,6 +75,9 @@ fn read(root: &mut Table, folder: &Path) -> AgentFile {
     }
     if let Some(table) = root.table("router") {
         file.router = super::router::read(table, folder);
+    }
+    if let Some(table) = root.table("discovery") {
+        file.discovery = Some(DiscoverySettings::read(table, folder));
     }
     if let Some(mut limits) = root.table("limits") {
         file.prepares = limits.count("prepares");

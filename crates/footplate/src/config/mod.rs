@@ -8,6 +8,7 @@ pub mod agent;
 pub mod app;
 pub mod context;
 pub mod controller;
+pub mod discovery;
 pub mod duration;
 pub mod mistake;
 mod reach;

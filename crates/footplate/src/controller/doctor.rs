@@ -9,6 +9,7 @@ use axum::extract::State;
 use footplate_core::fleet::Presence;
 use footplate_core::moment::{Moment, in_words};
 use footplate_core::name::HostName;
+use footplate_core::traffic::DiscoveryReport;
 
 use super::{Shared, lease, problem};
 use crate::api::Check;
@@ -30,6 +31,7 @@ pub(super) async fn checks(State(shared): State<Arc<Shared>>) -> Json<Vec<Check>
     let seen = shared.site().presences.clone();
     checks.push(clocks(&seen, clock::now()));
     checks.push(disks(&seen));
+    checks.extend(catalogs(&shared.site().catalogs, &seen));
     checks.push(readable(&shared));
     Json(checks)
 }
@@ -151,6 +153,26 @@ fn disks(presences: &BTreeMap<HostName, Presence>) -> Check {
     )
 }
 
+/// Nothing where no living host enters its services in a catalog.
+fn catalogs(
+    catalogs: &BTreeMap<HostName, DiscoveryReport>,
+    presences: &BTreeMap<HostName, Presence>,
+) -> Option<Check> {
+    let living: Vec<_> = catalogs.iter().filter(|(host, _)| presences.contains_key(*host)).collect();
+    let sick: Vec<_> =
+        living.iter().filter_map(|(host, report)| Some((host, report.trouble.as_ref()?))).collect();
+    let name = "services in catalogs";
+    match (living.len(), sick.first()) {
+        (0, _) => None,
+        (count, None) => Some(check(name, Ok(format!("{count} hosts enter theirs without trouble")))),
+        (_, Some((_, first))) => {
+            let all: Vec<_> =
+                sick.iter().map(|(host, trouble)| format!("{host}: {}", trouble.because)).collect();
+            Some(check(name, Err((few(&all), &first.next))))
+        }
+    }
+}
+
 /// Lists a few, and says how many more there are.
 fn few(all: &[String]) -> String {
     let listed = all.iter().take(LISTED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -177,6 +199,7 @@ fn readable(shared: &Shared) -> Check {
 #[cfg(test)]
 mod tests {
     use footplate_core::fleet::Vitals;
+    use footplate_core::traffic::DiscoveryTrouble;
 
     use super::*;
 
@@ -221,6 +244,29 @@ mod tests {
         assert!(!sick.ok);
         assert!(sick.found.starts_with("web-1 has 100 MiB free, web-2 has 200"), "{}", sick.found);
         assert!(sick.found.ends_with(" and 2 more"), "{}", sick.found);
+    }
+
+    #[test]
+    fn a_catalog_that_refuses_a_living_host_is_named_and_none_is_no_check() {
+        let presences = hosts(&[("web-1", 0, 1), ("web-2", 0, 1)]);
+        let report = |because: &str| DiscoveryReport {
+            catalog: "Consul at 127.0.0.1:8500".to_owned(),
+            trouble: (!because.is_empty()).then(|| DiscoveryTrouble {
+                because: because.to_owned(),
+                next: "give it the right".to_owned(),
+            }),
+        };
+        let said = |of: &[(&str, &str)]| {
+            let all = of.iter().map(|(host, because)| (host.parse().expect("a host"), report(because)));
+            catalogs(&all.collect(), &presences)
+        };
+        assert_eq!(said(&[("web-3", "refused")]), None, "a host that is gone is nobody's trouble");
+        let sound = said(&[("web-1", ""), ("web-2", "")]).expect("a check");
+        assert_eq!((sound.ok, sound.found.as_str()), (true, "2 hosts enter theirs without trouble"));
+        let sick =
+            said(&[("web-1", ""), ("web-2", "it refuses our token"), ("web-3", "away")]).expect("a check");
+        assert_eq!((sick.ok, sick.found.as_str()), (false, "web-2: it refuses our token"));
+        assert_eq!(sick.next.as_deref(), Some("give it the right"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use footplate_core::record::{self, Barrier, Key, Lease, NewerFormat, Record, Sto
 use footplate_core::rollout::{Observation, Rollout};
 use footplate_core::selector::Selector;
 use footplate_core::target::{Assignment, Report};
-use footplate_core::traffic::{Route, RouterOrder, RouterReport, Traffic};
+use footplate_core::traffic::{DiscoveryReport, Route, RouterOrder, RouterReport, Traffic};
 use footplate_drivers::store::{Revision, Snapshot};
 
 /// One app in one environment, as it stands in the store.
@@ -45,6 +45,8 @@ pub struct Site {
     pub states: BTreeMap<HostName, HostState>,
     /// What routers say.
     pub routers: BTreeMap<HostName, RouterReport>,
+    /// How agents get on with the catalogs that they enter their services in.
+    pub catalogs: BTreeMap<HostName, DiscoveryReport>,
     /// What routers are told besides their routes.
     pub router_orders: BTreeMap<HostName, RouterOrder>,
     /// Every release that was pushed.
@@ -113,6 +115,7 @@ impl Site {
                 self.app(&name.path).routes.remove(&target);
             }
             Key::Router(host) => drop(self.routers.remove(&host)),
+            Key::Discovery(host) => drop(self.catalogs.remove(&host)),
             Key::RouterOrder(host) => drop(self.router_orders.remove(&host)),
             Key::Presence(host) => drop(self.presences.remove(&host)),
             Key::HostState(host) => drop(self.states.remove(&host)),
@@ -150,6 +153,7 @@ impl Site {
             Key::Presence(_)
             | Key::Report(..)
             | Key::Router(_)
+            | Key::Discovery(_)
             | Key::RouterOrder(_)
             | Key::HostState(_)
             | Key::Release(..)
@@ -233,6 +237,7 @@ impl Site {
                 self.app(&path).routes.insert(target, route);
             }
             Key::Router(host) => drop(self.routers.insert(host, decode(&key, value)?)),
+            Key::Discovery(host) => drop(self.catalogs.insert(host, decode(&key, value)?)),
             Key::RouterOrder(host) => drop(self.router_orders.insert(host, decode(&key, value)?)),
             Key::Presence(host) => drop(self.presences.insert(host, decode(&key, value)?)),
             Key::HostState(host) => drop(self.states.insert(host, decode(&key, value)?)),

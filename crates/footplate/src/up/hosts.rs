@@ -40,6 +40,7 @@ impl Hosts {
                 services_at: std::net::Ipv4Addr::LOCALHOST.into(),
                 program: agent::program(),
                 router: beside.take(),
+                discovery: None,
                 is_alone: false,
                 host: host.clone(),
             };

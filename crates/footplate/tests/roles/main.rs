@@ -6,6 +6,7 @@ mod accepting;
 mod asking;
 mod counting;
 mod deploying;
+mod discovering;
 mod forgetting;
 mod guarding;
 mod reached;

@@ -19,6 +19,7 @@ use footplate_core::retention::Retention;
 use footplate_core::rollout::Policy;
 use footplate_core::selector::Labels;
 use footplate_drivers::archive;
+use footplate_drivers::discovery;
 use footplate_drivers::router::Config;
 use footplate_drivers::service::Supervisor;
 use footplate_drivers::service::keeper::Keepers;
@@ -39,11 +40,24 @@ pub struct Site {
     controllers: usize,
     ended: Option<tokio::task::JoinHandle<()>>,
     agents: BTreeMap<String, CancellationToken>,
+    lives: BTreeMap<String, tokio::task::AbortHandle>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// A store of another kind, and the catalog that agents enter their services in.
+pub struct Elsewhere {
+    pub store: Arc<dyn Store>,
+    pub discovery: discovery::Config,
 }
 
 impl Site {
     /// Starts a controller and an agent for each name.
     pub async fn with_hosts(names: &[&str]) -> Self {
+        Self::elsewhere(names, None).await
+    }
+
+    /// Does so on another store perhaps, and with a catalog.
+    pub async fn elsewhere(names: &[&str], elsewhere: Option<Elsewhere>) -> Self {
         footplate::install_crypto_provider();
         let store = Arc::new(Memory::default());
         let folder = tempfile::tempdir().unwrap();
@@ -56,6 +70,8 @@ impl Site {
             controllers: 0,
             ended: None,
             agents: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            elsewhere,
         };
         site.client = site.start_controller().await;
         for name in names {
@@ -81,7 +97,7 @@ impl Site {
 
     /// Starts another controller on the same store and returns a client for it; stopped by `controller_stop`.
     pub async fn start_controller(&mut self) -> Client {
-        self.start_controller_on(self.store.clone()).await
+        self.start_controller_on(self.shared_store()).await
     }
 
     /// Starts another controller on this view of the store.
@@ -132,7 +148,7 @@ impl Site {
 
     /// Starts an agent with a role of its own, and a router perhaps.
     pub fn start_agent_beside(&mut self, name: &str, role: &str, router: Option<Config>) {
-        let store: Arc<dyn Store> = self.store.clone();
+        let store = self.shared_store();
         let config = AgentConfig {
             host: name.parse().unwrap(),
             store: Access::Open(store),
@@ -144,11 +160,30 @@ impl Site {
             services_at: std::net::Ipv4Addr::LOCALHOST.into(),
             program: env!("CARGO_BIN_EXE_footplate").into(),
             router,
+            discovery: self.elsewhere.as_ref().map(|elsewhere| elsewhere.discovery.clone()),
             is_alone: false,
         };
         let stop = CancellationToken::new();
         self.agents.insert(name.to_owned(), stop.clone());
-        tokio::spawn(async move { agent::run(config, stop).await.unwrap() });
+        let life = tokio::spawn(async move { agent::run(config, stop).await.unwrap() });
+        self.lives.insert(name.to_owned(), life.abort_handle());
+    }
+
+    /// Ends an agent without a word; what it keeps running goes on.
+    pub fn kill_agent(&mut self, name: &str) {
+        self.lives.remove(name).expect("a running agent").abort();
+    }
+
+    /// Tells the agents that start from now on of another catalog, or of none.
+    pub fn discover(&mut self, change: impl FnOnce(&mut discovery::Config)) {
+        change(&mut self.elsewhere.as_mut().expect("a catalog").discovery);
+    }
+
+    fn shared_store(&self) -> Arc<dyn Store> {
+        match &self.elsewhere {
+            Some(elsewhere) => Arc::clone(&elsewhere.store),
+            None => self.store.clone(),
+        }
     }
 
     pub fn stop_agent(&mut self, name: &str) {

@@ -163,6 +163,23 @@ impl Services {
         ours.map(|(name, tended)| (name.release.clone(), tended.watched.up())).collect()
     }
 
+    /// Says which services are up and reached at an address, and how, by target.
+    pub fn all_up(&self) -> BTreeMap<TargetName, BTreeMap<ReleaseId, Up>> {
+        let mut all: BTreeMap<TargetName, BTreeMap<ReleaseId, Up>> = BTreeMap::new();
+        for (name, tended) in self.tended().iter() {
+            let up = tended.watched.up();
+            if up.address.is_some() {
+                all.entry(name.target.clone()).or_default().insert(name.release.clone(), up);
+            }
+        }
+        all
+    }
+
+    /// Tells whether the service of a release is up and has an address.
+    pub fn is_reached(&self, target: &TargetName, release: &ReleaseId) -> bool {
+        self.up(target).get(release).is_some_and(|up| up.address.is_some())
+    }
+
     /// Says which services of a target have failed since they were started, and why.
     pub fn failures(&self, target: &TargetName) -> BTreeMap<ReleaseId, Failed> {
         let tended = self.tended();

@@ -231,6 +231,7 @@ impl Site {
             services_at: std::net::Ipv4Addr::LOCALHOST.into(),
             program: agent::program(),
             router,
+            discovery: None,
             is_alone: false,
         };
         let (stop, folder) = (CancellationToken::new(), config.folder.clone());
