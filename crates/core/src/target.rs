@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::ReleaseId;
-use crate::release::Release;
+use crate::release::{Release, duration_millis};
 
 mod acceptance;
 mod source;
@@ -39,6 +39,10 @@ pub struct Assignment {
     /// Whether a service must be stopped before what follows it starts: never two at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// How long a service stays up after what follows it became ready, where no rollout waits for routers to let it go: they
+    /// follow meanwhile, and it finishes its requests.
+    #[serde(default, with = "duration_millis", skip_serializing_if = "Duration::is_zero")]
+    pub linger: Duration,
     /// The releases that must be prepared and stay so, whole, so that the agent needs no other key.
     pub keep: Vec<Release>,
     /// Where artifacts can be fetched from, best first.
@@ -59,7 +63,7 @@ impl Assignment {
     /// Returns the plain order: run this, keep these, and nothing else.
     pub fn to_run(generation: Generation, run: Option<ReleaseId>, keep: Vec<Release>) -> Self {
         let (switch, beside, accept, alone, sources) = (None, None, None, false, Vec::new());
-        Self { generation, run, switch, beside, accept, alone, keep, sources }
+        Self { generation, run, switch, beside, accept, alone, linger: Duration::ZERO, keep, sources }
     }
 
     /// Returns what must run when the barrier stands at `barrier`; `None` leaves as it is whatever runs.
@@ -250,7 +254,7 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// The barrier to watch, also while actions run: the release behind it is prepared and only the switch is missing.
     pub barrier: Option<Generation>,
-    /// When a failed action may be tried again.
+    /// When a failed action may be tried again, or a service that lingers may be stopped.
     pub retry_at: Option<Moment>,
 }
 
@@ -273,7 +277,10 @@ pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: 
         plan.push_or_wait(Action::Activate(release.clone()), want, have, now);
     }
     for action in services(want, barrier, have) {
-        plan.push_or_wait(action, want, have, now);
+        match lingers_until(&action, want, barrier, have).filter(|until| *until > now) {
+            None => plan.push_or_wait(action, want, have, now),
+            Some(until) => plan.look_again(until),
+        }
     }
     if plan.actions.is_empty() {
         for release in missing(want, unsettled, have) {
@@ -313,6 +320,18 @@ fn services(want: &Assignment, barrier: Option<Generation>, have: &Report) -> Ve
     stops.chain(starts).chain(tried).collect()
 }
 
+/// Returns until when a service that leaves stays up all the same: for a while from the moment on at which what follows it is ready.
+fn lingers_until(
+    action: &Action,
+    want: &Assignment,
+    barrier: Option<Generation>,
+    have: &Report,
+) -> Option<Moment> {
+    let is_followed = matches!(action, Action::Stop(_)) && !want.alone;
+    let follower = want.wanted(barrier).filter(|_| is_followed).and_then(|id| have.up.get(id))?;
+    Some(follower.since + want.linger)
+}
+
 /// Returns how long after its last try a failed action may be tried again: 5 s, doubled each time, at most 5 min.
 pub fn retry_delay(attempts: u32) -> Duration {
     Duration::from_secs(5u64.saturating_mul(1 << attempts.saturating_sub(1).min(6)).min(300))
@@ -348,8 +367,12 @@ impl Plan {
         let retry_at = same.map(|failure| failure.at + retry_delay(failure.attempts));
         match retry_at.filter(|at| *at > now) {
             None => self.actions.push(action),
-            Some(at) => self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at))),
+            Some(at) => self.look_again(at),
         }
+    }
+
+    fn look_again(&mut self, at: Moment) {
+        self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at)));
     }
 }
 

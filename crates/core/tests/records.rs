@@ -283,6 +283,7 @@ fn assignments_and_reports_keep_their_stored_form() {
             beside: None,
             accept: None,
             alone: false,
+            linger: Duration::ZERO,
             sources: vec![source],
         },
     );
@@ -291,6 +292,8 @@ fn assignments_and_reports_keep_their_stored_form() {
     let accept = Some(Acceptance { release: id("1.2+3"), times: 2, hook: None });
     let service = Assignment { run: Some(id("1")), beside: Some(id("1.2+3")), accept, alone: true, ..steady };
     check("assignment-service-v1", service.clone());
+    let linger = Duration::from_secs(20);
+    check("assignment-lingering-v1", Assignment { alone: false, linger, ..service.clone() });
     let deadline = Duration::from_secs(60);
     let trial = Trial::Request { path: "/ready?all".to_owned(), status: 204 };
     let hook = AcceptanceHook { trial, deadline, group: Some("web".parse().unwrap()) };

@@ -96,15 +96,6 @@ fn steady(current: &Current, rollout: Option<&Rollout>) -> Option<Assignment> {
         _ => (current.orders, current.release.as_ref(), current.kept().cloned().collect()),
     };
     let run = Some(run?.id.clone());
-    let alone = current.delivery.policy.pace.alone;
-    Some(Assignment {
-        generation,
-        run,
-        switch: None,
-        beside: None,
-        accept: None,
-        alone,
-        keep,
-        sources: Vec::new(),
-    })
+    let pace = &current.delivery.policy.pace;
+    Some(Assignment { alone: pace.alone, linger: pace.drain, ..Assignment::to_run(generation, run, keep) })
 }

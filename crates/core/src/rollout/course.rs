@@ -260,15 +260,12 @@ impl Rollout {
             _ => self.kept_back(),
         };
         let keep_to = run == to || beside == to;
+        let age = position.map_or(course.base, |position| position.since);
         Assignment {
-            generation: position.map_or(course.base, |position| position.since),
-            run: run.cloned(),
-            switch: None,
             beside: beside.cloned(),
             accept: self.acceptance(host, course).filter(|_| keep_to),
             alone: self.policy.pace.alone,
-            keep,
-            sources: Vec::new(),
+            ..Assignment::to_run(age, run.cloned(), keep)
         }
     }
 
@@ -279,7 +276,8 @@ impl Rollout {
             return self.order_at(host, course);
         }
         let order = self.order_at(host, course);
-        Assignment { generation: self.generation, run: Some(self.to.id.clone()), beside: None, ..order }
+        let (run, linger) = (Some(self.to.id.clone()), self.policy.pace.drain);
+        Assignment { generation: self.generation, run, beside: None, linger, ..order }
     }
 
     /// Tells whether the acceptance hook is tried: on services, and not on what ran before and is only gone back to.

@@ -37,7 +37,7 @@ fn hosts_that_fail_in_a_row_are_put_up_with_as_far_as_the_rules_say() {
         live
           a: 2, b: 2, c: 2
         up
-          a: 2, b: 2, c: 2
+          a: 1 2, b: 2, c: 2
         ",
     );
 }
@@ -173,6 +173,10 @@ fn a_host_that_is_away_is_skipped_and_follows_at_the_end() {
         wait 10s
         back a
         works a
+        works a
+        up
+          a: 1 2, b: 2
+        wait 20s
         works a
         up
           a: 2, b: 2

@@ -1,16 +1,19 @@
 //! No request is lost by what a rollout does: when its order stops a service, no router sends anything there any more and
-//! nothing is in flight, unless the time to drain is over. Held where neither the store nor routers have misfortunes.
+//! nothing is in flight, unless the time to drain is over, or the router was given up. Held where neither the store nor routers have misfortunes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use footplate_core::moment::Moment;
 use footplate_core::name::{ReleaseId, Target};
+use footplate_core::record::Key;
 use footplate_core::rollout::{At, Position, Rollout, WayBack};
 use footplate_core::target::Action;
 
 use super::{Fact, Promise, Scene, hold};
 use crate::controller::rollout;
 use crate::machine::Disk;
+use crate::routers::Router;
+use crate::store::Value;
 
 /// Remembers since when every living router knows that an endpoint takes no new request.
 #[derive(Default)]
@@ -37,7 +40,8 @@ impl Promise for Requests {
                 };
                 let left = self.left.get(&(Target::clone(target), release.clone()));
                 let drained = left.is_some_and(|left| *left + rollout.policy.pace.drain <= scene.now);
-                for router in &scene.routers {
+                let known = scene.routers.iter().filter(|router| is_known(rollout, router, scene));
+                for router in known {
                     hold(!router.sends_to(target, release), || {
                         format!("{target} stops {release}, and {} sends requests to it", router.name)
                     })?;
@@ -68,6 +72,16 @@ impl Requests {
                 self.left.entry((target, release)).or_insert(scene.now);
             }
         }
+    }
+}
+
+/// Tells whether the rollout waits for this router: one whose agent was away for too long it may go on without.
+fn is_known(rollout: &Rollout, router: &Router, scene: &Scene) -> bool {
+    match scene.store.get(&Key::Router(router.name.clone())) {
+        Some(Value::Router(report)) => {
+            report.follows(&rollout.path).is_some_and(|followed| followed.revision >= rollout.roll_call)
+        }
+        _ => true,
     }
 }
 
