@@ -130,3 +130,57 @@ fn bounded(table: &mut Table, key: &str, min: Duration, max: Duration) -> Option
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::agent::AgentFile;
+
+    fn read(table: &str) -> Result<DiscoverySettings, String> {
+        let text = format!("[discovery]\n{table}");
+        let file = AgentFile::parse("agent.toml", &text, Path::new("/etc/footplate"));
+        file.map(|file| file.discovery.expect("a table")).map_err(|mistakes| mistakes.render())
+    }
+
+    fn settle(table: &str, store: &str, token: &str) -> Result<discovery::Config, String> {
+        let mut config = StoreConfig::new(store).expect("an address");
+        if !token.is_empty() {
+            config.credentials = Credentials::Token(Secret::new(token));
+        }
+        read(table).expect(table).settle(&config).map_err(|failure| failure.render())
+    }
+
+    #[test]
+    fn a_store_that_is_a_consul_is_the_catalog_unless_another_is_named() {
+        let same = settle("", "http://127.0.0.1:8500", "s3cret").expect("it is");
+        assert_eq!(same.consul.url, "http://127.0.0.1:8500");
+        assert_eq!(same.consul.token, Some(Secret::new("s3cret")));
+        let own =
+            settle("address = \"http://localhost:8500\"", "http://127.0.0.1:8500", "s3cret").expect("it is");
+        assert_eq!(
+            (own.consul.url.as_str(), own.consul.token),
+            ("http://localhost:8500", None),
+            "the token is the store's"
+        );
+        let refused = settle("", "etcd+http://127.0.0.1:2379", "").expect_err("it is none");
+        assert!(refused.contains("nothing says where one is"), "{refused}");
+        let refused =
+            settle("address = \"http://10.0.0.5:8500\"", "http://127.0.0.1:7700", "").expect_err("in clear");
+        assert!(refused.contains("run code on every host"), "{refused}");
+    }
+
+    #[test]
+    fn every_mistake_is_shown_with_what_would_be_right() {
+        for (table, expected) in [
+            ("kind = \"etcd\"", "consul"),
+            ("name = \"{group}\"", "{app} at least"),
+            ("name = \"{app}.{group}\"", "letters, digits and `-`"),
+            ("ttl = \"1s\"", "expected 10 to 86400 s"),
+            ("drain = \"10m\"", "expected 0 to 60 s"),
+            ("tag = \"a\"", "unknown key `discovery.tag`"),
+        ] {
+            let said = read(table).expect_err(table);
+            assert!(said.contains(expected), "{table}: {said}");
+        }
+    }
+}

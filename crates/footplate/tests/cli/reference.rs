@@ -2,11 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use footplate::config::agent::AgentFile;
 use footplate::config::app::AppConfig;
 use footplate::config::controller::ControllerFile;
 use footplate::config::table::Findings;
+use footplate_core::generation::Generation;
+use footplate_core::name::{GroupName, HostName, ReleaseId, Target, TargetName};
+use footplate_core::record::{Key, Written};
+use footplate_core::release::{Reach, Sticky};
+use footplate_core::traffic::{
+    Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterReport, Traffic,
+};
+use footplate_drivers::discovery::{Reason, consul};
 
 use crate::program::{folder, run};
 
@@ -66,6 +75,65 @@ fn the_reference_files_of_the_roles_are_valid_and_name_every_key() {
             assert!(missing.is_empty(), "docs/reference/{file} does not name {missing:?}");
         }
     }
+}
+
+#[test]
+fn the_page_of_routes_shows_what_is_stored() {
+    let page = include_str!("../../../../docs/reference/routes.md");
+    let id = |text: &str| text.parse::<ReleaseId>().expect("a release");
+    let endpoint = |port: u16, state| Endpoint { address: format!("10.0.0.7:{port}"), state, weight: 100 };
+    let states = [(id("1.4.1"), EndpointState::Serving), (id("1.4.2"), EndpointState::Standby)];
+    let endpoints = (20_000..).zip(states).map(|(port, (id, state))| (id, endpoint(port, state)));
+    let route = Route { endpoints: endpoints.collect() };
+    let validity = Duration::from_secs(60);
+    let share = "5%".parse().expect("a share");
+    let canary = Canary { release: id("1.4.2"), share, validity, renewed: 89_500_001 };
+    let sticky = Sticky::Cookie { name: "session".to_owned(), give: true };
+    let entrances = ["shop.example.com/".parse().expect("an entrance")].into();
+    let web: GroupName = "web".parse().expect("a group");
+    let traffic = Traffic {
+        revision: Generation::new(1, 42),
+        canary: Some(canary),
+        groups: [(web.clone(), Reach { entrances, sticky: Some(sticky) })].into(),
+        salt: "production.shop.7".to_owned(),
+    };
+    let target: TargetName = "production.shop.web".parse().expect("a target");
+    let host: HostName = "web-1".parse().expect("a host");
+    let busy = [Busy { target: Target { host: host.clone(), group: web }, release: id("1.4.1") }].into();
+    let followed = Followed { revision: Generation::new(1, 42), busy };
+    let report = RouterReport { apps: vec![Following { path: target.path.clone(), followed }] };
+    let written = [
+        serde_json::to_string_pretty(&Written(&route)),
+        serde_json::to_string_pretty(&Written(&traffic)),
+        serde_json::to_string_pretty(&Written(&report)),
+    ];
+    for record in written.map(|written| written.expect("plain data")) {
+        assert!(page.contains(&format!("```json\n{record}\n```")), "{record}");
+    }
+    for key in [Key::Route(target.clone(), host), Key::Traffic(target.path)] {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
+    for state in [EndpointState::Standby, EndpointState::Serving, EndpointState::Draining] {
+        let word = serde_json::to_value(state).expect("a word");
+        assert!(page.contains(&format!("| `{}` |", word.as_str().expect("a word"))), "{word}");
+    }
+}
+
+#[test]
+fn the_page_of_services_in_consul_names_every_state_and_every_default() {
+    let page = include_str!("../../../../docs/reference/discovery.md");
+    for reason in [Reason::Standby, Reason::Draining, Reason::Unready, Reason::NoShare] {
+        assert!(page.contains(&format!("| `{}` | no |", reason.word())), "{}", reason.word());
+    }
+    let target = "production.shop.web".parse().expect("a target");
+    let name = consul::service_name(consul::NAME_DEFAULT, &target);
+    assert!(page.contains(&format!("by default `{name}`")), "{name}");
+    assert!(page.contains(&format!("The agent is `{}`", consul::AGENT_SERVICE)));
+    let parsed =
+        AgentFile::parse("agent.toml", "[discovery]", Path::new("")).expect("all of it has defaults");
+    let store = footplate_drivers::store::Config::new("http://127.0.0.1:8500").expect("an address");
+    let settled = parsed.discovery.expect("the table").settle(&store).expect("the store is a Consul");
+    assert_eq!((settled.ttl.as_secs(), settled.drain.as_secs()), (60, 5), "as the page and agent.toml say");
 }
 
 /// Returns the page as often as it has a table `[router]`, in comments or not, each time with one of them.

@@ -8,9 +8,10 @@ use footplate::api::{Overrides, Status};
 use footplate_core::rollout::{Portion, Strategy};
 use footplate_drivers::discovery::{self, consul};
 use footplate_drivers::store::{self, Secret};
-use footplate_testkit::{Consul, ConsulSetup};
+use footplate_testkit::{Consul, ConsulSetup, Proxy};
 use reqwest::Method;
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
 
 use crate::serving::{delivery, workload};
 use crate::site::{Elsewhere, PATIENCE, Site};
@@ -117,6 +118,41 @@ async fn a_service_that_is_rolled_out_stands_in_consul_and_whoever_is_told_there
     assert!(visited.is_err_and(|error| error.is_cancelled()), "a visit failed");
     let all = told(&consul, SERVICE).await;
     assert_eq!(all.len(), 2, "what was stopped stands nowhere: {all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watcher_of_the_reference_follows_a_rollout() {
+    let consul = Consul::start(ConsulSetup::default()).await.unwrap();
+    let site = site(&consul, &["web-1"]).await;
+    site.ship_service("1", "web", rolling(), 0).await;
+    let page = include_str!("../../../../docs/reference/routes.md");
+    let script =
+        page.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a script");
+    let mut watcher = tokio::process::Command::new("python3");
+    watcher.args(["-c", script, &consul.url(), "footplate/", "production.shop", "web"]);
+    let mut watcher = watcher.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(watcher.stdout.take().expect("a pipe")).lines();
+    let mut seen = Vec::new();
+    let mut see = async |release: &str| {
+        let first = format!("{release}=127.0.0.1:");
+        let line = async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it goes on");
+                seen.push(line.clone());
+                if line.starts_with(&first) && !line.contains(' ') {
+                    return line;
+                }
+            }
+        };
+        crate::site::within("the watcher says it", line).await
+    };
+    let told = passing(&consul).await;
+    assert_eq!(see("1").await, format!("1=127.0.0.1:{}", told[0].port));
+    site.ship_service("2", "web", rolling(), 0).await;
+    let told =
+        until(&consul, "the new one stands there", |told| told.len() == 1 && told[0].release == "2").await;
+    assert_eq!(see("2").await, format!("2=127.0.0.1:{}", told[0].port));
+    assert!(seen.iter().all(|line| !line.is_empty()), "there was always somebody: {seen:?}");
 }
 
 /// Visits whoever takes requests, again and again, as a program that asks Consul each time.
@@ -256,4 +292,61 @@ async fn a_canarys_share_is_its_weight_and_it_takes_nothing_before_it_has_one() 
         by_release(told) == [("2".to_owned(), 2)].into() && weights(told) == (0, 2000)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_that_is_away_stops_nothing_and_one_that_forgot_is_told_again() {
+    let consul = Consul::start(ConsulSetup::default()).await.unwrap();
+    let proxy = Proxy::start(consul.address()).await.unwrap();
+    let memory: Arc<dyn store::Store> = Arc::new(store::memory::Memory::default());
+    let mut discovery = settings(&proxy.url());
+    discovery.ttl = Duration::from_secs(6);
+    let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store: memory, discovery })).await;
+    site.ship_service("1", "web", rolling(), 0).await;
+    until(&consul, "it stands there", |told| told.len() == 1).await;
+    proxy.refuse().await;
+    site.ship_service("2", "web", rolling(), 0).await;
+    let sick = async || {
+        site.client
+            .doctor()
+            .await
+            .unwrap()
+            .into_iter()
+            .any(|check| check.found.contains("cannot reach Consul"))
+    };
+    site.until("the doctor knows", async |_: &Status| sick().await).await;
+    // It keeps nothing on a disk, and comes back empty.
+    consul.server().kill().unwrap();
+    consul.start_again().await.unwrap();
+    proxy.accept().await.unwrap();
+    until(&consul, "the new one stands there", |told| by_release(told) == [("2".to_owned(), 1)].into()).await;
+    site.until("the doctor is content", async |_: &Status| !sick().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_rest_consul_is_asked_for_nothing_but_to_note_that_the_agent_lives() {
+    let consul = Consul::start(ConsulSetup::default()).await.unwrap();
+    let proxy = Proxy::start(consul.address()).await.unwrap();
+    let memory: Arc<dyn store::Store> = Arc::new(store::memory::Memory::default());
+    let mut discovery = settings(&proxy.url());
+    discovery.ttl = Duration::from_secs(6);
+    let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store: memory, discovery })).await;
+    site.ship_service("1", "web", rolling(), 0).await;
+    until(&consul, "it stands there", |told| told.len() == 1).await;
+    let sign = "PUT /v1/agent/check/pass/";
+    let (begun, mut signs) = (Instant::now(), 0_u32);
+    proxy.take_request_lines();
+    while signs < 3 {
+        assert!(begun.elapsed() < PATIENCE, "no sign of life");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for line in proxy.take_request_lines() {
+            assert!(line.starts_with(sign), "{line}");
+            signs += 1;
+        }
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_secs(3),
+        "three signs, two seconds apart: {:?}",
+        begun.elapsed()
+    );
 }
