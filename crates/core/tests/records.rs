@@ -29,8 +29,8 @@ use footplate_core::target::{
     Switch, Trial, Up, Verb,
 };
 use footplate_core::traffic::{
-    Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterOrder, RouterReport, Share,
-    Traffic,
+    Busy, Canary, DiscoveryReport, DiscoveryTrouble, Endpoint, EndpointState, Followed, Following, Route,
+    RouterOrder, RouterReport, Share, Traffic,
 };
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
@@ -235,6 +235,11 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
         "router-report-v1",
         RouterReport { apps: vec![Following { path: path(), followed: Followed { revision, busy } }] },
     );
+    let catalog = "Consul at 127.0.0.1:8500".to_owned();
+    check("discovery-bare-v1", DiscoveryReport { catalog: catalog.clone(), trouble: None });
+    let trouble =
+        DiscoveryTrouble { because: "it refuses our token".to_owned(), next: "give it the right".to_owned() };
+    check("discovery-v1", DiscoveryReport { catalog, trouble: Some(trouble) });
     let base = "https://deploy.example:7701/v1/traffic".to_owned();
     check("router-order-v1", RouterOrder { counts: Source { base, token: Some("secret".to_owned()) } });
 }
