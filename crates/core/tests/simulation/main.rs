@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used)] // What a test cannot parse is a mistake in the test.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use footplate_core::rollout::Outcome;
 
@@ -75,6 +78,55 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// How the rollouts of many fleets ended.
+#[derive(Default)]
+struct Census {
+    ends: BTreeMap<&'static str, u64>,
+    /// At which step and part they turned back.
+    turned: BTreeMap<(u32, &'static str), u64>,
+    /// The first fleet in which a promise broke.
+    broken: Option<(u64, Broken)>,
+}
+
+impl Census {
+    fn count(&mut self, world: World) {
+        world.turned.iter().for_each(|place| *self.turned.entry(*place).or_default() += 1);
+        for rollout in world.ended {
+            *self.ends.entry(word(rollout.outcome().expect("it ended"))).or_default() += 1;
+        }
+    }
+}
+
+/// Plays these fleets on all processors, until one breaks a promise.
+fn census(seeds: u64) -> Census {
+    let (next, census) = (AtomicU64::new(0), Mutex::new(Census::default()));
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= seeds {
+            return;
+        }
+        let played = play(seed, None);
+        let mut census = census.lock().expect("no fleet panics while it is counted");
+        match played {
+            Ok(world) => census.count(world),
+            Err(broken) => {
+                next.store(seeds, Ordering::Relaxed);
+                let is_first = census.broken.as_ref().is_none_or(|(other, _)| seed < *other);
+                if is_first {
+                    census.broken = Some((seed, broken));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    census.into_inner().expect("no fleet panics while it is counted")
+}
+
 #[test]
 fn simulated_fleets_keep_every_promise() {
     if let Some(seed) = number("FOOTPLATE_SIMULATION_SEED") {
@@ -84,23 +136,14 @@ fn simulated_fleets_keep_every_promise() {
         return;
     }
     let seeds = number("FOOTPLATE_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut turned: BTreeMap<(u32, &str), u64> = BTreeMap::new();
-    for seed in 0..seeds {
-        match play(seed, None) {
-            Ok(world) => {
-                world.turned.iter().for_each(|place| *turned.entry(*place).or_default() += 1);
-                for rollout in world.ended {
-                    *ends.entry(word(rollout.outcome().expect("it ended"))).or_default() += 1;
-                }
-            }
-            Err(broken) => panic!(
-                "fleet {seed} breaks `{}`: {}\n{}\nreplay it with FOOTPLATE_SIMULATION_SEED={seed}",
-                broken.promise,
-                broken.how,
-                tell(seed, None)
-            ),
-        }
+    let Census { ends, turned, broken } = census(seeds);
+    if let Some((seed, broken)) = broken {
+        panic!(
+            "fleet {seed} breaks `{}`: {}\n{}\nreplay it with FOOTPLATE_SIMULATION_SEED={seed}",
+            broken.promise,
+            broken.how,
+            tell(seed, None)
+        );
     }
     println!("{seeds} fleets, rollouts that ended: {ends:?}");
     println!("that turned back at a step, by its part: {turned:?}");
