@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use footplate::api::{Overrides, Status};
+use footplate_core::release::Workload;
+use footplate_core::release::service::{Check, Probe};
 use footplate_core::rollout::{Portion, Strategy};
 use footplate_drivers::discovery::{self, consul};
 use footplate_drivers::store::{self, Secret};
@@ -100,7 +102,14 @@ fn rolling() -> Strategy {
 async fn a_service_that_is_rolled_out_stands_in_consul_and_whoever_is_told_there_answers() {
     let consul = Consul::start(ConsulSetup::default()).await.unwrap();
     let consul = Arc::new(consul);
-    let site = site(&consul, &["web-1", "web-2"]).await;
+    let mut site = site(&consul, &[]).await;
+    // Agents are heard late: a stop that did not wait would come before its instance is out.
+    let proxy = Proxy::start(consul.address()).await.unwrap();
+    proxy.delay(Duration::from_millis(400));
+    site.discover(|discovery| discovery.consul.url = proxy.url());
+    for host in ["web-1", "web-2"] {
+        site.start_agent(host);
+    }
     site.ship_service("1", "web", rolling(), 0).await;
     let first = until(&consul, "both stand there", |told| told.len() == 2).await;
     for one in &first {
@@ -146,7 +155,7 @@ async fn the_watcher_of_the_reference_follows_a_rollout() {
         };
         crate::site::within("the watcher says it", line).await
     };
-    let told = passing(&consul).await;
+    let told = until(&consul, "it stands there", |told| told.len() == 1).await;
     assert_eq!(see("1").await, format!("1=127.0.0.1:{}", told[0].port));
     site.ship_service("2", "web", rolling(), 0).await;
     let told =
@@ -349,4 +358,29 @@ async fn at_rest_consul_is_asked_for_nothing_but_to_note_that_the_agent_lives() 
         "three signs, two seconds apart: {:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_its_health_checks_is_out_at_once_also_without_a_controller() {
+    let consul = Consul::start(ConsulSetup::default()).await.unwrap();
+    let site = site(&consul, &["web-1"]).await;
+    let ill = site.folder.path().join("ill");
+    let mut sensitive = workload("web");
+    if let Workload::Service { services, .. } = &mut sensitive {
+        let web = services.values_mut().next().expect("one service");
+        let check = Check::Command { command: format!("test ! -e {}", ill.display()) };
+        let every = Duration::from_millis(100);
+        web.health.readiness = Some(Probe { interval: every, ..Probe::new(check) });
+    }
+    site.push_workload("1", "1", sensitive, delivery(rolling())).await.unwrap();
+    site.deploy("1", Overrides::default()).await.unwrap();
+    assert_eq!(site.end().await.exit_code, Some(0));
+    until(&consul, "it stands there", |told| told.len() == 1).await;
+    site.controller_stop.cancel();
+    std::fs::write(&ill, "").unwrap();
+    until(&consul, "it is out", <[Told]>::is_empty).await;
+    let all = told(&consul, SERVICE).await;
+    assert_eq!(all.iter().map(|one| one.state.as_str()).collect::<Vec<_>>(), ["unready"]);
+    std::fs::remove_file(&ill).unwrap();
+    until(&consul, "it is back", |told| told.len() == 1).await;
 }

@@ -229,3 +229,29 @@ impl Trouble {
         self.reporter.publish(&self.key, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_let_in_and_ready_and_has_a_share_takes_requests() {
+        use EndpointState::{Draining, Serving, Standby};
+        use Readiness::{Ready, Starting, Unready};
+        for (state, readiness, weight, expected) in [
+            (Serving, Ready, 1000, Standing::Serving(1000)),
+            (Serving, Ready, 0, Standing::Out(Reason::NoShare)),
+            (Serving, Unready, 1000, Standing::Out(Reason::Unready)),
+            (Serving, Starting, 1000, Standing::Out(Reason::Unready)),
+            (Standby, Ready, 1000, Standing::Out(Reason::Standby)),
+            (Draining, Ready, 1000, Standing::Out(Reason::Draining)),
+            (Draining, Unready, 0, Standing::Out(Reason::Draining)),
+        ] {
+            assert_eq!(
+                standing(readiness, Place { state, weight }),
+                expected,
+                "{state:?} {readiness:?} {weight}"
+            );
+        }
+    }
+}
