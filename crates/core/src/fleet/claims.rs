@@ -30,10 +30,17 @@ pub fn claims(path: &AppPath, release: &Release) -> Vec<Claim> {
     release.reaches(&path.environment).into_iter().flat_map(claims).collect()
 }
 
-/// Lists what an app claims by what it runs and by the rollout under way.
+/// Lists what an app claims by what it runs, by the rollout under way and by what waits for it.
 pub fn claimed(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
     let moving = rollout.filter(|rollout| rollout.is_active()).map(|rollout| &rollout.to);
-    current.release.iter().chain(moving).flat_map(|release| claims(&current.path, release)).collect()
+    let waiting = current.waiting.iter().map(|waiting| &waiting.to);
+    current
+        .release
+        .iter()
+        .chain(moving)
+        .chain(waiting)
+        .flat_map(|release| claims(&current.path, release))
+        .collect()
 }
 
 /// Refuses a release that claims requests of another service, its own or another app's.
@@ -81,11 +88,14 @@ fn refuse(path: &AppPath, to: &Release, claim: &Claim, other: &Claim) -> Refusal
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::fleet::Waiting;
+    use crate::generation::Generation;
     use crate::moment::Moment;
     use crate::release::{Hooks, Service, Workload};
+    use crate::rollout::Delivery;
 
     fn path(text: &str) -> AppPath {
         let (environment, app) = text.split_once('.').unwrap();
@@ -159,6 +169,25 @@ mod tests {
         ] {
             assert_eq!(told(groups, other, theirs, true), expected, "{groups} beside {theirs}");
         }
+    }
+
+    #[test]
+    fn what_waits_claims_its_requests_already() {
+        let (shop, blog) = (path("production.shop"), path("production.blog"));
+        let delivery = Delivery::new("role=web".parse().unwrap(), BTreeSet::from(["web".parse().unwrap()]));
+        let waiting = Waiting {
+            to: release(&shop, "web a/"),
+            policy: delivery.policy.clone(),
+            delivery: delivery.clone(),
+            actor: "ann".parse().unwrap(),
+            reason: None,
+            since: Moment::default(),
+            at_any_end: false,
+        };
+        let mut current = Current::new(shop, delivery, Generation::default());
+        assert_eq!(claimed(&current, None), []);
+        current.waiting = Some(Box::new(waiting));
+        assert!(refuse_claimed(&blog, &release(&blog, "web a/"), &claimed(&current, None), true).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::change::{Records, begin, kept_since, replace};
 use super::{Current, Deploy, Order, Seen, observe};
 use crate::moment::Moment;
-use crate::name::Actor;
+use crate::name::{Actor, AppPath};
 use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rollout::{
@@ -52,14 +52,18 @@ impl Waiting {
         }
     }
 
-    fn said(&self, active: &Rollout, stage: &str, text: String) -> Announcement {
+    fn said(&self, path: &AppPath, number: u64, stage: &str, text: String) -> Announcement {
         let phase = format!("{stage} {} of {}", self.to.id, self.since.as_millis());
-        Announcement { path: active.path.clone(), number: active.number, phase, class: None, text }
+        Announcement { path: path.clone(), number, phase, class: None, text }
     }
 
     fn dropped(&self, active: &Rollout, why: &str) -> Announcement {
-        let text = format!("`{}` of `{}` waits no more: {why}", self.to.id, active.path);
-        self.said(active, "waits no more:", text)
+        self.dropped_of(&active.path, active.number, why)
+    }
+
+    fn dropped_of(&self, path: &AppPath, number: u64, why: &str) -> Announcement {
+        let text = format!("`{}` of `{path}` waits no more: {why}", self.to.id);
+        self.said(path, number, "waits no more:", text)
     }
 }
 
@@ -129,7 +133,7 @@ fn wait(records: &mut Records, what: Deploy, by: Order, at_any_end: bool, now: M
     let waiting = Waiting { to, delivery, policy, actor, reason, since: now, at_any_end };
     let active = &records.rollout;
     let text = waiting.sentence(active);
-    records.announcements.push(waiting.said(active, "waits:", text));
+    records.announcements.push(waiting.said(&active.path, active.number, "waits:", text));
     let why = format!("{}'s `{}` waits in its place", waiting.actor, waiting.to.id);
     let before = records.current.waiting.replace(Box::new(waiting));
     records.announcements.extend(before.map(|before| before.dropped(active, &why)));
@@ -139,6 +143,13 @@ fn wait(records: &mut Records, what: Deploy, by: Order, at_any_end: bool, now: M
 pub(super) fn let_go(current: &mut Current, rollout: &Rollout, why: &str) -> Option<Announcement> {
     let waiting = current.waiting.take()?;
     Some(waiting.dropped(rollout, why))
+}
+
+/// Lets go what waits for a rollout whose record somebody deleted by hand: nobody can tell how it ended.
+fn let_go_alone(current: &mut Current) -> Vec<Announcement> {
+    let Some(waiting) = current.waiting.take() else { return Vec::new() };
+    let why = "the record of the rollout that it waited for is gone; deploy it again if it is well";
+    vec![waiting.dropped_of(&current.path, current.rollouts, why)]
 }
 
 /// Takes back what waits, and nothing else.
@@ -159,8 +170,8 @@ pub(super) fn take_up(
     rollout: &mut Option<Rollout>,
     seen: &Seen,
 ) -> Vec<Announcement> {
-    let ended = seen.rollout.as_ref().and_then(|latest| Some((latest, latest.outcome()?)));
-    let Some((latest, outcome)) = ended else { return Vec::new() };
+    let Some(latest) = &seen.rollout else { return let_go_alone(current) };
+    let Some(outcome) = latest.outcome() else { return Vec::new() };
     let Some(waiting) = current.waiting.take() else { return Vec::new() };
     if !outcome.arrived() && !waiting.at_any_end {
         let why = match outcome {

@@ -289,8 +289,8 @@ impl Rollout {
 
     fn miss_deadline(&mut self, seen: &Observation, step: u32, part: Part) {
         let waited = match part {
-            // Its own time has passed before: the hook is waited for now.
-            Part::Watching => in_words(self.policy.pace.step_deadline),
+            // Its own time has passed before: the hook, or a router whose agent lives, is waited for now.
+            Part::Watching | Part::Calling => in_words(self.policy.pace.step_deadline),
             _ => in_words(self.time_for(step, part)),
         };
         if part == Part::Holding {

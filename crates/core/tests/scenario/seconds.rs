@@ -219,3 +219,23 @@ fn what_is_ordered_while_a_rollout_goes_back_begins_afterwards() {
         ",
     );
 }
+
+#[test]
+fn what_waits_for_a_rollout_whose_record_is_gone_waits_no_more() {
+    check(
+        "
+        hosts a
+        runs 1
+        says policy wait
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        deploy 3
+          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
+        by-hand rollout
+          `3` of `production.shop` waits no more: the record of the rollout that it waited for is gone; deploy it again if it is well
+        wait 1s
+        live
+          a: 1
+        ",
+    );
+}

@@ -269,6 +269,7 @@ impl Stage {
             "orders" => self.orders.clear(),
             "barrier" => self.barrier = None,
             "releases" => self.releases.clear(),
+            "rollout" => self.rollout = None,
             other => panic!("no such thing to delete: {other}"),
         }
     }
