@@ -241,7 +241,7 @@ async fn attend(operator: &Operator, connection: &Connection, path: &AppPath) ->
         return Ok(true);
     }
     operator.ui.say(format!("Left unattended, and goes on first: {}.", watch::title(&rollout)));
-    let ended = watch::until_the_end(operator, &connection.client, path, rollout.record.number).await;
+    let ended = watch::until_the_end(operator, &connection.client, path, (&rollout).into()).await;
     match ended.map_err(|failure| leaving(connection, failure)) {
         Err(failure) if failure.exit() == Exit::Interrupted => Err(failure),
         Err(failure) => {
@@ -272,7 +272,7 @@ pub async fn conclude(
         operator.ui.say(format!("{sentence}."));
     }
     if !detach {
-        let ended = watch::until_the_end(operator, &connection.client, path, begun.number).await;
+        let ended = watch::until_the_end(operator, &connection.client, path, (&begun).into()).await;
         return ended.map_err(|failure| leaving(connection, failure));
     }
     if connection.is_own() {

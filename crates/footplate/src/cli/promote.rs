@@ -33,5 +33,5 @@ pub async fn promote(operator: &Operator, args: &PromoteArgs) -> Result<(), Fail
     if args.detach {
         return operator.ui.show(&watch::Ordered::from(rollout));
     }
-    watch::until_the_end(operator, &operator.client()?, &path, rollout.record.number).await
+    watch::until_the_end(operator, &operator.client()?, &path, (&rollout).into()).await
 }

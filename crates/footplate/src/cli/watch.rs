@@ -2,18 +2,19 @@
 //!
 //! Invariants: the exit code tells the end of the rollout, not its beginning; whoever stops watching stops nothing.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use footplate_core::name::AppPath;
-use footplate_core::rollout::{Outcome, Rollout};
+use footplate_core::name::{AppPath, ReleaseId};
+use footplate_core::rollout::{Kind, Outcome, Rollout};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Operator;
 use super::app::ENVIRONMENT_DEFAULT;
 use super::progress::Progress;
-use crate::api::{self, AppStatus, AppTraffic, OrderVerb, RolloutStatus};
+use crate::api::{self, AppStatus, AppTraffic, OrderVerb, Planned, RolloutStatus};
 use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
@@ -88,15 +89,36 @@ pub async fn order(
     operator.client()?.order(&order).await.map_err(|error| operator.failed(&what, error))
 }
 
+/// The rollout that somebody waits for. One that waits itself has its number only if nothing comes between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    number: u64,
+    kind: Kind,
+    to: ReleaseId,
+}
+
+impl From<&Planned> for Expected {
+    fn from(planned: &Planned) -> Self {
+        Self { number: planned.number, kind: planned.kind, to: planned.to.clone() }
+    }
+}
+
+impl From<&RolloutStatus> for Expected {
+    fn from(rollout: &RolloutStatus) -> Self {
+        let record = &rollout.record;
+        Self { number: record.number, kind: record.kind, to: record.to.id.clone() }
+    }
+}
+
 /// Shows a rollout until it is over, and fails as it failed; Ctrl-C ends only the watching.
 pub async fn until_the_end(
     operator: &Operator,
     client: &Client,
     path: &AppPath,
-    number: u64,
+    expected: Expected,
 ) -> Result<(), Failure> {
     tokio::select! {
-        ended = to_the_end(operator, client, path, number) => ended,
+        ended = to_the_end(operator, client, path, expected) => ended,
         heard = tokio::signal::ctrl_c() => Err(stopped_watching(path, heard)),
     }
 }
@@ -106,9 +128,9 @@ pub async fn to_the_end(
     operator: &Operator,
     client: &Client,
     path: &AppPath,
-    number: u64,
+    expected: Expected,
 ) -> Result<(), Failure> {
-    let ended = follow(operator, client, path, number).await?;
+    let ended = follow(operator, client, path, &expected).await?;
     // Whether requests got to a release that failed is worth a line, and no failure of its own.
     let traffic = match ended.rollout.exit_code {
         Some(0) => None,
@@ -124,7 +146,12 @@ struct Ended {
     elapsed: Duration,
 }
 
-async fn follow(operator: &Operator, client: &Client, path: &AppPath, number: u64) -> Result<Ended, Failure> {
+async fn follow(
+    operator: &Operator,
+    client: &Client,
+    path: &AppPath,
+    expected: &Expected,
+) -> Result<Ended, Failure> {
     let mut progress = Progress::new(operator.ui);
     let mut seen = 0;
     let mut absent_since: Option<Instant> = None;
@@ -135,17 +162,11 @@ async fn follow(operator: &Operator, client: &Client, path: &AppPath, number: u6
                 seen = status.change;
                 let at = status.at;
                 let app = status.apps.into_iter().find(|app| app.path == *path);
-                let app = app.ok_or_else(|| lost(path, number))?;
-                if app.rollout.as_ref().is_some_and(|latest| will_not_begin(&app, latest, number)) {
-                    return Err(dropped(path, number));
-                }
-                let rollout = app.rollout.clone().filter(|rollout| rollout.record.number >= number);
-                let Some(rollout) = rollout else { continue };
-                if rollout.record.number > number {
-                    return Err(overtaken(path, number, &rollout));
-                }
-                progress.update(&app, &rollout, at);
+                let app = app.ok_or_else(|| lost(path, expected.number))?;
+                let Some(rollout) = begun(&app, expected)? else { continue };
+                progress.update(&app, rollout, at);
                 if rollout.ended {
+                    let rollout = rollout.clone();
                     return Ok(Ended { rollout, app, elapsed: progress.finish() });
                 }
             }
@@ -172,15 +193,35 @@ async fn bear(
     Ok(since)
 }
 
-/// Tells whether a rollout that was to wait will never begin: what it waited for is over, and nothing waits any more.
-fn will_not_begin(app: &AppStatus, latest: &RolloutStatus, number: u64) -> bool {
-    latest.record.number < number && latest.ended && app.waiting.is_none()
+/// Returns the rollout that is waited for once it has begun. Fails when it never will: what it waited for is over and nothing waits
+/// any more, or another one waits or began in its place.
+fn begun<'a>(app: &'a AppStatus, expected: &Expected) -> Result<Option<&'a RolloutStatus>, Failure> {
+    let Some(latest) = &app.rollout else { return Ok(None) };
+    let path = &app.path;
+    let other = app.waiting.as_ref().filter(|waiting| waiting.to != expected.to);
+    match latest.record.number.cmp(&expected.number) {
+        Ordering::Greater => Err(overtaken(path, expected.number, latest)),
+        Ordering::Equal if Expected::from(latest) == *expected => Ok(Some(latest)),
+        Ordering::Equal => {
+            let record = &latest.record;
+            let instead = format!("{} began the one to `{}` in its place", record.actor, record.to.id);
+            Err(dropped(path, expected, instead))
+        }
+        Ordering::Less if let Some(other) = other => {
+            Err(dropped(path, expected, format!("{}'s `{}` waits in its place", other.actor, other.to)))
+        }
+        Ordering::Less if latest.ended && app.waiting.is_none() => {
+            let because = "the one before it did not arrive, or somebody took it back".to_owned();
+            Err(dropped(path, expected, because))
+        }
+        Ordering::Less => Ok(None),
+    }
 }
 
-fn dropped(path: &AppPath, number: u64) -> Failure {
-    let place = place(path);
-    Failure::new(Exit::Failed, format!("rollout {number} of `{}` did not begin", path.app))
-        .because_of("the one before it did not arrive, or somebody took it back".to_owned())
+fn dropped(path: &AppPath, expected: &Expected, because: String) -> Failure {
+    let (place, to) = (place(path), &expected.to);
+    Failure::new(Exit::Failed, format!("the deployment of `{to}` of `{}` did not begin", path.app))
+        .because_of(because)
         .next(format!("see `footplate history {place}`, and deploy it again if it is well"))
 }
 
@@ -284,4 +325,49 @@ fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) ->
         }
     }
     told.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::WaitingStatus;
+    use crate::cli::fixture::{NOW, app, rollout};
+
+    /// What a person gets who waits for rollout 8, to release 3.
+    fn waited_for(app: &AppStatus) -> Result<Option<u64>, String> {
+        let expected = Expected { number: 8, kind: Kind::Deploy, to: "3".parse().expect("a release") };
+        let begun = begun(app, &expected).map_err(|failure| failure.render());
+        begun.map(|begun| begun.map(|rollout| rollout.record.number))
+    }
+
+    fn waiting(to: &str) -> Option<WaitingStatus> {
+        let (actor, to) = ("bob".parse().expect("an actor"), to.parse().expect("a release"));
+        Some(WaitingStatus { to, actor, since: NOW, sentence: String::new() })
+    }
+
+    fn latest(number: u64, to: &str) -> AppStatus {
+        let mut latest = rollout(&[], "");
+        latest.record.number = number;
+        latest.record.to.id = to.parse().expect("a release");
+        app(Vec::new(), Some(latest))
+    }
+
+    #[test]
+    fn what_waits_is_known_by_its_release_and_not_by_the_number_that_it_may_get() {
+        assert_eq!(waited_for(&latest(7, "2")), Ok(None), "the answer may be older than the order");
+        assert_eq!(waited_for(&AppStatus { waiting: waiting("3"), ..latest(7, "2") }), Ok(None));
+        assert_eq!(waited_for(&latest(8, "3")), Ok(Some(8)));
+        let told = waited_for(&AppStatus { waiting: waiting("4"), ..latest(7, "2") }).unwrap_err();
+        assert!(told.contains("bob's `4` waits in its place"), "{told}");
+        let told = waited_for(&latest(8, "4")).unwrap_err();
+        assert!(told.contains("the deployment of `3` of `shop` did not begin"), "{told}");
+        assert!(told.contains("ada began the one to `4` in its place"), "{told}");
+        let mut back = latest(8, "3");
+        back.rollout.as_mut().expect("there is one").record.kind = Kind::Rollback;
+        assert!(waited_for(&back).is_err());
+        let mut over = latest(7, "2");
+        over.rollout.as_mut().expect("there is one").ended = true;
+        assert!(waited_for(&over).unwrap_err().contains("did not arrive"));
+        assert!(waited_for(&latest(9, "4")).unwrap_err().contains("overtaken"));
+    }
 }

@@ -113,7 +113,7 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         let planned = self.client.deploy(&order).await.map_err(failed)?;
-        watch::to_the_end(self.operator, self.client, &path, planned.number).await
+        watch::to_the_end(self.operator, self.client, &path, (&planned).into()).await
     }
 
     /// Says how a commit ended, what is live where, and what can be tried next; all of it the first time only.
@@ -206,7 +206,7 @@ impl<'a> Watch<'a> {
 
     /// Shows a rollout until it has ended, and says how.
     async fn see_the_end(&self, path: &AppPath, rollout: &RolloutStatus) {
-        let seen = watch::to_the_end(self.operator, self.client, path, rollout.record.number).await;
+        let seen = watch::to_the_end(self.operator, self.client, path, rollout.into()).await;
         if let Err(failure) = seen {
             self.operator.ui.say(failure.render());
         }
