@@ -47,9 +47,10 @@ pub async fn status(operator: &Operator, args: &StatusArgs) -> Result<(), Failur
     let what = "cannot read the status";
     let connection = Connection::look(operator, &args.connection, what).await?;
     let client = &connection.client;
-    let told = async { Ok((client.status().await?, read_traffic(client).await?)) }.await;
+    let told = client.status().await;
+    let traffic = read_traffic(operator, client).await;
     connection.close().await;
-    let (mut status, traffic) = told.map_err(|error| operator.failed(what, error))?;
+    let mut status = told.map_err(|error| operator.failed(what, error))?;
     status.apps.retain(|app| {
         args.app.as_ref().is_none_or(|name| *name == app.path.app)
             && args.environment.as_ref().is_none_or(|name| *name == app.path.environment)
@@ -60,11 +61,15 @@ pub async fn status(operator: &Operator, args: &StatusArgs) -> Result<(), Failur
     }
 }
 
-/// Reads how requests go; an older controller does not know.
-async fn read_traffic(client: &Client) -> Result<Vec<AppTraffic>, ClientError> {
+/// Reads how requests go. What runs where is shown all the same when that is not known, as an older controller does not.
+async fn read_traffic(operator: &Operator, client: &Client) -> Vec<AppTraffic> {
     match client.traffic(None, TRAFFIC_OVER).await {
-        Err(ClientError::Problem(problem)) if problem.kind == ProblemKind::Unknown => Ok(Vec::new()),
-        told => told,
+        Ok(traffic) => traffic,
+        Err(ClientError::Problem(problem)) if problem.kind == ProblemKind::Unknown => Vec::new(),
+        Err(error) => {
+            operator.ui.say(format!("how requests go is not known: {error}"));
+            Vec::new()
+        }
     }
 }
 

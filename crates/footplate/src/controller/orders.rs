@@ -60,6 +60,17 @@ impl IntoResponse for Answer {
     }
 }
 
+/// Returns what is ordered, as it goes before the app.
+fn in_words(verb: OrderVerb) -> &'static str {
+    match verb {
+        OrderVerb::Promote => "promote",
+        OrderVerb::Pause => "pause",
+        OrderVerb::Resume => "resume",
+        OrderVerb::Abort => "abort",
+        OrderVerb::Forgo => "take back what waits for",
+    }
+}
+
 impl Ask {
     /// Says what would not be done if this were refused: "cannot deploy `shop`".
     pub(crate) fn describe(&self) -> String {
@@ -70,14 +81,7 @@ impl Ask {
             Ask::Deploy(deploy) => format!("cannot deploy `{}`", deploy.path),
             Ask::RollBack(order) => format!("cannot roll back `{}`", order.path),
             Ask::Order(order) => {
-                let verb = match order.verb {
-                    OrderVerb::Promote => "promote",
-                    OrderVerb::Pause => "pause",
-                    OrderVerb::Resume => "resume",
-                    OrderVerb::Abort => "abort",
-                    OrderVerb::Forgo => "take back what waits for",
-                };
-                format!("cannot {verb} `{}`", order.path)
+                format!("cannot {} `{}`", in_words(order.verb), order.path)
             }
             Ask::Host(host, order) => {
                 let verb = match order.verb {
@@ -250,11 +254,11 @@ async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<A
         Decided { before: Some(current.clone()), records, actor }
     };
     write_records(worker, &decided, what).await?;
-    let verb = format!("{:?}", order.verb).to_lowercase();
+    let verb = in_words(order.verb);
     let number = decided.records.rollout.number;
     let because = order.by.because();
-    let text = format!("{} ordered `{verb}` for rollout {number} of `{path}`{because}", decided.actor);
-    worker.shared.journal.note(Some(&path), Some(number), &verb, &decided.actor, &text);
+    let text = format!("{} ordered to {verb} rollout {number} of `{path}`{because}", decided.actor);
+    worker.shared.journal.note(Some(&path), Some(number), verb, &decided.actor, &text);
     worker.turn(&path).await.map_err(|trip| trip.problem(what))?;
     let site = worker.shared.site();
     let rollout = site.apps.get(&path).and_then(|app| app.rollout.as_ref());

@@ -187,8 +187,8 @@ impl Site {
     pub fn known_hosts(&self) -> BTreeSet<HostName> {
         let with_orders = self.apps.values().flat_map(|app| app.orders.keys().map(|target| &target.host));
         let with_reports = self.apps.values().flat_map(|app| app.reports.keys());
-        let all = self.presences.keys().chain(self.states.keys()).chain(with_orders).chain(with_reports);
-        all.cloned().collect()
+        let said = self.presences.keys().chain(self.states.keys()).chain(self.routers.keys());
+        said.chain(with_orders).chain(with_reports).cloned().collect()
     }
 
     fn hosts(&self, path: &AppPath, app: &App) -> BTreeMap<HostName, Host> {

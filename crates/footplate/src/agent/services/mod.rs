@@ -252,7 +252,7 @@ impl Services {
         let concerned =
             |hook: &&AcceptanceHook| hook.group.as_ref().is_none_or(|group| *group == target.group);
         let tried = match wanted.hook.as_ref().filter(concerned) {
-            Some(hook) => watched.accept(&self.asker, hook, wanted.times - 1, stop).await?,
+            Some(hook) => watched.accept(&self.asker, hook, wanted.times.saturating_sub(1), stop).await?,
             None => Tried::default(),
         };
         if tried.failure.is_none() {
