@@ -76,7 +76,7 @@ async fn passing(consul: &Consul) -> Vec<Told> {
 }
 
 /// Waits until Consul tells what is expected.
-async fn until(consul: &Consul, what: &str, is_so: impl Fn(&[Told]) -> bool) -> Vec<Told> {
+async fn eventually(consul: &Consul, what: &str, is_so: impl Fn(&[Told]) -> bool) -> Vec<Told> {
     let begun = Instant::now();
     loop {
         let seen = passing(consul).await;
@@ -111,7 +111,7 @@ async fn a_service_that_is_rolled_out_stands_in_consul_and_whoever_is_told_there
         site.start_agent(host);
     }
     site.ship_service("1", "web", rolling(), 0).await;
-    let first = until(&consul, "both stand there", |told| told.len() == 2).await;
+    let first = eventually(&consul, "both stand there", |told| told.len() == 2).await;
     for one in &first {
         assert_eq!((one.release.as_str(), one.version.as_str(), one.state.as_str()), ("1", "1", "serving"));
         assert_eq!(one.weight, 1000);
@@ -119,7 +119,7 @@ async fn a_service_that_is_rolled_out_stands_in_consul_and_whoever_is_told_there
     let visits = tokio::spawn(visit(Arc::clone(&consul)));
     site.ship_service("2", "web", rolling(), 0).await;
     let second =
-        until(&consul, "both run the new one", |told| by_release(told) == [("2".to_owned(), 2)].into());
+        eventually(&consul, "both run the new one", |told| by_release(told) == [("2".to_owned(), 2)].into());
     let second = second.await;
     assert!(second.iter().all(|one| !first.iter().any(|old| old.port == one.port)), "{second:?}");
     visits.abort();
@@ -155,11 +155,12 @@ async fn the_watcher_of_the_reference_follows_a_rollout() {
         };
         crate::site::within("the watcher says it", line).await
     };
-    let told = until(&consul, "it stands there", |told| told.len() == 1).await;
+    let told = eventually(&consul, "it stands there", |told| told.len() == 1).await;
     assert_eq!(see("1").await, format!("1=127.0.0.1:{}", told[0].port));
     site.ship_service("2", "web", rolling(), 0).await;
     let told =
-        until(&consul, "the new one stands there", |told| told.len() == 1 && told[0].release == "2").await;
+        eventually(&consul, "the new one stands there", |told| told.len() == 1 && told[0].release == "2")
+            .await;
     assert_eq!(see("2").await, format!("2=127.0.0.1:{}", told[0].port));
     assert!(seen.iter().all(|line| !line.is_empty()), "there was always somebody: {seen:?}");
 }
@@ -188,15 +189,15 @@ async fn an_agent_that_falls_silent_takes_its_services_out_of_consul_and_its_ret
         site.start_agent(host);
     }
     site.ship_service("1", "web", rolling(), 0).await;
-    until(&consul, "both stand there", |told| told.len() == 2).await;
+    eventually(&consul, "both stand there", |told| told.len() == 2).await;
     site.kill_agent("web-2");
-    let left = until(&consul, "the silent one is out", |told| told.len() == 1).await;
+    let left = eventually(&consul, "the silent one is out", |told| told.len() == 1).await;
     assert_eq!(left[0].host, "web-1");
     let all = told(&consul, SERVICE).await;
     let silent = all.iter().find(|one| one.host == "web-2").expect("it is known still");
     assert_eq!(visit_once(silent).await, 200, "its service runs on");
     site.start_agent("web-2");
-    let back = until(&consul, "it is back", |told| told.len() == 2).await;
+    let back = eventually(&consul, "it is back", |told| told.len() == 2).await;
     assert!(back.contains(silent), "it is the same process: {back:?}");
 }
 
@@ -223,7 +224,7 @@ async fn an_agent_that_starts_removes_what_a_former_life_left_and_touches_nobody
     };
     site.until("what was left is gone", async |_: &Status| ids().await == ["other"]).await;
     site.ship_service("1", "web", rolling(), 0).await;
-    until(&consul, "it stands there", |told| told.iter().any(|one| one.host == "web-1")).await;
+    eventually(&consul, "it stands there", |told| told.iter().any(|one| one.host == "web-1")).await;
     let standing = ids().await;
     let own = "footplate:web-1:production.shop.web:1";
     assert_eq!(standing, ["footplate:web-1", own, "other"]);
@@ -258,7 +259,7 @@ async fn a_token_that_may_not_write_services_disturbs_nothing_and_the_doctor_nam
     site.start_agent("web-2");
     let begun = Instant::now();
     site.ship_service("1", "web", rolling(), 0).await;
-    until(&consul, "who may stands there", |told| told.len() == 1 && told[0].host == "web-2").await;
+    eventually(&consul, "who may stands there", |told| told.len() == 1 && told[0].host == "web-2").await;
     let find = async || {
         site.client.doctor().await.unwrap().into_iter().find(|check| check.name == "services in catalogs")
     };
@@ -273,7 +274,8 @@ async fn a_token_that_may_not_write_services_disturbs_nothing_and_the_doctor_nam
     assert!(check.next.expect("advice").contains("footplate store policy consul --role agent --services"));
     // Nothing else is disturbed: the next version goes everywhere, and no stop waits for the catalog for long.
     site.ship_service("2", "web", rolling(), 0).await;
-    until(&consul, "the new one stands there", |told| by_release(told) == [("2".to_owned(), 1)].into()).await;
+    eventually(&consul, "the new one stands there", |told| by_release(told) == [("2".to_owned(), 1)].into())
+        .await;
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }
 
@@ -282,7 +284,7 @@ async fn a_canarys_share_is_its_weight_and_it_takes_nothing_before_it_has_one() 
     let consul = Consul::start(ConsulSetup::default()).await.unwrap();
     let site = site(&consul, &["web-1", "web-2"]).await;
     site.ship_service("1", "web", rolling(), 0).await;
-    until(&consul, "both stand there", |told| told.len() == 2).await;
+    eventually(&consul, "both stand there", |told| told.len() == 2).await;
     let ramp = vec!["10%".parse().unwrap()];
     let strategy = Strategy::Canary { ramp, batch: Portion::Count(2) };
     let mut wanted = delivery(strategy);
@@ -295,9 +297,9 @@ async fn a_canarys_share_is_its_weight_and_it_takes_nothing_before_it_has_one() 
         };
         (of("1"), of("2"))
     };
-    let seen = until(&consul, "the canary takes its share", |told| weights(told) == (2000, 222)).await;
+    let seen = eventually(&consul, "the canary takes its share", |told| weights(told) == (2000, 222)).await;
     assert!(seen.iter().all(|one| one.state == "serving"), "{seen:?}");
-    until(&consul, "all is the canary's", |told| {
+    eventually(&consul, "all is the canary's", |told| {
         by_release(told) == [("2".to_owned(), 2)].into() && weights(told) == (0, 2000)
     })
     .await;
@@ -312,7 +314,7 @@ async fn a_catalog_that_is_away_stops_nothing_and_one_that_forgot_is_told_again(
     discovery.ttl = Duration::from_secs(6);
     let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store: memory, discovery })).await;
     site.ship_service("1", "web", rolling(), 0).await;
-    until(&consul, "it stands there", |told| told.len() == 1).await;
+    eventually(&consul, "it stands there", |told| told.len() == 1).await;
     proxy.refuse().await;
     site.ship_service("2", "web", rolling(), 0).await;
     let sick = async || {
@@ -328,7 +330,8 @@ async fn a_catalog_that_is_away_stops_nothing_and_one_that_forgot_is_told_again(
     consul.server().kill().unwrap();
     consul.start_again().await.unwrap();
     proxy.accept().await.unwrap();
-    until(&consul, "the new one stands there", |told| by_release(told) == [("2".to_owned(), 1)].into()).await;
+    eventually(&consul, "the new one stands there", |told| by_release(told) == [("2".to_owned(), 1)].into())
+        .await;
     site.until("the doctor is content", async |_: &Status| !sick().await).await;
 }
 
@@ -341,23 +344,28 @@ async fn at_rest_consul_is_asked_for_nothing_but_to_note_that_the_agent_lives() 
     discovery.ttl = Duration::from_secs(6);
     let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store: memory, discovery })).await;
     site.ship_service("1", "web", rolling(), 0).await;
-    until(&consul, "it stands there", |told| told.len() == 1).await;
-    let sign = "PUT /v1/agent/check/pass/";
-    let (begun, mut signs) = (Instant::now(), 0_u32);
+    eventually(&consul, "it stands there", |told| told.len() == 1).await;
+    let begun = Instant::now();
     proxy.take_request_lines();
-    while signs < 3 {
-        assert!(begun.elapsed() < PATIENCE, "no sign of life");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        for line in proxy.take_request_lines() {
-            assert!(line.starts_with(sign), "{line}");
-            signs += 1;
-        }
-    }
+    poll_signs(&proxy, 3).await;
     assert!(
         begun.elapsed() >= Duration::from_secs(3),
         "three signs, two seconds apart: {:?}",
         begun.elapsed()
     );
+}
+
+/// Waits for so many signs of life, and suffers no other request.
+async fn poll_signs(proxy: &Proxy, count: usize) {
+    let (begun, mut signs) = (Instant::now(), 0);
+    while signs < count {
+        assert!(begun.elapsed() < PATIENCE, "no sign of life");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for line in proxy.take_request_lines() {
+            assert!(line.starts_with("PUT /v1/agent/check/pass/"), "{line}");
+            signs += 1;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,12 +383,12 @@ async fn a_service_that_fails_its_health_checks_is_out_at_once_also_without_a_co
     site.push_workload("1", "1", sensitive, delivery(rolling())).await.unwrap();
     site.deploy("1", Overrides::default()).await.unwrap();
     assert_eq!(site.end().await.exit_code, Some(0));
-    until(&consul, "it stands there", |told| told.len() == 1).await;
+    eventually(&consul, "it stands there", |told| told.len() == 1).await;
     site.controller_stop.cancel();
     std::fs::write(&ill, "").unwrap();
-    until(&consul, "it is out", <[Told]>::is_empty).await;
+    eventually(&consul, "it is out", <[Told]>::is_empty).await;
     let all = told(&consul, SERVICE).await;
     assert_eq!(all.iter().map(|one| one.state.as_str()).collect::<Vec<_>>(), ["unready"]);
     std::fs::remove_file(&ill).unwrap();
-    until(&consul, "it is back", |told| told.len() == 1).await;
+    eventually(&consul, "it is back", |told| told.len() == 1).await;
 }
