@@ -291,6 +291,8 @@ pub struct Observation {
     pub hosts: BTreeMap<HostName, HostSeen>,
     /// What routers said last of the app, by their hosts.
     pub routers: BTreeMap<HostName, RouterSeen>,
+    /// How the traffic was divided that the store holds; nothing where that was not looked at.
+    pub told: Option<Generation>,
 }
 
 /// One router as seen in the store.

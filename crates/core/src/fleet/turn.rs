@@ -12,7 +12,7 @@ use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
-use crate::rollout::{self, Announcement, Event, Missing, Rollout};
+use crate::rollout::{self, Announcement, Event, Missing, Observation, Rollout};
 use crate::target::{Assignment, Report, Source};
 use crate::traffic::{Route, Traffic};
 
@@ -144,7 +144,11 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
         }
         for _ in 0..STEPS_MAX {
             let before = (rollout.phase.clone(), rollout.course.clone());
-            let observation = observe(current.selector(Some(rollout)), Some(rollout), &seen.hosts, seen.now);
+            let told = seen.traffic.as_ref().map(|traffic| traffic.revision).unwrap_or_default();
+            let observation = Observation {
+                told: Some(told),
+                ..observe(current.selector(Some(rollout)), Some(rollout), &seen.hosts, seen.now)
+            };
             said.extend(take(rollout, &Event::Observed(observation)));
             if (&rollout.phase, &rollout.course) == (&before.0, &before.1) {
                 break;

@@ -49,6 +49,12 @@ impl Rollout {
         self.behind(seen).next().is_none()
     }
 
+    /// Tells whether routers could not follow, as the store does not hold yet what was marked last: the controller was away. Then
+    /// their time begins anew.
+    pub(super) fn is_untold(&self, seen: &Observation) -> bool {
+        self.is_routed() && seen.told.is_some_and(|told| told < self.course().mark)
+    }
+
     /// Tells whether no router has requests in flight on what leaves these hosts.
     pub(super) fn is_let_go<'a>(
         &self,

@@ -44,6 +44,9 @@ impl Rollout {
                 self.course_mut().mark = self.generation;
                 self.go_back(WayBack::Shifting, why, in_a_step);
             }
+            WayBack::Shifting if is_late && self.is_untold(seen) => {
+                self.go_back(WayBack::Shifting, why, in_a_step);
+            }
             WayBack::Shifting if is_late || self.returning().next().is_none() || self.is_followed(seen) => {
                 self.give_up_the_absent();
                 self.go_back(WayBack::Draining, why, drained);

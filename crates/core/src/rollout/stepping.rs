@@ -31,6 +31,11 @@ impl Rollout {
         if let Some(pause) = &self.paused {
             return self.outlast_pause(pause.clone(), seen.now);
         }
+        if seen.now >= until && waits_for_routers(part) && self.is_untold(seen) {
+            let until = seen.now + self.time_for(step, part);
+            self.phase = Phase::Stepping { step, part, until };
+            return;
+        }
         let passes = passes_in_time(part) && !(part == Part::Watching && self.is_tried_again(step));
         if self.is_done(seen, step, part) || (passes && seen.now >= until) {
             return self.leave_part(seen, step, part);
@@ -360,6 +365,10 @@ impl Rollout {
     pub(super) fn course_mut(&mut self) -> &mut super::Course {
         self.course.get_or_insert_default()
     }
+}
+
+fn waits_for_routers(part: Part) -> bool {
+    matches!(part, Part::Calling | Part::Withdrawing | Part::Starting | Part::Shifting)
 }
 
 /// Tells whether a part that waited for as long as it may goes on, rather than turning back.
