@@ -231,6 +231,34 @@ async fn every_attempt_is_counted_for_its_release_with_its_end_and_time() {
     assert!(between > 10, "times are finer than milliseconds: {times:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_nobody_for_a_moment_keeps_its_requests_through_a_reload() {
+    let mut site = Site::haproxy().await;
+    let reached = |mut pool: Pool, entrance: &str| {
+        pool.entrances = [entrance.parse().unwrap()].into();
+        pool
+    };
+    let shop = reached(site.pool("a/1", "1:100").await, "shop.example.com/");
+    let unseen = reached(site.pool_of("production.later.web", "", "").await, "later.example.com/");
+    site.router.follow(std::slice::from_ref(&shop)).await.unwrap();
+    let restarting = reached(site.pool("", "").await, "shop.example.com/");
+    let blog = reached(site.pool_of("production.blog.web", "b/1", "1:100").await, "*/");
+    site.router.follow(&[blog.clone(), unseen, restarting]).await.unwrap();
+    assert!(site.configuration().contains("production.blog.web.1"), "the structure changed meanwhile");
+    let status = async |host: &str| {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = crate::site::ask(site.address, request).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status("elsewhere.example.com").await, "200");
+    assert_eq!(status("shop.example.com").await, "503", "they are the shop's, and nobody else's");
+    assert!(!site.configuration().contains("production.later.web"), "what was never up costs no reload");
+    let workers = site.workers().await;
+    site.router.follow(&[blog, shop]).await.unwrap();
+    assert_eq!(status("shop.example.com").await, "200");
+    assert_eq!(site.workers().await, workers, "it comes back without a reload");
+}
+
 /// Ends a HAProxy that the driver started, by the id that it left.
 struct Started(std::path::PathBuf);
 

@@ -86,7 +86,8 @@ pub(super) enum State {
 pub(super) type Place = (usize, usize);
 
 impl Layout {
-    /// Gives every endpoint of these pools a place.
+    /// Gives every endpoint of these pools a place. A pool that never had one waits for its first: it would only be one more
+    /// load. One that has none for a moment keeps its requests.
     ///
     /// # Errors
     /// An endpoint that takes requests has no address of a network; the layout is not to be used then.
@@ -95,6 +96,9 @@ impl Layout {
             lanes.forget();
         }
         for pool in pools {
+            if pool.members.is_empty() && !self.pools.contains_key(&pool.target.to_string()) {
+                continue;
+            }
             let lanes = self.pools.entry(pool.target.to_string()).or_insert_with(|| Lanes::new(pool));
             lanes.reach(pool)?;
             lanes.place(pool)?;

@@ -156,9 +156,7 @@ impl Router for Haproxy {
     async fn follow(&self, pools: &[Pool]) -> Result<(), RouterError> {
         let mut standing = self.standing.lock().await;
         let mut layout = self.memory(&mut standing).await?.layout.clone();
-        // It holds no requests, so that a pool without endpoints would only be one more load.
-        let filled: Vec<Pool> = pools.iter().filter(|pool| !pool.members.is_empty()).cloned().collect();
-        layout.place(&filled).map_err(|said| self.refused(said))?;
+        layout.place(pools).map_err(|said| self.refused(said))?;
         let ledger = self.ledger(&mut standing).await?;
         ledger.follow(&layout);
         let port = ledger.port;
