@@ -2,7 +2,7 @@
 //! put in place, and loaded by another command.
 //!
 //! Invariants: a file that its check refuses never takes the place of the one that stands; one that was put in place and
-//! could not be loaded gives way to the one before. What such a program still has in flight nobody says: an endpoint that
+//! could not be loaded gives way to the one before, which is loaded again when it is wanted. What such a program still has in flight nobody says: an endpoint that
 //! leaves counts as busy for a fixed time after the load that took it out.
 
 mod context;
@@ -81,7 +81,10 @@ impl Template {
     }
 
     /// Checks a text, puts it in place and has it loaded; returns what was said against it.
-    async fn load(&self, text: &str) -> Result<Result<(), String>, RouterError> {
+    ///
+    /// From the moment it is in place until a load succeeds nobody knows what is in force: a command that failed may have
+    /// loaded it all the same.
+    async fn load(&self, standing: &mut Standing, text: &str) -> Result<Result<(), String>, RouterError> {
         let file = &self.settings.file;
         let candidate = disk::with_suffix(file, ".candidate");
         write(&candidate, text.as_bytes().to_vec(), file).await?;
@@ -90,14 +93,16 @@ impl Template {
         {
             return Ok(Err(format!("its check refuses {}: {said}", candidate.display())));
         }
-        let before = read(file).await?;
+        let (before, mark) = (read(file).await?, self.mark());
+        standing.loaded = None;
+        blocking(move || disk::remove_file(&mark)).await?;
         rename(&candidate, file).await?;
-        let outcome = self.run(&self.settings.reload, file).await?;
-        if let (Err(_), Some(before)) = (&outcome, before) {
+        let outcome = self.run(&self.settings.reload, file).await;
+        if let (Err(_) | Ok(Err(_)), Some(before)) = (&outcome, before) {
             write(&candidate, before, file).await?;
             rename(&candidate, file).await?;
         }
-        Ok(outcome.map_err(|said| format!("`{}` failed: {said}", self.settings.reload)))
+        Ok(outcome?.map_err(|said| format!("`{}` failed: {said}", self.settings.reload)))
     }
 
     /// Runs a command of the settings by the shell, with `FILE` naming the file that it is about.
@@ -143,7 +148,7 @@ impl Router for Template {
             if let Some(said) = standing.refused_lately(&text) {
                 return Err(self.refused(said));
             }
-            if let Err(said) = self.load(&text).await? {
+            if let Err(said) = self.load(&mut standing, &text).await? {
                 standing.refusal = Some((text, Instant::now(), said.clone()));
                 return Err(self.refused(said));
             }

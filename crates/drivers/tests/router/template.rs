@@ -147,9 +147,30 @@ async fn a_reload_that_fails_leaves_the_file_that_was_there_and_a_restart_reload
         (2, before),
         "tried once"
     );
-    std::fs::remove_file(nginx.mark()).unwrap();
     std::fs::remove_file(&fails).unwrap();
+    nginx.site.follow("a/1", "1:100").await;
+    assert_eq!(reloads(), 3, "the file before it has to be loaded again: what failed may be in force");
+    nginx.site.follow("a/1", "1:100").await;
+    assert_eq!(reloads(), 3);
+    std::fs::remove_file(nginx.mark()).unwrap();
     nginx.site.router = open(&Config::Template(nginx.settings.clone()));
     nginx.site.follow("a/1", "1:100").await;
-    assert_eq!(reloads(), 3, "nobody knows whether it was loaded");
+    assert_eq!(reloads(), 4, "nobody knows whether it was loaded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_cannot_be_run_leaves_the_file_that_was_there_and_nothing_as_loaded() {
+    let mut nginx = Nginx::prepare(Duration::ZERO);
+    nginx.settings.reload = "true".to_owned();
+    nginx.site.router = open(&Config::Template(nginx.settings.clone()));
+    nginx.site.follow("a/1", "1:100").await;
+    let before = std::fs::read_to_string(&nginx.settings.file).unwrap();
+    // No program can be given such an argument.
+    nginx.settings.reload = "true \0".to_owned();
+    nginx.site.router = open(&Config::Template(nginx.settings.clone()));
+    let pool = nginx.site.pool("a/2", "2:100").await;
+    let said = nginx.site.router.follow(&[pool]).await.unwrap_err();
+    assert!(matches!(said, RouterError::Program(_)), "{said}");
+    assert_eq!(std::fs::read_to_string(&nginx.settings.file).unwrap(), before);
+    assert!(!nginx.mark().exists());
 }
