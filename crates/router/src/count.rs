@@ -4,6 +4,7 @@
 //! `requests + retries = answers + failures + left + in flight` at every moment.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -140,6 +141,13 @@ impl Times {
         }
     }
 
+    /// Returns the time that this one is published as: the largest that falls into the same bucket.
+    pub fn rounded(microseconds: u64) -> u64 {
+        static BUCKETS: LazyLock<Histogram<u64>> =
+            LazyLock::new(|| Histogram::new(DIGITS).expect("three digits are allowed"));
+        BUCKETS.highest_equivalent(microseconds.clamp(1, TIME_MAX_US))
+    }
+
     /// Writes each class that has answers as pairs of a time and how many answers took it.
     pub fn encode(&self) -> Vec<Encoded> {
         let classes = self.0.iter().zip(1..);
@@ -195,7 +203,7 @@ mod tests {
             times.record(200, Duration::from_micros(microseconds));
             let pairs = &times.encode()[0].pairs;
             let off = pairs[0].abs_diff(microseconds);
-            assert_eq!(pairs[1], 1);
+            assert_eq!((pairs[0], pairs[1]), (Times::rounded(microseconds), 1));
             assert!(
                 off * 1_000 <= microseconds && (microseconds > 2_047 || off == 0),
                 "{microseconds}: {pairs:?}"

@@ -72,16 +72,7 @@ impl Ledger {
 
     /// Says who stands where from now on.
     pub(super) fn follow(&self, layout: &Layout) {
-        let mut lanes = BTreeMap::new();
-        for (pool, places) in &layout.pools {
-            let Ok(target) = pool.parse::<TargetName>() else { continue };
-            for (lane, number) in places.lanes.iter().zip(1..) {
-                let Some(release) = lane.release.clone() else { continue };
-                let addresses = lane.slots.iter().flatten().map(|slot| slot.address).collect();
-                lanes.insert(backend(pool, number), Standing { target: target.clone(), release, addresses });
-            }
-        }
-        self.book().lanes = lanes;
+        self.book().follow(layout);
     }
 
     /// Returns everything counted so far, and how many lines were dropped since this was last asked.
@@ -118,6 +109,27 @@ async fn read(socket: UdpSocket, book: Arc<Mutex<Book>>) {
 }
 
 impl Book {
+    /// Notes who stands where from now on, and forgets what was counted of everybody else.
+    fn follow(&mut self, layout: &Layout) {
+        self.lanes.clear();
+        for (pool, places) in &layout.pools {
+            let Ok(target) = pool.parse::<TargetName>() else { continue };
+            for (lane, number) in places.lanes.iter().zip(1..) {
+                let Some(release) = lane.release.clone() else { continue };
+                let addresses = lane.slots.iter().flatten().map(|slot| slot.address).collect();
+                let standing = Standing { target: target.clone(), release, addresses };
+                self.lanes.insert(backend(pool, number), standing);
+            }
+        }
+        let stands = |target: &TargetName, release: &ReleaseId| {
+            self.lanes.values().any(|lane| lane.target == *target && lane.release == *release)
+        };
+        for (target, releases) in &mut self.counts.targets {
+            releases.retain(|release, _| stands(target, release));
+        }
+        self.counts.targets.retain(|_, releases| !releases.is_empty());
+    }
+
     fn enter(&mut self, bytes: &[u8]) {
         let Some(line) = std::str::from_utf8(bytes).ok().and_then(Line::parse) else { return };
         let Some(standing) = self.lanes.get(line.backend) else { return };
@@ -136,4 +148,37 @@ fn dropped(port: u16) -> Option<u64> {
     let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = row.into_iter().find(|words| words.get(1) == Some(&local.as_str()))?;
     row.last()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use footplate_core::traffic::{Member, Pool};
+
+    use super::*;
+
+    #[test]
+    fn a_release_is_counted_while_it_has_a_place_and_forgotten_when_another_takes_it() {
+        let (mut layout, mut book) = (Layout::default(), Book::default());
+        for number in 1..=20 {
+            let member = Member {
+                host: "a".parse().unwrap(),
+                release: number.to_string().parse().unwrap(),
+                address: format!("127.0.0.1:{number}"),
+                weight: 100,
+                is_draining: false,
+            };
+            let target = "production.shop.web".parse().unwrap();
+            let (entrances, stickiness, shares) = Default::default();
+            layout.place(&[Pool { target, entrances, stickiness, shares, members: vec![member] }]).unwrap();
+            book.follow(&layout);
+            for place in 1..=3 {
+                book.enter(format!("production.shop.web.{place} 127.0.0.1:{number} 200 -- 0 7").as_bytes());
+            }
+        }
+        let counted = book.counts.targets.values().flatten();
+        let counted: Vec<_> = counted.map(|(release, tally)| (release.as_str(), tally.requests)).collect();
+        assert_eq!(counted, [("18", 1), ("19", 1), ("20", 1)]);
+        book.follow(&Layout::default());
+        assert!(book.counts.targets.is_empty());
+    }
 }

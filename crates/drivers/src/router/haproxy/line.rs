@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use footplate_core::traffic::counts::{Fault, Tally};
+use footplate_router::count::Times;
 
 /// What the front end writes for each request: backend, server's address, status, state, retries, and the microseconds from the request's
 /// head to the answer's.
@@ -67,7 +68,7 @@ impl<'a> Line<'a> {
         *number += 1;
         tally.cut += u64::from(self.end == End::Cut);
         if let (Some(time), Ok(class)) = (self.microseconds, u8::try_from(class)) {
-            tally.times.entry(class).or_default().record(time, 1);
+            tally.times.entry(class).or_default().record(Times::rounded(time), 1);
         }
     }
 }
@@ -101,7 +102,7 @@ mod tests {
             ("shop.1 127.0.0.1:80 503 -- 0 9", r#"{"requests":1,"answers":[0,0,0,0,1],"times":{"5":[9,1]}}"#),
             (
                 "shop.1 127.0.0.1:80 200 CD 0 -3",
-                r#"{"requests":1,"answers":[0,1,0,0,0],"times":{"2":[0,1]}}"#,
+                r#"{"requests":1,"answers":[0,1,0,0,0],"times":{"2":[1,1]}}"#,
             ),
             (
                 "shop.1 127.0.0.1:80 200 SD 0 5",
@@ -136,6 +137,12 @@ mod tests {
             let ends = tally.answers.iter().sum::<u64>() + tally.faults.values().sum::<u64>() + tally.left;
             assert_eq!(tally.requests + tally.retries, ends, "{line}");
         }
+        let mut tally = Tally::default();
+        for time in [2_047, 5_000, 5_001] {
+            Line::parse(&format!("shop.1 127.0.0.1:80 200 -- 0 {time}")).unwrap().count(&mut tally);
+        }
+        let times: Vec<_> = tally.times[&2].pairs().collect();
+        assert_eq!(times, [(2_047, 1), (5_003, 2)], "neighbours are one above two milliseconds");
         for line in ["", "shop.1", "shop.1 -:- 200 LR 0 -", "shop.1 -:- 400 PR 0 -", "shop.1 -:- 200 -- x -"]
         {
             assert_eq!(Line::parse(line), None, "{line}");
