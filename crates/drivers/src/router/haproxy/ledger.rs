@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::configuration::backend;
 use super::layout::Layout;
 use super::line::Line;
+use crate::blocking;
 
 /// How many bytes of lines may wait, if the system allows: about 50,000 lines.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -76,9 +77,11 @@ impl Ledger {
     }
 
     /// Returns everything counted so far, and how many lines were dropped since this was last asked.
-    pub(super) fn counts(&self) -> (Counts, u64) {
+    pub(super) async fn counts(&self) -> (Counts, u64) {
+        let port = self.port;
+        let dropped = blocking(move || dropped(port)).await;
         let mut book = self.book();
-        let dropped = dropped(self.port).unwrap_or(book.dropped);
+        let dropped = dropped.unwrap_or(book.dropped);
         let since = dropped.saturating_sub(std::mem::replace(&mut book.dropped, dropped));
         (book.counts.clone(), since)
     }

@@ -190,7 +190,7 @@ impl Router for Haproxy {
 
     async fn counts(&self) -> Result<Counts, RouterError> {
         let mut standing = self.standing.lock().await;
-        let (mut counts, dropped) = self.ledger(&mut standing).await?.counts();
+        let (mut counts, dropped) = self.ledger(&mut standing).await?.counts().await;
         if dropped > 0 {
             tracing::warn!(dropped, "{}: lines of its log came faster than they were read", self.describe());
         }

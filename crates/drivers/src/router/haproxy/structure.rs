@@ -8,6 +8,7 @@ use super::files::Memory;
 use super::layout::Layout;
 use super::master::Processes;
 use super::{Haproxy, Refusal, Standing, program};
+use crate::blocking;
 use crate::router::{Router, RouterError};
 
 /// How long a new process may take to be in charge after a reload or a start.
@@ -35,7 +36,9 @@ impl Haproxy {
         };
         let taken = standing.memory.as_ref().filter(|memory| memory.is_taken);
         let taken = taken.map(|memory| memory.extension.clone());
-        let (mut attempts, mut refusal) = match Extension::read(self.settings.extend.as_deref()) {
+        let extend = self.settings.extend.clone();
+        let extension = blocking(move || Extension::read(extend.as_deref())).await;
+        let (mut attempts, mut refusal) = match extension {
             Ok(fresh) => (vec![fresh], None),
             Err(error) => (Vec::new(), Some(crate::chain(&error))),
         };
