@@ -97,9 +97,9 @@ impl Router for Builtin {
         Ok(Some(busy))
     }
 
-    async fn counts(&self) -> Result<Counts, RouterError> {
+    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
         let report: Report = self.read(COUNTS).await?;
-        Ok(counts(report))
+        Ok(Some(counts(report)))
     }
 }
 

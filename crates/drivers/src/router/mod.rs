@@ -37,8 +37,9 @@ pub trait Router: Send + Sync {
     async fn in_flight(&self) -> Result<Option<BTreeSet<EndpointName>>, RouterError>;
 
     /// Says everything that it counted since its line began, in everything it consists of: every attempt, before anything is
-    /// tried again. Within a line the counts of a release only grow, also while it is out of the pools for a while.
-    async fn counts(&self) -> Result<Counts, RouterError>;
+    /// tried again. Within a line the counts of a release only grow, also while it is out of the pools for a while, until it
+    /// is forgotten. `None` when such a router counts nothing: that is not known, and never zero.
+    async fn counts(&self) -> Result<Option<Counts>, RouterError>;
 }
 
 /// An endpoint as a router names it: `TARGET` and `HOST/RELEASE`.

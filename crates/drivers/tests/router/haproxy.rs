@@ -211,7 +211,7 @@ async fn every_attempt_is_counted_for_its_release_with_its_end_and_time() {
         counts.of(&target, &release.parse().unwrap()).cloned().unwrap_or_default()
     };
     let all = async || {
-        let counts = site.router.counts().await.unwrap();
+        let counts = site.router.counts().await.unwrap().unwrap();
         let mut all = of(&counts, "1");
         all.add(&of(&counts, "2"));
         all
@@ -220,7 +220,7 @@ async fn every_attempt_is_counted_for_its_release_with_its_end_and_time() {
     slow.await.unwrap().unwrap();
     let expected = good.requests + bad.requests + 1;
     eventually("all are counted", PATIENCE, async || all().await.requests == expected).await;
-    let counts = site.router.counts().await.unwrap();
+    let counts = site.router.counts().await.unwrap().unwrap();
     let seen = all().await;
     assert_eq!((seen.answers, seen.retries), ([0, good.requests + 1, 0, 0, bad.requests], 0));
     let of_first = good.served_by["a/1"] + bad.served_by["a/1"];

@@ -90,6 +90,7 @@ async fn nginx_follows_by_reloads_and_what_leaves_is_busy_for_its_time() {
     let slow = site.begin("/stream/30/50", "a/1").await;
     site.follow("a/1 drains a/2", "1:0 2:100").await;
     assert_eq!(site.busy().await, Some(vec!["a/1".to_owned()]), "its time has just begun");
+    assert_eq!(site.router.counts().await.unwrap(), None, "what nobody counts is not zero");
     // The old workers of nginx go on for a moment after the command is done.
     eventually("the new release answers", PATIENCE, async || site.backends["a/2"].requests() > 10).await;
     site.until_busy(&[]).await;

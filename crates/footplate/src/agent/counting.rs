@@ -81,8 +81,8 @@ impl Counting {
     /// Takes a look and sends it, unless nothing changed and the last one is young. Returns how long to rest.
     async fn look(&self, order: &RouterOrder, taken: &mut Option<Taken>, trouble: &mut Trouble) -> Duration {
         let looked = Instant::now();
-        // That a router does not answer is said by who tells it where requests go.
-        let Ok(counts) = self.router.counts().await else { return LOOK_EVERY };
+        // That a router does not answer is said by who tells it where requests go; one that counts nothing stays unknown.
+        let Ok(Some(counts)) = self.router.counts().await else { return LOOK_EVERY };
         if taken.as_ref().is_some_and(|taken| taken.changes >= CHANGES_MAX) {
             *taken = None;
         }

@@ -188,7 +188,7 @@ impl Router for Haproxy {
         Ok(Some(busy))
     }
 
-    async fn counts(&self) -> Result<Counts, RouterError> {
+    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
         let mut standing = self.standing.lock().await;
         let (mut counts, dropped) = self.ledger(&mut standing).await?.counts().await;
         if dropped > 0 {
@@ -206,6 +206,6 @@ impl Router for Haproxy {
                     servers.map(|server| server.in_flight).sum::<u64>();
             }
         }
-        Ok(counts)
+        Ok(Some(counts))
     }
 }

@@ -156,7 +156,7 @@ async fn a_router_counts_each_release_exactly_and_goes_on_when_one_was_away() {
             answers.get("old").copied().unwrap_or_default() as u64;
         *expected.get_mut("2").expect("it is there") +=
             answers.get("new").copied().unwrap_or_default() as u64;
-        let counts = driver.counts().await.expect("it answers");
+        let counts = driver.counts().await.expect("it answers").expect("it counts");
         for (release, number) in &expected {
             let tally =
                 counts.of(&target(), &release.parse().expect("a release")).cloned().unwrap_or_default();
