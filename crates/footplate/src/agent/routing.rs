@@ -1,7 +1,8 @@
 //! The router beside this agent: told where requests go, and what it says of them reported.
 //!
 //! Invariants: routes are read after the traffic's division that they belong to, so that a router which follows a revision
-//! knows its routes; a division that is no longer renewed gives a canary nothing; losing the store changes nothing.
+//! knows its routes; a division that is no longer renewed gives a canary nothing; losing the store
+//! changes nothing; who holds the host's name has said something of its router, if only that it follows nothing yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use footplate_core::name::{AppPath, HostName, Target, TargetName};
 use footplate_core::record::{Key, Record, Stored, Written};
 use footplate_core::traffic::{
-    self, Busy, Disputed, Followed, Following, Pool, Route, RouterReport, Share, Traffic,
+    self, Busy, Canary, Disputed, Followed, Following, Pool, Route, RouterReport, Share, Traffic,
 };
 use footplate_drivers::router::{EndpointName, Router, RouterError};
 use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Troubles, Watch};
@@ -48,12 +49,29 @@ struct Tree {
     routes: BTreeMap<TargetName, BTreeMap<HostName, Route>>,
 }
 
-/// Since when each app's canary has not been renewed.
-type Renewals = BTreeMap<AppPath, (u64, Instant)>;
+/// When each app's canary was renewed last.
+#[derive(Default)]
+struct Renewals(BTreeMap<AppPath, Renewal>);
+
+/// One app's.
+struct Renewal {
+    number: u64,
+    /// Or first seen.
+    at: Option<Instant>,
+}
+
+/// What a router was told last.
+#[derive(Default)]
+struct Told {
+    pools: Vec<Pool>,
+    /// Nothing unless it follows that, as far as it has said.
+    at: Option<Instant>,
+}
 
 impl Routing {
     /// Tells and asks the router until it is dropped.
     pub async fn run(self) {
+        self.publish(&RouterReport::default());
         let news = Arc::new(Notify::new());
         let mut watches = JoinSet::new();
         for prefix in [Key::TRAFFIC, Key::ROUTES] {
@@ -62,7 +80,7 @@ impl Routing {
         let (mut reading, mut mute) = (self.troubles.of("read the routes"), Mute::default());
         let mut tree: Option<Tree> = None;
         let mut quarrels = Quarrels::default();
-        let mut renewals = Renewals::new();
+        let (mut renewals, mut last) = (Renewals::default(), Told::default());
         let (mut is_stale, mut has_told) = (true, false);
         loop {
             if is_stale {
@@ -77,12 +95,15 @@ impl Routing {
             }
             // Before the store was read once, the router goes on as it was told by an agent before this one.
             let Some(tree) = &tree else { continue };
-            tree.note_renewals(&mut renewals);
-            let told = self.tell(tree, &renewals, &mut quarrels).await;
+            renewals.note(tree);
+            let mut pools = tree.pools(&renewals);
+            quarrels.note(traffic::settle(&mut pools));
+            let told = self.tell(tree, pools, &mut last).await;
             if !std::mem::replace(&mut has_told, true) {
                 self.reporter.first_report_is_in();
             }
-            let pause = mute.note(&told, self.router.as_ref()).min(tree.next_end(&renewals));
+            let pause =
+                mute.note(&told, self.router.as_ref()).min(last.due_in()).min(tree.next_end(&renewals));
             let pause = if is_stale { Duration::ZERO } else { pause };
             tokio::select! {
                 () = news.notified() => is_stale = true,
@@ -115,24 +136,20 @@ impl Routing {
         Ok(Tree::parse(&divisions, &routes))
     }
 
-    /// Tells the router, asks it what is in flight, reports both; returns whether something still leaves.
-    async fn tell(
-        &self,
-        tree: &Tree,
-        renewals: &Renewals,
-        quarrels: &mut Quarrels,
-    ) -> Result<bool, RouterError> {
-        let mut pools = tree.pools(renewals);
-        quarrels.note(traffic::settle(&mut pools));
-        self.router.follow(&pools).await?;
-        let Some(in_flight) = self.router.in_flight().await? else {
-            // What an agent before this one said may be gone, and nothing was said yet: then it follows nothing.
-            if self.reporter.published(&self.key()).is_none() {
-                self.report(tree, |_, _| Followed::default());
+    /// Tells the router if that is due, asks it what is in flight, reports both; returns whether something still leaves.
+    async fn tell(&self, tree: &Tree, pools: Vec<Pool>, last: &mut Told) -> Result<bool, RouterError> {
+        // Until it has said what is in flight, it counts as not told.
+        let before = std::mem::take(last);
+        let told_at = match before.at.filter(|_| before.pools == pools && !before.due_in().is_zero()) {
+            Some(at) => at,
+            None => {
+                self.router.follow(&pools).await?;
+                Instant::now()
             }
-            return Ok(true);
         };
+        let Some(in_flight) = self.router.in_flight().await? else { return Ok(true) };
         let leaving = tree.leaving(&pools, &in_flight);
+        *last = Told { pools, at: Some(told_at) };
         self.report(tree, |path, traffic| Followed {
             revision: traffic.revision,
             busy: leaving.get(path).cloned().unwrap_or_default(),
@@ -140,18 +157,45 @@ impl Routing {
         Ok(!leaving.is_empty())
     }
 
-    fn key(&self) -> String {
-        Key::Router(self.host.clone()).to_string()
-    }
-
     fn report(&self, tree: &Tree, followed: impl Fn(&AppPath, &Traffic) -> Followed) {
         let following = |(path, traffic): (&AppPath, &Traffic)| Following {
             path: path.clone(),
             followed: followed(path, traffic),
         };
-        let report = RouterReport { apps: tree.traffic.iter().map(following).collect() };
-        let value = serde_json::to_vec(&Written(&report)).expect("a report is names and numbers");
-        self.reporter.publish(&self.key(), value);
+        self.publish(&RouterReport { apps: tree.traffic.iter().map(following).collect() });
+    }
+
+    fn publish(&self, report: &RouterReport) {
+        let value = serde_json::to_vec(&Written(report)).expect("a report is names and numbers");
+        self.reporter.publish(&Key::Router(self.host.clone()).to_string(), value);
+    }
+}
+
+impl Told {
+    /// Returns how long it is until the router is told again though nothing changed: it may have been made anew. Whoever
+    /// failed has a pace of its own.
+    fn due_in(&self) -> Duration {
+        self.at.map_or(Duration::MAX, |at| TELL_EVERY.saturating_sub(at.elapsed()))
+    }
+}
+
+impl Renewals {
+    /// Notes whose number has risen.
+    fn note(&mut self, tree: &Tree) {
+        self.0.retain(|path, _| tree.traffic.contains_key(path));
+        for (path, traffic) in &tree.traffic {
+            let number = traffic.canary.as_ref().map_or(0, |canary| canary.renewed);
+            let known = self.0.entry(path.clone()).or_insert(Renewal { number, at: Some(Instant::now()) });
+            if known.number != number {
+                *known = Renewal { number, at: Some(Instant::now()) };
+            }
+        }
+    }
+
+    /// Returns how long a canary may go on with its share; nothing once that is over.
+    fn left(&self, path: &AppPath, canary: &Canary) -> Option<Duration> {
+        let left = canary.validity.checked_sub(self.0.get(path)?.at?.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -171,23 +215,10 @@ impl Tree {
         tree
     }
 
-    fn note_renewals(&self, renewals: &mut Renewals) {
-        renewals.retain(|path, _| self.traffic.contains_key(path));
-        for (path, traffic) in &self.traffic {
-            let renewed = traffic.canary.as_ref().map_or(0, |canary| canary.renewed);
-            let known = renewals.entry(path.clone()).or_insert((renewed, Instant::now()));
-            if known.0 != renewed {
-                *known = (renewed, Instant::now());
-            }
-        }
-    }
-
     /// Returns how long it is until a canary's time is over that nobody renews.
     fn next_end(&self, renewals: &Renewals) -> Duration {
-        let left = self.traffic.iter().filter_map(|(path, traffic)| {
-            let (canary, (_, since)) = (traffic.canary.as_ref()?, renewals.get(path)?);
-            canary.validity.checked_sub(since.elapsed())
-        });
+        let left =
+            self.traffic.iter().filter_map(|(path, traffic)| renewals.left(path, traffic.canary.as_ref()?));
         left.min().unwrap_or(Duration::MAX)
     }
 
@@ -199,8 +230,8 @@ impl Tree {
             let routes = self.routes.get(target).unwrap_or(&nowhere);
             let mut traffic = self.traffic.get(&target.path).cloned();
             let canary = traffic.as_mut().and_then(|traffic| traffic.canary.as_mut());
-            if let (Some(canary), Some((_, since))) = (canary, renewals.get(&target.path))
-                && since.elapsed() >= canary.validity
+            if let Some(canary) = canary
+                && renewals.left(&target.path, canary).is_none()
             {
                 canary.share = Share::NONE;
             }
@@ -278,7 +309,7 @@ impl Quarrels {
 /// Says once that a router does not do as it is told, and once that it does again.
 #[derive(Default)]
 struct Mute {
-    is_said: bool,
+    said: Option<String>,
 }
 
 impl Mute {
@@ -286,14 +317,14 @@ impl Mute {
     fn note(&mut self, told: &Result<bool, RouterError>, router: &dyn Router) -> Duration {
         match told {
             Ok(is_leaving) => {
-                if std::mem::take(&mut self.is_said) {
+                if self.said.take().is_some() {
                     tracing::info!("{} follows again", router.describe());
                 }
                 if *is_leaving { ASK_EVERY } else { TELL_EVERY }
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_said, true) {
-                    let because = footplate_drivers::chain(error);
+                let because = footplate_drivers::chain(error);
+                if self.is_new(&because) {
                     tracing::warn!(
                         "cannot tell where requests go\n  because: {because}\n  next: {}",
                         error.next()
@@ -302,5 +333,9 @@ impl Mute {
                 ASK_EVERY * 4
             }
         }
+    }
+
+    fn is_new(&mut self, because: &str) -> bool {
+        self.said.replace(because.to_owned()).is_none()
     }
 }

@@ -1,21 +1,29 @@
 //! The router beside an agent: real, with two services behind it; the test plays the controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::record::{Key, Record, Stored, Written};
+use footplate_core::traffic::counts::Counts;
 use footplate_core::traffic::{
-    Canary, Endpoint, EndpointState, Followed, Route, RouterReport, Share, Traffic,
+    Canary, Endpoint, EndpointState, Followed, Pool, Route, RouterReport, Share, Traffic,
 };
-use footplate_drivers::router;
+use footplate_drivers::router::{self, EndpointName, RouterError};
+use footplate_drivers::store::Troubles;
+use footplate_drivers::store::memory::Memory;
 use footplate_router::{Config, Listener, Server};
 use footplate_testkit::backend::Backend;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::site::{Site, target};
+use crate::agent::reporter::Reporter;
+use crate::agent::routing::Routing;
 use crate::clock;
 
 /// A router of one process's own threads, and what ends it.
@@ -127,11 +135,79 @@ async fn a_canary_that_nobody_judges_any_more_gets_nothing() {
     let (site, router) = (Site::new(), Router::start().await);
     let (old, new) = (Backend::start("old").await, Backend::start("new").await);
     let _agent = site.start_beside("edge", router.folder.path());
-    divide(&site, &[("1", &old, Serving), ("2", &new, Serving)], 1, share(100, Duration::from_secs(1))).await;
-    let begun = followed(&site, 1, |_| true).await;
+    divide(&site, &[("1", &old, Serving), ("2", &new, Serving)], 1, None).await;
+    followed(&site, 1, |_| true).await;
+    divide(&site, &[("1", &old, Serving), ("2", &new, Serving)], 2, share(100, Duration::from_secs(1))).await;
+    let begun = followed(&site, 2, |_| true).await;
     super::site::eventually("its time is over", || clock::now().since(begun) > Duration::from_secs(1)).await;
     let search = async { while router.answers(10).await.contains_key("new") {} };
     tokio::time::timeout(Duration::from_secs(30), search).await.expect("the old release gets all again");
+}
+
+/// A router that counts how often it was told and asked, and always has something in flight; it answers, or never does.
+#[derive(Default)]
+struct Played {
+    is_mute: bool,
+    told: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl router::Router for Played {
+    fn describe(&self) -> String {
+        "a router that is played".to_owned()
+    }
+
+    async fn follow(&self, _: &[Pool]) -> Result<(), RouterError> {
+        if self.is_mute {
+            std::future::pending::<()>().await;
+        }
+        self.told.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn in_flight(&self) -> Result<Option<BTreeSet<EndpointName>>, RouterError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let name = EndpointName { service: "production.shop.web".to_owned(), endpoint: "a/1".to_owned() };
+        Ok(Some([name].into()))
+    }
+
+    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
+        Ok(None)
+    }
+}
+
+/// Looks after a router that is played, with an empty store.
+fn look_after(router: &Arc<Played>) -> (Arc<Reporter>, tokio::task::JoinHandle<()>) {
+    let reporter = Arc::new(Reporter::new(1));
+    let routing = Routing {
+        host: "edge".parse().expect("a host"),
+        store: Arc::new(Memory::default()),
+        troubles: Troubles::default(),
+        patience: Duration::from_secs(1),
+        router: Arc::clone(router) as Arc<dyn router::Router>,
+        reporter: Arc::clone(&reporter),
+    };
+    (reporter, tokio::spawn(routing.run()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_something_leaves_a_router_is_asked_often_and_told_only_what_is_new() {
+    let router = Arc::new(Played::default());
+    let (_reporter, task) = look_after(&router);
+    super::site::eventually("it is asked", || router.asked.load(Ordering::Relaxed) >= 10).await;
+    let told = router.told.load(Ordering::Relaxed);
+    assert!((1..5).contains(&told), "told {told} times");
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_does_not_answer_is_reported_to_follow_nothing() {
+    let router = Arc::new(Played { is_mute: true, ..Played::default() });
+    let (reporter, task) = look_after(&router);
+    let key = Key::Router("edge".parse().expect("a host")).to_string();
+    super::site::eventually("it is reported", || reporter.published(&key).is_some()).await;
+    task.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
