@@ -306,7 +306,7 @@ impl Quarrels {
     }
 }
 
-/// Says once that a router does not do as it is told, and once that it does again.
+/// Says why a router does not do as it is told, each cause once, and once that it does again.
 #[derive(Default)]
 struct Mute {
     said: Option<String>,
@@ -336,6 +336,18 @@ impl Mute {
     }
 
     fn is_new(&mut self, because: &str) -> bool {
-        self.said.replace(because.to_owned()).is_none()
+        self.said.replace(because.to_owned()).as_deref() != Some(because)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_of_a_routers_trouble_is_said_once() {
+        let mut mute = Mute::default();
+        let said = ["silent", "silent", "refused", "silent"].map(|because| mute.is_new(because));
+        assert_eq!(said, [true, false, true, true]);
     }
 }
