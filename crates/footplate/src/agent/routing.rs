@@ -1,7 +1,7 @@
 //! The router beside this agent: told where requests go, and what it says of them reported.
 //!
 //! Invariants: routes are read after the traffic's division that they belong to, so that a router which follows a revision
-//! knows its routes; a division that is no longer renewed gives a canary nothing; losing the store
+//! knows its routes; a division that is no longer renewed, or was not seen to be, gives a canary nothing; losing the store
 //! changes nothing; who holds the host's name has said something of its router, if only that it follows nothing yet.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +56,7 @@ struct Renewals(BTreeMap<AppPath, Renewal>);
 /// One app's.
 struct Renewal {
     number: u64,
-    /// Or first seen.
+    /// Nothing for what was there when it was first seen: that may have been renewed long ago.
     at: Option<Instant>,
 }
 
@@ -185,7 +185,7 @@ impl Renewals {
         self.0.retain(|path, _| tree.traffic.contains_key(path));
         for (path, traffic) in &tree.traffic {
             let number = traffic.canary.as_ref().map_or(0, |canary| canary.renewed);
-            let known = self.0.entry(path.clone()).or_insert(Renewal { number, at: Some(Instant::now()) });
+            let known = self.0.entry(path.clone()).or_insert(Renewal { number, at: None });
             if known.number != number {
                 *known = Renewal { number, at: Some(Instant::now()) };
             }

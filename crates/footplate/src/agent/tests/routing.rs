@@ -87,6 +87,10 @@ fn share(percent: u32, validity: Duration) -> Option<Canary> {
     Some(Canary { release, share, validity, renewed: 1 })
 }
 
+fn renewed(canary: Option<Canary>) -> Option<Canary> {
+    canary.map(|canary| Canary { renewed: canary.renewed + 1, ..canary })
+}
+
 /// Waits until the router on `edge` is reported to follow this revision, and `also`.
 async fn followed(site: &Site, counter: u64, also: impl Fn(&Followed) -> bool) -> Moment {
     let key = Key::Router("edge".parse().expect("a host")).to_string();
@@ -142,6 +146,21 @@ async fn a_canary_that_nobody_judges_any_more_gets_nothing() {
     super::site::eventually("its time is over", || clock::now().since(begun) > Duration::from_secs(1)).await;
     let search = async { while router.answers(10).await.contains_key("new") {} };
     tokio::time::timeout(Duration::from_secs(30), search).await.expect("the old release gets all again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_an_agent_finds_gets_nothing_until_it_is_seen_to_be_judged() {
+    use EndpointState::Serving;
+    let (site, router) = (Site::new(), Router::start().await);
+    let (old, new) = (Backend::start("old").await, Backend::start("new").await);
+    let services = [("1", &old, Serving), ("2", &new, Serving)];
+    divide(&site, &services, 1, share(100, HOUR)).await;
+    let _agent = site.start_beside("edge", router.folder.path());
+    followed(&site, 1, |_| true).await;
+    assert_eq!(router.answers(20).await, [("old".to_owned(), 20)].into(), "it may be long over");
+    divide(&site, &services, 2, renewed(share(100, HOUR))).await;
+    followed(&site, 2, |_| true).await;
+    assert_eq!(router.answers(20).await, [("new".to_owned(), 20)].into());
 }
 
 /// A router that counts how often it was told and asked, and always has something in flight; it answers, or never does.
