@@ -1,12 +1,12 @@
 //! What has to be said to a process of HAProxy so that it follows a layout.
 //!
 //! Invariants: what comes is let in before the shares change, and what leaves is taken out after, so that no draw finds
-//! an empty lane; a process that already follows is told nothing; no server is ever deleted: HAProxy 2.6 may crash then.
+//! an empty track; a process that already follows is told nothing; no server is ever deleted: HAProxy 2.6 may crash then.
 
 use std::path::Path;
 
 use super::configuration::{backend, bounds};
-use super::layout::{Lanes, Layout, Slot, State};
+use super::layout::{Layout, Slot, State, Tracks};
 use super::worker::{Server, ServerState, Worker};
 
 /// Commands in the order in which they are given; each part is a talk of its own.
@@ -24,16 +24,16 @@ impl Change {
     /// Returns what the process lacks that takes connections, or what its structure has no place for.
     pub(super) fn of_current(layout: &Layout, worker: &Worker, shares: &Path) -> Result<Self, String> {
         let mut change = Self::default();
-        for (pool, lanes) in &layout.pools {
-            for (lane, number) in lanes.lanes.iter().zip(1..) {
-                for (slot, place) in lane.slots.iter().zip(1..) {
+        for (pool, tracks) in &layout.pools {
+            for (track, number) in tracks.tracks.iter().zip(1..) {
+                for (slot, place) in track.slots.iter().zip(1..) {
                     let name = (backend(pool, number), place.to_string());
                     let server = worker.servers.get(&name);
                     let server = server.ok_or_else(|| format!("it has no server {}/{}", name.0, name.1))?;
                     change.compare(&format!("{}/{}", name.0, name.1), slot.as_ref(), server);
                 }
             }
-            let wanted = bounds(layout, lanes);
+            let wanted = bounds(layout, tracks);
             change.share.extend(division(pool, &wanted, worker, shares));
         }
         Ok(change)
@@ -41,9 +41,9 @@ impl Change {
 
     /// Returns what an older process can still be told: its servers stand as they are, but the shares it may draw by.
     pub(super) fn of_old(layout: &Layout, worker: &Worker, shares: &Path) -> Self {
-        let followed = layout.pools.iter().filter(|(pool, lanes)| can_follow(pool, lanes, worker));
+        let followed = layout.pools.iter().filter(|(pool, tracks)| can_follow(pool, tracks, worker));
         let share =
-            followed.filter_map(|(pool, lanes)| division(pool, &bounds(layout, lanes), worker, shares));
+            followed.filter_map(|(pool, tracks)| division(pool, &bounds(layout, tracks), worker, shares));
         Self { share: share.collect(), ..Self::default() }
     }
 
@@ -89,10 +89,10 @@ fn division(pool: &str, wanted: &str, worker: &Worker, shares: &Path) -> Option<
     }
 }
 
-/// Tells whether each lane that gets requests has somebody there whom this process knows.
-fn can_follow(pool: &str, lanes: &Lanes, worker: &Worker) -> bool {
-    lanes.lanes.iter().zip(1..).filter(|(lane, _)| lane.share > 0).all(|(lane, number)| {
-        lane.slots.iter().zip(1..).any(|(slot, place)| {
+/// Tells whether each track that gets requests has somebody there whom this process knows.
+fn can_follow(pool: &str, tracks: &Tracks, worker: &Worker) -> bool {
+    tracks.tracks.iter().zip(1..).filter(|(track, _)| track.share > 0).all(|(track, number)| {
+        track.slots.iter().zip(1..).any(|(slot, place)| {
             let server = worker.servers.get(&(backend(pool, number), place.to_string()));
             let serving = slot.as_ref().filter(|slot| slot.state == State::Serving);
             serving.zip(server).is_some_and(|(slot, server)| is_at(slot, server))

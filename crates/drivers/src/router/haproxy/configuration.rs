@@ -7,7 +7,7 @@
 use super::Settings;
 use super::extension::Extension;
 use super::files::Memory;
-use super::layout::{Lane, Lanes, Layout, Slot, State};
+use super::layout::{Layout, Slot, State, Track, Tracks};
 use super::{line, reach};
 
 /// The variable of HAProxy's environment that names the structure it runs with.
@@ -74,24 +74,24 @@ pub(super) fn render(settings: &Settings, memory: &Memory) -> Configuration {
     let empty = Memory { layout: layout.emptied(), ..memory.clone() };
     let digest = ring::digest::digest(&ring::digest::SHA256, text(settings, &empty, "").as_bytes());
     let structure: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let shares = layout.pools.iter().map(|(name, lanes)| format!("{name} {}\n", bounds(layout, lanes)));
+    let shares = layout.pools.iter().map(|(name, tracks)| format!("{name} {}\n", bounds(layout, tracks)));
     Configuration { text: text(settings, memory, &structure), shares: shares.collect(), structure }
 }
 
 /// Returns a pool's value in the file of shares, `SALT:900000:1000000:1000000`: what goes into the draws of clients that stay, and as
-/// many bounds as any pool has lanes.
-pub(super) fn bounds(layout: &Layout, lanes: &Lanes) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, lanes.salt.as_bytes());
+/// many bounds as any pool has tracks.
+pub(super) fn bounds(layout: &Layout, tracks: &Tracks) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, tracks.salt.as_bytes());
     let salt: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut bounds = lanes.bounds();
-    bounds.resize(layout.lanes_max(), bounds.last().copied().unwrap_or(0));
+    let mut bounds = tracks.bounds();
+    bounds.resize(layout.tracks_max(), bounds.last().copied().unwrap_or(0));
     let bounds = bounds.iter().map(u32::to_string);
     std::iter::once(salt).chain(bounds).collect::<Vec<_>>().join(":")
 }
 
-/// Returns the name of a lane's backend.
-pub(super) fn backend(pool: &str, lane: usize) -> String {
-    format!("{pool}.{lane}")
+/// Returns the name of a track's backend.
+pub(super) fn backend(pool: &str, track: usize) -> String {
+    format!("{pool}.{track}")
 }
 
 fn text(settings: &Settings, memory: &Memory, structure: &str) -> String {
@@ -104,9 +104,9 @@ fn text(settings: &Settings, memory: &Memory, structure: &str) -> String {
     text.push_str(&indented(&before(settings, memory)));
     text.push_str(&extension.part("frontend"));
     text.push_str(&indented(&after(settings, layout)));
-    for (name, lanes) in &layout.pools {
-        for (lane, number) in lanes.lanes.iter().zip(1..) {
-            text.push_str(&backend_section(&backend(name, number), lane, extension));
+    for (name, tracks) in &layout.pools {
+        for (track, number) in tracks.tracks.iter().zip(1..) {
+            text.push_str(&backend_section(&backend(name, number), track, extension));
         }
     }
     text.push_str(NOBODY);
@@ -128,7 +128,7 @@ fn before(settings: &Settings, memory: &Memory) -> Vec<String> {
     lines.push("# Which pool it is for: the first that fits.".to_owned());
     lines.extend(reach::pools(&memory.layout));
     lines.push(
-        "# One of a million draws: the first lane has it whose bound in the file of shares is above."
+        "# One of a million draws: the first track has it whose bound in the file of shares is above."
             .to_owned(),
     );
     lines.push(format!("http-request set-var(txn.shares) {}", shares(settings)));
@@ -141,28 +141,28 @@ fn shares(settings: &Settings) -> String {
     format!("var(txn.service),map_str({})", settings.shares_file().display())
 }
 
-/// Lists those after them: whose draw it is. A lane overrides those behind it.
+/// Lists those after them: whose draw it is. A track overrides those behind it.
 fn after(settings: &Settings, layout: &Layout) -> Vec<String> {
     let mut lines = vec![format!("http-request set-var(txn.shares) {}", shares(settings))];
-    for lane in (1..=layout.lanes_max()).rev() {
-        let bound = format!("var(txn.shares),field({},:),add(0)", lane + 1);
+    for track in (1..=layout.tracks_max()).rev() {
+        let bound = format!("var(txn.shares),field({},:),add(0)", track + 1);
         lines.push(format!("http-request set-var(txn.bound) {bound}"));
         let is_below = "{ var(txn.draw),sub(txn.bound) lt 0 }";
-        lines.push(format!("http-request set-var(txn.lane) int({lane}) if {is_below}"));
+        lines.push(format!("http-request set-var(txn.track) int({track}) if {is_below}"));
     }
-    lines.push("use_backend %[var(txn.service)].%[var(txn.lane)] if { var(txn.lane) -m found }".to_owned());
+    lines.push("use_backend %[var(txn.service)].%[var(txn.track)] if { var(txn.track) -m found }".to_owned());
     lines
 }
 
-fn backend_section(name: &str, lane: &Lane, extension: &Extension) -> String {
+fn backend_section(name: &str, track: &Track, extension: &Extension) -> String {
     let mut text = format!("\nbackend {name} from footplate\n");
-    if let Some(release) = &lane.release {
-        let share = footplate_core::traffic::Share::from_millionths(lane.share);
+    if let Some(release) = &track.release {
+        let share = footplate_core::traffic::Share::from_millionths(track.share);
         text.push_str(&format!("    # {release}: {share} of the requests\n"));
     }
     text.push_str("    balance random\n");
     text.push_str(&extension.part("backend"));
-    for (slot, number) in lane.slots.iter().zip(1..) {
+    for (slot, number) in track.slots.iter().zip(1..) {
         text.push_str(&server(number, slot.as_ref()));
     }
     text

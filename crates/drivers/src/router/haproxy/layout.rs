@@ -1,8 +1,8 @@
-//! Which release stands in which lane of a pool, and which endpoint in which slot.
+//! Which release stands in which track of a pool, and which endpoint in which slot.
 //!
-//! A pool has a few **lanes**, one for each release that takes requests at the same time; a lane is a backend of HAProxy
+//! A pool has a few **tracks**, one for each release that takes requests at the same time; a track is a backend of HAProxy
 //! and has **slots**, one for each host, which are its servers. HAProxy is told of a new endpoint by filling a slot, so
-//! it needs new lanes, slots or pools (its *structure*) only rarely.
+//! it needs new tracks, slots or pools (its *structure*) only rarely.
 //!
 //! Invariants: what stands somewhere stays there as long as it is told; what has left keeps its place until another
 //! needs it, so that requests still in flight are known by name; nothing shrinks while HAProxy runs.
@@ -15,23 +15,23 @@ use footplate_core::release::{Entrance, Sticky};
 use footplate_core::traffic::{Member, Pool};
 use serde::{Deserialize, Serialize};
 
-/// How many lanes a new pool gets: the old release, the new one, and one that still finishes what it began.
-const LANES_MIN: usize = 3;
-/// How many slots a lane has at least.
+/// How many tracks a new pool gets: the old release, the new one, and one that still finishes what it began.
+const TRACKS_MIN: usize = 3;
+/// How many slots a track has at least.
 const SLOTS_MIN: usize = 4;
 /// The largest weight that HAProxy knows.
 const WEIGHT_MAX: u32 = 256;
 
-/// Every pool with its lanes.
+/// Every pool with its tracks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
     /// By the name of the process group, which HAProxy's backends carry too.
-    pub(super) pools: BTreeMap<String, Lanes>,
+    pub(super) pools: BTreeMap<String, Tracks>,
 }
 
-/// The lanes of one pool.
+/// The tracks of one pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lanes {
+pub(super) struct Tracks {
     /// Whether it was told of last.
     pub(super) is_told: bool,
     /// The requests that belong to it.
@@ -41,12 +41,12 @@ pub(super) struct Lanes {
     /// What goes into such a client's draw.
     pub(super) salt: String,
     /// In the order of their numbers, from 1 on.
-    pub(super) lanes: Vec<Lane>,
+    pub(super) tracks: Vec<Track>,
 }
 
 /// One release's place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lane {
+pub(super) struct Track {
     /// Who stands here, or stood here last.
     pub(super) release: Option<ReleaseId>,
     /// When it was last given to a release: the higher, the later.
@@ -64,7 +64,7 @@ pub(super) struct Slot {
     pub(super) host: HostName,
     /// Where it listens.
     pub(super) address: SocketAddr,
-    /// Its part of its lane's requests, at most 256.
+    /// Its part of its track's requests, at most 256.
     pub(super) weight: u32,
     /// What it may do.
     pub(super) state: State,
@@ -82,7 +82,7 @@ pub(super) enum State {
     Gone,
 }
 
-/// The number of a lane and of a slot in it, both from 1 on.
+/// The number of a track and of a slot in it, both from 1 on.
 pub(super) type Place = (usize, usize);
 
 impl Layout {
@@ -92,16 +92,16 @@ impl Layout {
     /// # Errors
     /// An endpoint that takes requests has no address of a network; the layout is not to be used then.
     pub(super) fn place(&mut self, pools: &[Pool]) -> Result<(), String> {
-        for lanes in self.pools.values_mut() {
-            lanes.forget();
+        for tracks in self.pools.values_mut() {
+            tracks.forget();
         }
         for pool in pools {
             if pool.members.is_empty() && !self.pools.contains_key(&pool.target.to_string()) {
                 continue;
             }
-            let lanes = self.pools.entry(pool.target.to_string()).or_insert_with(|| Lanes::new(pool));
-            lanes.reach(pool)?;
-            lanes.place(pool)?;
+            let tracks = self.pools.entry(pool.target.to_string()).or_insert_with(|| Tracks::new(pool));
+            tracks.reach(pool)?;
+            tracks.place(pool)?;
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Layout {
     pub(super) fn entrances(&self) -> Vec<(&Entrance, &str)> {
         let all = self.pools.iter();
         let mut all: Vec<_> = all
-            .flat_map(|(name, lanes)| lanes.entrances.iter().map(move |entrance| (entrance, name.as_str())))
+            .flat_map(|(name, tracks)| tracks.entrances.iter().map(move |entrance| (entrance, name.as_str())))
             .collect();
         all.sort_by_key(|(entrance, _)| {
             let is_pattern = entrance.host().starts_with('*');
@@ -119,42 +119,42 @@ impl Layout {
         all
     }
 
-    /// Returns how many lanes the pool with the most has.
-    pub(super) fn lanes_max(&self) -> usize {
-        self.pools.values().map(|lanes| lanes.lanes.len()).max().unwrap_or(LANES_MIN)
+    /// Returns how many tracks the pool with the most has.
+    pub(super) fn tracks_max(&self) -> usize {
+        self.pools.values().map(|tracks| tracks.tracks.len()).max().unwrap_or(TRACKS_MIN)
     }
 
     /// Takes out the pools that are told of no more. For a moment when HAProxy's structure changes anyway.
     pub(super) fn prune(&mut self) {
-        self.pools.retain(|_, lanes| lanes.is_told);
+        self.pools.retain(|_, tracks| tracks.is_told);
     }
 
-    /// Returns the same lanes and slots with nobody in them.
+    /// Returns the same tracks and slots with nobody in them.
     pub(super) fn emptied(&self) -> Self {
         let mut empty = self.clone();
-        for lanes in empty.pools.values_mut() {
-            lanes.salt.clear();
-            for lane in &mut lanes.lanes {
-                *lane = Lane { slots: vec![None; lane.slots.len()], ..Lane::default() };
+        for tracks in empty.pools.values_mut() {
+            tracks.salt.clear();
+            for track in &mut tracks.tracks {
+                *track = Track { slots: vec![None; track.slots.len()], ..Track::default() };
             }
         }
         empty
     }
 }
 
-impl Lanes {
+impl Tracks {
     fn new(pool: &Pool) -> Self {
         let slots = (2 * pool.members.len()).max(SLOTS_MIN).next_power_of_two();
-        let lane = Lane { slots: vec![None; slots], ..Lane::default() };
+        let track = Track { slots: vec![None; slots], ..Track::default() };
         let (entrances, sticky, salt) = Default::default();
-        Self { is_told: true, entrances, sticky, salt, lanes: vec![lane; LANES_MIN] }
+        Self { is_told: true, entrances, sticky, salt, tracks: vec![track; TRACKS_MIN] }
     }
 
     fn forget(&mut self) {
         self.is_told = false;
-        for lane in &mut self.lanes {
-            lane.share = 0;
-            for slot in lane.slots.iter_mut().flatten() {
+        for track in &mut self.tracks {
+            track.share = 0;
+            for slot in track.slots.iter_mut().flatten() {
                 slot.state = State::Gone;
             }
         }
@@ -177,60 +177,61 @@ impl Lanes {
     fn place(&mut self, pool: &Pool) -> Result<(), String> {
         self.is_told = true;
         for member in pool.members.iter().filter(|member| !member.is_draining) {
-            let lane = self.lane_for(&member.release, pool);
-            self.lanes[lane].fill(slot(member, pool)?);
+            let track = self.track_for(&member.release, pool);
+            self.tracks[track].fill(slot(member, pool)?);
         }
         for member in pool.members.iter().filter(|member| member.is_draining) {
-            let lane = self.lanes.iter_mut().find(|lane| lane.release.as_ref() == Some(&member.release));
-            if let Some(slot) = lane.and_then(|lane| lane.slot_of(&member.host)) {
+            let track = self.tracks.iter_mut().find(|track| track.release.as_ref() == Some(&member.release));
+            if let Some(slot) = track.and_then(|track| track.slot_of(&member.host)) {
                 slot.state = State::Draining;
             }
         }
-        let slots = self.lanes.iter().map(|lane| lane.slots.len()).max().unwrap_or(SLOTS_MIN);
-        for lane in &mut self.lanes {
-            lane.slots.resize(slots.next_power_of_two(), None);
-            let share = lane.release.as_ref().and_then(|release| pool.shares.get(release));
-            lane.share = share.map_or(0, |share| share.millionths());
+        let slots = self.tracks.iter().map(|track| track.slots.len()).max().unwrap_or(SLOTS_MIN);
+        for track in &mut self.tracks {
+            track.slots.resize(slots.next_power_of_two(), None);
+            let share = track.release.as_ref().and_then(|release| pool.shares.get(release));
+            track.share = share.map_or(0, |share| share.millionths());
         }
         Ok(())
     }
 
-    /// Returns the lane of a release: its own, else a free one, else the one that was left longest ago, else a new one.
-    fn lane_for(&mut self, release: &ReleaseId, pool: &Pool) -> usize {
-        let stands = |lane: &Lane| lane.release.as_ref() == Some(release);
-        if let Some(own) = self.lanes.iter().position(stands) {
+    /// Returns the track of a release: its own, else a free one, else the one that was left longest ago, else a new one.
+    fn track_for(&mut self, release: &ReleaseId, pool: &Pool) -> usize {
+        let stands = |track: &Track| track.release.as_ref() == Some(release);
+        if let Some(own) = self.tracks.iter().position(stands) {
             return own;
         }
         let is_needed = |id: &ReleaseId| pool.members.iter().any(|member| member.release == *id);
-        let free = self.lanes.iter().enumerate();
-        let free = free.filter(|(_, lane)| !lane.release.as_ref().is_some_and(is_needed));
-        let free = free.min_by_key(|(_, lane)| (lane.release.is_some(), lane.given)).map(|(place, _)| place);
-        let given = 1 + self.lanes.iter().map(|lane| lane.given).max().unwrap_or(0);
-        let slots = vec![None; self.lanes.first().map_or(SLOTS_MIN, |lane| lane.slots.len())];
-        let lane = Lane { release: Some(release.clone()), given, share: 0, slots };
+        let free = self.tracks.iter().enumerate();
+        let free = free.filter(|(_, track)| !track.release.as_ref().is_some_and(is_needed));
+        let free =
+            free.min_by_key(|(_, track)| (track.release.is_some(), track.given)).map(|(place, _)| place);
+        let given = 1 + self.tracks.iter().map(|track| track.given).max().unwrap_or(0);
+        let slots = vec![None; self.tracks.first().map_or(SLOTS_MIN, |track| track.slots.len())];
+        let track = Track { release: Some(release.clone()), given, share: 0, slots };
         let Some(place) = free else {
-            self.lanes.push(lane);
-            return self.lanes.len() - 1;
+            self.tracks.push(track);
+            return self.tracks.len() - 1;
         };
-        self.lanes[place] = lane;
+        self.tracks[place] = track;
         place
     }
 
-    /// Returns below which of a million draws each lane has the request, the first lane first.
+    /// Returns below which of a million draws each track has the request, the first track first.
     pub(super) fn bounds(&self) -> Vec<u32> {
         let mut bound = 0;
-        let add = |lane: &Lane| {
-            bound += lane.share;
+        let add = |track: &Track| {
+            bound += track.share;
             bound
         };
-        self.lanes.iter().map(add).collect()
+        self.tracks.iter().map(add).collect()
     }
 
     /// Lists the places that somebody holds or held.
     pub(super) fn places(&self) -> impl Iterator<Item = (Place, &ReleaseId, &Slot)> {
-        self.lanes.iter().zip(1..).flat_map(|(lane, number)| {
-            let held = move |slot| Some((lane.release.as_ref()?, Option::as_ref(slot)?));
-            let slots = lane.slots.iter().zip(1..);
+        self.tracks.iter().zip(1..).flat_map(|(track, number)| {
+            let held = move |slot| Some((track.release.as_ref()?, Option::as_ref(slot)?));
+            let slots = track.slots.iter().zip(1..);
             slots.filter_map(move |(slot, place)| {
                 held(slot).map(|(release, slot)| ((number, place), release, slot))
             })
@@ -238,7 +239,7 @@ impl Lanes {
     }
 }
 
-impl Lane {
+impl Track {
     fn slot_of(&mut self, host: &HostName) -> Option<&mut Slot> {
         self.slots.iter_mut().flatten().find(|slot| slot.host == *host)
     }
@@ -308,16 +309,16 @@ mod tests {
 
     fn told(layout: &mut Layout, members: &str, shares: &str) -> String {
         layout.place(&[pool(members, shares)]).unwrap();
-        let lanes = &layout.pools["production.shop.web"];
-        let places = lanes.places().map(|((lane, slot), release, held)| {
+        let tracks = &layout.pools["production.shop.web"];
+        let places = tracks.places().map(|((track, slot), release, held)| {
             let state = match held.state {
                 State::Serving => "",
                 State::Draining => " drains",
                 State::Gone => " gone",
             };
-            format!("{lane}.{slot} {}/{release}{state}", held.host)
+            format!("{track}.{slot} {}/{release}{state}", held.host)
         });
-        format!("{}; {:?}", places.collect::<Vec<_>>().join(", "), lanes.bounds())
+        format!("{}; {:?}", places.collect::<Vec<_>>().join(", "), tracks.bounds())
     }
 
     #[test]
@@ -348,11 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn lanes_and_slots_grow_when_all_are_taken_and_only_then() {
+    fn tracks_and_slots_grow_when_all_are_taken_and_only_then() {
         let mut layout = Layout::default();
         let expected = "1.1 a/1, 2.1 b/2, 3.1 c/3, 4.1 d/4; [250000, 500000, 750000, 1000000]";
         assert_eq!(told(&mut layout, "a/1 b/2 c/3 d/4", "1:25 2:25 3:25 4:25"), expected);
-        let slots = |layout: &Layout| layout.pools["production.shop.web"].lanes[0].slots.len();
+        let slots = |layout: &Layout| layout.pools["production.shop.web"].tracks[0].slots.len();
         assert_eq!(slots(&layout), 8);
         told(&mut layout, "a/1 b/1 c/1 d/1 e/1 f/1 g/1 h/1", "1:100");
         assert_eq!(slots(&layout), 8);

@@ -13,7 +13,7 @@ pub(super) const FORMAT: &str = "%b %si:%sp %ST %ts %rc %[var(txn.answered),sub(
 /// A request that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    /// The lane's backend.
+    /// The track's backend.
     pub(super) backend: &'a str,
     /// The server, when one was chosen.
     pub(super) address: Option<SocketAddr>,

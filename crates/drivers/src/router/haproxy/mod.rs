@@ -10,7 +10,7 @@ mod configuration;
 mod extension;
 mod files;
 mod layout;
-mod ledger;
+mod log;
 mod line;
 mod master;
 mod program;
@@ -33,7 +33,7 @@ use change::{Change, is_at};
 use configuration::backend;
 use files::{Files, Memory};
 use layout::{Layout, State};
-use ledger::Ledger;
+use log::Log;
 use master::Master;
 pub use settings::Settings;
 use worker::Worker;
@@ -52,7 +52,7 @@ struct Standing {
     /// What it remembers, once that was read.
     memory: Option<Memory>,
     /// What it counts, once it began to.
-    ledger: Option<Ledger>,
+    log: Option<Log>,
     /// What was refused last.
     refusal: Option<Refusal>,
     /// What was last said about refused files of the administrator.
@@ -81,14 +81,14 @@ impl Haproxy {
         Ok(standing.memory.as_ref().expect("it was just read"))
     }
 
-    async fn ledger<'a>(&self, standing: &'a mut Standing) -> Result<&'a Ledger, RouterError> {
-        if standing.ledger.is_none() {
+    async fn log<'a>(&self, standing: &'a mut Standing) -> Result<&'a Log, RouterError> {
+        if standing.log.is_none() {
             let port = self.memory(standing).await?.log_port;
-            let opened = Ledger::open(port).await;
+            let opened = Log::open(port).await;
             let cannot = |error| self.refused(format!("its log has nowhere to go: {error}"));
-            standing.ledger = Some(opened.map_err(cannot)?);
+            standing.log = Some(opened.map_err(cannot)?);
         }
-        Ok(standing.ledger.as_ref().expect("it was just opened"))
+        Ok(standing.log.as_ref().expect("it was just opened"))
     }
 
     fn silent(&self, source: io::Error) -> RouterError {
@@ -157,9 +157,9 @@ impl Router for Haproxy {
         let mut standing = self.standing.lock().await;
         let mut layout = self.memory(&mut standing).await?.layout.clone();
         layout.place(pools).map_err(|said| self.refused(said))?;
-        let ledger = self.ledger(&mut standing).await?;
-        ledger.follow(&layout);
-        let port = ledger.port;
+        let log = self.log(&mut standing).await?;
+        log.follow(&layout);
+        let port = log.port;
         let layout = self.settle(&mut standing, layout, port).await?;
         self.tell(&layout).await
     }
@@ -170,13 +170,13 @@ impl Router for Haproxy {
         let Some(memory) = &standing.memory else { return Ok(None) };
         let (current, old) = self.workers().await?;
         let mut busy = BTreeSet::new();
-        for (pool, lanes) in &memory.layout.pools {
-            for ((lane, place), release, slot) in lanes.places() {
-                let name = (backend(pool, lane), place.to_string());
+        for (pool, tracks) in &memory.layout.pools {
+            for ((track, place), release, slot) in tracks.places() {
+                let name = (backend(pool, track), place.to_string());
                 let server = |worker: &Worker| worker.servers.get(&name).copied();
                 let serves = |worker: &Worker| server(worker).is_some_and(|server| server.in_flight > 0);
                 let may_serve = |worker: &Worker| {
-                    let leaves = slot.state != State::Serving && worker.draws(pool, lane);
+                    let leaves = slot.state != State::Serving && worker.draws(pool, track);
                     leaves && server(worker).is_some_and(|server| is_at(slot, &server))
                 };
                 if serves(&current) || old.iter().any(|worker| serves(worker) || may_serve(worker)) {
@@ -190,17 +190,17 @@ impl Router for Haproxy {
 
     async fn counts(&self) -> Result<Option<Counts>, RouterError> {
         let mut standing = self.standing.lock().await;
-        let (mut counts, dropped) = self.ledger(&mut standing).await?.counts().await;
+        let (mut counts, dropped) = self.log(&mut standing).await?.counts().await;
         if dropped > 0 {
             tracing::warn!(dropped, "{}: lines of its log came faster than they were read", self.describe());
         }
         let layout = &self.memory(&mut standing).await?.layout;
         let (current, old) = self.workers().await?;
-        for (pool, lanes) in &layout.pools {
+        for (pool, tracks) in &layout.pools {
             let Ok(target) = pool.parse() else { continue };
             let releases = counts.targets.entry(target).or_default();
-            for ((lane, place), release, _) in lanes.places() {
-                let name = (backend(pool, lane), place.to_string());
+            for ((track, place), release, _) in tracks.places() {
+                let name = (backend(pool, track), place.to_string());
                 let servers = old.iter().chain([&current]).filter_map(|worker| worker.servers.get(&name));
                 releases.entry(release.clone()).or_default().in_flight +=
                     servers.map(|server| server.in_flight).sum::<u64>();

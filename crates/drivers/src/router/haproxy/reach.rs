@@ -3,7 +3,7 @@
 
 use footplate_core::release::{Entrance, Sticky};
 
-use super::layout::{Lanes, Layout};
+use super::layout::{Layout, Tracks};
 
 /// Whether no line before has found a pool.
 const NEW: &str = "!{ var(txn.service) -m found }";
@@ -41,7 +41,7 @@ fn quoted(text: &str) -> String {
 
 /// Lists what gives a client the same number as the last time, for pools whose clients stay.
 pub(super) fn draws(layout: &Layout) -> Vec<String> {
-    let mut lines: Vec<String> = layout.pools.iter().flat_map(|(name, lanes)| keys(name, lanes)).collect();
+    let mut lines: Vec<String> = layout.pools.iter().flat_map(|(name, tracks)| keys(name, tracks)).collect();
     if !lines.is_empty() {
         lines.push("http-request set-var(txn.salt) var(txn.shares),field(1,:)".to_owned());
         let hash = "var(txn.salt),concat(/,txn.key),xxh32,mod(1000000)";
@@ -50,10 +50,10 @@ pub(super) fn draws(layout: &Layout) -> Vec<String> {
     lines
 }
 
-fn keys(pool: &str, lanes: &Lanes) -> Vec<String> {
+fn keys(pool: &str, tracks: &Tracks) -> Vec<String> {
     let own = format!("{{ var(txn.service) -m str {pool} }}");
     let set = |value: &str, also: &str| format!("http-request set-var(txn.key) {value} if {own}{also}");
-    match &lanes.sticky {
+    match &tracks.sticky {
         None => Vec::new(),
         // A client with IPv6 owns 64 bits of addresses.
         Some(Sticky::Address) => vec![set("src,ipmask(32,64)", "")],

@@ -23,7 +23,7 @@ pub(super) struct Worker {
     pub(super) structure: String,
     /// By backend and name.
     pub(super) servers: BTreeMap<(String, String), Server>,
-    /// The bounds of each pool's lanes.
+    /// The bounds of each pool's tracks.
     pub(super) shares: BTreeMap<String, String>,
 }
 
@@ -64,12 +64,12 @@ impl Worker {
         Ok(Some(Self { process, structure, servers, shares: parse_map(&map) }))
     }
 
-    /// Tells whether requests for a pool may be drawn for this lane. What is not known may be.
-    pub(super) fn draws(&self, pool: &str, lane: usize) -> bool {
+    /// Tells whether requests for a pool may be drawn for this track. What is not known may be.
+    pub(super) fn draws(&self, pool: &str, track: usize) -> bool {
         let Some(bounds) = self.shares.get(pool) else { return true };
         let bounds: Vec<u32> = bounds.split(':').skip(1).filter_map(|bound| bound.parse().ok()).collect();
-        let before = lane.checked_sub(2).and_then(|place| bounds.get(place)).copied().unwrap_or(0);
-        bounds.get(lane - 1).is_none_or(|bound| *bound > before)
+        let before = track.checked_sub(2).and_then(|place| bounds.get(place)).copied().unwrap_or(0);
+        bounds.get(track - 1).is_none_or(|bound| *bound > before)
     }
 }
 

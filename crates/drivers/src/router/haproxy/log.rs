@@ -1,7 +1,7 @@
-//! What HAProxy's log lines add up to: every request of every lane, with its end and its time.
+//! What HAProxy's log lines add up to: every request of every track, with its end and its time.
 //!
 //! Lines come as datagrams over loopback: nothing of HAProxy waits for a reader, and it loses fewer lines that way than over
-//! a Unix socket. Invariant: a line counts for who stands in its lane, and for nobody when its server stands there no
+//! a Unix socket. Invariant: a line counts for who stands in its track, and for nobody when its server stands there no
 //! more; what the system dropped is said.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINE_BYTES_MAX: usize = 1024;
 
 /// The reader of the log.
-pub(super) struct Ledger {
+pub(super) struct Log {
     /// Where lines come.
     pub(super) port: u16,
     book: Arc<Mutex<Book>>,
@@ -34,8 +34,8 @@ pub(super) struct Ledger {
 
 #[derive(Default)]
 struct Book {
-    /// Who stands in each lane, and at which addresses.
-    lanes: BTreeMap<String, Standing>,
+    /// Who stands in each track, and at which addresses.
+    tracks: BTreeMap<String, Standing>,
     counts: Counts,
     /// How many lines were dropped when that was last looked at.
     dropped: u64,
@@ -47,7 +47,7 @@ struct Standing {
     addresses: Vec<SocketAddr>,
 }
 
-impl Ledger {
+impl Log {
     /// Begins to read at this port, or at another when it is taken or 0.
     pub(super) async fn open(port: u16) -> io::Result<Self> {
         let at = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
@@ -91,7 +91,7 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for Log {
     fn drop(&mut self) {
         self.reader.abort();
     }
@@ -114,18 +114,18 @@ async fn read(socket: UdpSocket, book: Arc<Mutex<Book>>) {
 impl Book {
     /// Notes who stands where from now on, and forgets what was counted of everybody else.
     fn follow(&mut self, layout: &Layout) {
-        self.lanes.clear();
+        self.tracks.clear();
         for (pool, places) in &layout.pools {
             let Ok(target) = pool.parse::<TargetName>() else { continue };
-            for (lane, number) in places.lanes.iter().zip(1..) {
-                let Some(release) = lane.release.clone() else { continue };
-                let addresses = lane.slots.iter().flatten().map(|slot| slot.address).collect();
+            for (track, number) in places.tracks.iter().zip(1..) {
+                let Some(release) = track.release.clone() else { continue };
+                let addresses = track.slots.iter().flatten().map(|slot| slot.address).collect();
                 let standing = Standing { target: target.clone(), release, addresses };
-                self.lanes.insert(backend(pool, number), standing);
+                self.tracks.insert(backend(pool, number), standing);
             }
         }
         let stands = |target: &TargetName, release: &ReleaseId| {
-            self.lanes.values().any(|lane| lane.target == *target && lane.release == *release)
+            self.tracks.values().any(|track| track.target == *target && track.release == *release)
         };
         for (target, releases) in &mut self.counts.targets {
             releases.retain(|release, _| stands(target, release));
@@ -135,7 +135,7 @@ impl Book {
 
     fn enter(&mut self, bytes: &[u8]) {
         let Some(line) = std::str::from_utf8(bytes).ok().and_then(Line::parse) else { return };
-        let Some(standing) = self.lanes.get(line.backend) else { return };
+        let Some(standing) = self.tracks.get(line.backend) else { return };
         if line.address.is_some_and(|address| !standing.addresses.contains(&address)) {
             return;
         }
