@@ -27,6 +27,8 @@ const LINES_MAX: usize = 20;
 pub struct View {
     /// "shop in production, rollout 7 to 1.4.2".
     pub title: String,
+    /// Whether it goes in steps.
+    pub goes_in_steps: bool,
     /// Where it is when it goes in steps: the core's words.
     pub step: Option<String>,
     /// What it waits for, or how it ended: the core's sentence.
@@ -56,6 +58,7 @@ impl View {
         };
         Self {
             title: printable_line(&super::watch::title(rollout)),
+            goes_in_steps: record.goes_in_steps(),
             step: rollout.step.as_deref().map(printable_line),
             sentence: printable_line(&rollout.sentence),
             left: rollout.until.map(|until| until.since(at)),
@@ -66,7 +69,8 @@ impl View {
         }
     }
 
-    /// Returns the lines that are new since `before`: one for each target, or one for all when there are many.
+    /// Returns the lines that are new since `before`: one for all targets of which the same is new, or their number when
+    /// there are many.
     pub fn news(&self, before: Option<&View>) -> Vec<String> {
         let mut lines = Vec::new();
         if before.is_none() {
@@ -86,16 +90,25 @@ impl View {
             let known = |target: &Target| before.and_then(|before| before.targets.get(target));
             // At the end all are steady, which the last sentence says better.
             let steady = stage_word(Stage::Steady);
-            let changed = self.targets.iter().filter(|(_, word)| *word != steady);
-            let changed = changed.filter(|(target, word)| known(target) != Some(*word));
-            lines.extend(changed.map(|(target, word)| format!("{target} {word}")));
+            let failed = stage_word(Stage::Failed);
+            // Of a rollout in steps its steps are told, and what fails.
+            let is_told =
+                |word: &String| *word != steady && (!self.goes_in_steps || word.starts_with(failed));
+            let changed = self.targets.iter().filter(|(_, word)| is_told(word));
+            let mut alike: BTreeMap<&String, Vec<String>> = BTreeMap::new();
+            for (target, word) in changed.filter(|(target, word)| known(target) != Some(*word)) {
+                alike.entry(word).or_default().push(target.to_string());
+            }
+            lines.extend(alike.into_iter().map(|(word, targets)| format!("{} {word}", targets.join(", "))));
         }
         let step = |view: &View| view.step.clone();
-        if !self.ended && before.is_none_or(|before| step(before) != step(self)) {
+        let is_next = self.step.is_some() && before.is_none_or(|before| step(before) != step(self));
+        if is_next && !self.ended {
             lines.extend(step(self));
         }
         let is_news = before.is_none_or(|before| subject(&before.sentence) != subject(&self.sentence));
-        if is_news && !self.ended {
+        // What a step that begins waits for stands in it.
+        if is_news && !is_next && !self.ended {
             lines.push(self.sentence.clone());
         }
         lines
@@ -286,7 +299,7 @@ mod tests {
         );
         assert_eq!(
             first.news(None),
-            ["shop in production, rollout 7 to 2", "web-1/files preparing", "web-2/files preparing", waits,]
+            ["shop in production, rollout 7 to 2", "web-1/files, web-2/files preparing", waits]
         );
         let mut failed = target("web-2", "1", &["1"], Stage::Failed);
         failed.failed.insert("2".parse().expect("a release"), failed_prepare());
@@ -296,7 +309,7 @@ mod tests {
         );
         assert_eq!(
             second.news(Some(&first)),
-            ["web-1/files prepared", "web-2/files failed: the prepare hook ended with status 1"],
+            ["web-2/files failed: the prepare hook ended with status 1", "web-1/files prepared"],
             "a clock that ticks is no news"
         );
         assert_eq!((second.prepared, second.live), (1, 0));
@@ -323,12 +336,9 @@ mod tests {
         let second = at("step 1 of 2, starting: `2` on 1 of 2 hosts", "waiting for web-1, for another 8 s");
         let third =
             at("step 1 of 2, watching: `2` on 1 of 2 hosts", "waiting for nothing bad, for another 8 s");
-        assert_eq!(first.news(None)[2..], [first.step.clone().unwrap_or_default(), first.sentence.clone()]);
+        assert_eq!(first.news(None)[2..], [first.step.clone().unwrap_or_default()]);
         assert_eq!(second.news(Some(&first)), Vec::<String>::new());
-        assert_eq!(
-            third.news(Some(&second)),
-            [third.step.clone().unwrap_or_default(), third.sentence.clone()]
-        );
+        assert_eq!(third.news(Some(&second)), [third.step.clone().unwrap_or_default()]);
         let now = Instant::now();
         let wait = |sentence: &str| {
             let until = Some(now + Duration::from_secs(61));

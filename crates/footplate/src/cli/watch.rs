@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use footplate_core::name::{AppPath, ReleaseId};
-use footplate_core::rollout::{Kind, Outcome, Rollout};
+use footplate_core::rollout::{Kind, Outcome, REASON_CHARS_MAX, Rollout};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -269,7 +269,7 @@ fn conclude(operator: &Operator, ended: &Ended, traffic: Option<&AppTraffic>) ->
     let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
     let told = [outputs(&ended.app, &ended.rollout), aftermath(&ended.app, record, traffic)];
     let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
-    let failure = if told.is_empty() { failure } else { failure.details(told.join("\n\n")) };
+    let failure = if told.is_empty() { failure } else { failure.details(told.join("\n")) };
     Err(failure.next(format!(
         "`footplate logs {place}` shows what it printed, `footplate status {place}` what runs; mend it, push it, and deploy again"
     )))
@@ -281,7 +281,8 @@ fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
     for target in &app.targets {
         let Some(failure) = target.failed.get(&rollout.record.to.id) else { continue };
         // What the sentence says already is not said again.
-        let reason = if rollout.sentence.contains(&failure.reason) { "" } else { failure.reason.as_str() };
+        let head: String = failure.reason.chars().take(REASON_CHARS_MAX).collect();
+        let reason = if rollout.sentence.contains(&head) { "" } else { failure.reason.as_str() };
         let story = format!("{reason}\n{}", failure.output.trim_end()).trim_start().to_owned();
         match stories.iter_mut().find(|(known, _)| *known == story) {
             Some((_, hosts)) => hosts.push(target.target.to_string()),
