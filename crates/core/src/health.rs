@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::moment::Moment;
+use crate::moment::{Moment, in_words};
 use crate::release::service::{Health, Probe, Restart};
 
 /// What is known of one service's health. The agent keeps it across its own restarts.
@@ -23,6 +23,15 @@ pub struct Condition {
     liveness: Streak,
     /// When it crashed, within the window; at most as many as make it fail.
     crashes: Vec<Moment>,
+    /// When its present process was started.
+    #[serde(default)]
+    started: Moment,
+    /// Whether it was ever ready for long enough.
+    #[serde(default)]
+    pub has_settled: bool,
+    /// What it did after that, and others have yet to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crashed: Option<Crashed>,
     /// The first failure since this was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -68,6 +77,15 @@ pub struct Failure {
     pub why: String,
     /// When.
     pub at: Moment,
+}
+
+/// Crashes of a service that had settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crashed {
+    /// How often, since this was begun.
+    pub times: u32,
+    /// The last one in a sentence.
+    pub why: String,
 }
 
 /// Which probe.
@@ -126,6 +144,9 @@ impl Condition {
             readiness: Streak::None,
             liveness: Streak::None,
             crashes: Vec::new(),
+            started: now,
+            has_settled: false,
+            crashed: None,
             failure: None,
         };
         begun.step(health, &Event::Started, now).next
@@ -164,20 +185,23 @@ impl Condition {
     /// Returns what it becomes after `event` at `now`.
     pub fn step(&self, health: &Health, event: &Event, now: Moment) -> Step {
         let mut next = self.clone();
+        next.has_settled |= self.is_settled(health, now);
         next.forget_old_crashes(health, now);
         let restart = match event {
             Event::Started => next.started(health, now),
-            Event::Crashed(how) => next.crashed(health, how, now),
+            Event::Crashed(how) => next.crash(health, "crashed", how, now),
             Event::Good(question) => next.good(health, *question, now),
             Event::Bad(question, how) => next.bad(health, *question, how, now),
             Event::Tick => None,
         };
         next.pass_deadline(health, now);
+        next.has_settled |= next.is_settled(health, now);
         Step { next, restart }
     }
 
     fn started(&mut self, health: &Health, now: Moment) -> Option<String> {
         self.forget_answers();
+        self.started = now;
         self.came_up = health.startup.is_none();
         if self.came_up && health.readiness.is_none() {
             self.become_ready(now);
@@ -187,16 +211,26 @@ impl Condition {
         None
     }
 
-    fn crashed(&mut self, health: &Health, how: &str, now: Moment) -> Option<String> {
+    fn crash(&mut self, health: &Health, what: &str, how: &str, now: Moment) -> Option<String> {
+        let after = in_words(now.since(self.started));
+        if self.has_settled {
+            let times = self.crashed.as_ref().map_or(0, |crashed| crashed.times).saturating_add(1);
+            let why = match times {
+                1 => format!("it {what} {after} after its start: {how}"),
+                _ => format!("it {what} {}, the last time {after} after its start: {how}", often(times)),
+            };
+            self.crashed = Some(Crashed { times, why });
+        }
         self.forget_answers();
         self.came_up = false;
         self.crashes.push(now);
         self.become_unready(health, how, now);
         if self.crashes.len() >= usize::try_from(health.crashes_max.max(1)).unwrap_or(usize::MAX) {
             self.crashes.remove(0);
-            let often = times(self.crashes.len() + 1);
+            let often = often(self.crashes.len() + 1);
+            let window = in_words(health.crash_window);
             self.fail(
-                format!("it crashed or hung {often} within {}: {how}", length(health.crash_window)),
+                format!("it {what} {often} within {window}, the last time {after} after its start: {how}"),
                 now,
             );
         }
@@ -228,9 +262,9 @@ impl Condition {
         match question {
             Question::Readiness if is_enough => self.become_unready(health, how, now),
             Question::Liveness if is_enough => {
-                let why = format!("its liveness check failed {}: {how}", times(probe.unhealthy_after.max(1)));
+                let why = format!("its liveness check failed {}: {how}", often(probe.unhealthy_after.max(1)));
                 // It is about to be started again, and that counts like an end of its own.
-                self.crashed(health, &why, now);
+                self.crash(health, "hung", &why, now);
                 return Some(why);
             }
             _ => {}
@@ -273,10 +307,10 @@ impl Condition {
         let over = match &self.phase {
             Phase::Starting { until, why } if now >= *until => {
                 let why = why.as_deref().unwrap_or("it never answered");
-                format!("it did not become ready within {}: {why}", length(health.start_deadline))
+                format!("it did not become ready within {}: {why}", in_words(health.start_deadline))
             }
             Phase::Unready { until, why, .. } if now >= *until => {
-                format!("it was not ready for {}: {why}", length(health.unready_deadline))
+                format!("it was not ready for {}: {why}", in_words(health.unready_deadline))
             }
             _ => return,
         };
@@ -319,19 +353,11 @@ pub fn restart_delay(restart: &Restart, short_runs: u32) -> Duration {
     restart.delay_min.saturating_mul(factor).min(restart.delay_max.max(restart.delay_min))
 }
 
-fn times(count: impl TryInto<u64>) -> String {
+fn often(count: impl TryInto<u64>) -> String {
     match count.try_into().unwrap_or(u64::MAX) {
         1 => "once".to_owned(),
         2 => "twice".to_owned(),
         many => format!("{many} times"),
-    }
-}
-
-fn length(length: Duration) -> String {
-    if length.subsec_millis() == 0 {
-        format!("{} s", length.as_secs())
-    } else {
-        format!("{} ms", length.as_millis())
     }
 }
 

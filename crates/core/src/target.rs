@@ -12,10 +12,12 @@ use crate::name::ReleaseId;
 use crate::release::{Release, duration_millis};
 
 mod acceptance;
+mod failure;
 mod plan;
 mod source;
 
 pub use acceptance::{Acceptance, AcceptanceHook, Trial};
+pub use failure::{Failure, Lapse, OUTPUT_TAIL_BYTES_MAX};
 pub use plan::{Plan, plan, retry_delay};
 pub use source::Source;
 
@@ -177,27 +179,6 @@ pub enum Readiness {
     Unready,
 }
 
-/// Why a release could not be prepared, activated or cleaned on a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What was tried.
-    pub verb: Verb,
-    /// The generation it was tried for.
-    pub generation: Generation,
-    /// Why it failed, in a sentence.
-    pub reason: String,
-    /// The last lines it printed; at most [`OUTPUT_TAIL_BYTES_MAX`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub output: String,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was last tried.
-    pub at: Moment,
-}
-
-/// The most of a script's output that goes into a report; the whole of it is read with `footplate logs`.
-pub const OUTPUT_TAIL_BYTES_MAX: usize = 2048;
-
 /// What can be done to a release on a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -214,6 +195,12 @@ pub enum Verb {
     Stop,
     /// Delete.
     Clean,
+}
+
+impl Verb {
+    /// All of them.
+    pub const ALL: [Verb; 6] =
+        [Verb::Prepare, Verb::Activate, Verb::Start, Verb::Accept, Verb::Stop, Verb::Clean];
 }
 
 impl fmt::Display for Verb {

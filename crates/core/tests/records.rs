@@ -25,7 +25,7 @@ use footplate_core::rollout::{
     REASON_CHARS_MAX, Rollout, Signature, Strategy, Why,
 };
 use footplate_core::target::{
-    Acceptance, AcceptanceHook, Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source,
+    Acceptance, AcceptanceHook, Assignment, Failure, Lapse, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source,
     Switch, Trial, Up, Verb,
 };
 use footplate_core::traffic::{
@@ -304,14 +304,7 @@ fn assignments_and_reports_keep_their_stored_form() {
     let hook = AcceptanceHook { trial, deadline, group: Some("web".parse().unwrap()) };
     let accept = Acceptance { release: id("1.2+3"), times: 1, hook: Some(hook) };
     check("assignment-accept-v1", Assignment { accept: Some(accept), ..service });
-    let failure = Failure {
-        verb: Verb::Activate,
-        generation: Generation::new(1, 42),
-        reason: "the hook `activated` ended with 1".to_owned(),
-        output: "no such file".to_owned(),
-        attempts: 3,
-        at: at(60),
-    };
+    let failure = failure();
     check(
         "report-v1",
         Report {
@@ -333,6 +326,30 @@ fn assignments_and_reports_keep_their_stored_form() {
     check("report-up-v1", Report { up, ..Report::default() });
     check("report-waiting-v1", Report { waiting, ..Report::default() });
     check("report-bare-v1", Report::default());
+}
+
+fn failure() -> Failure {
+    Failure {
+        verb: Verb::Activate,
+        generation: Generation::new(1, 42),
+        reason: "the hook `activated` ended with 1".to_owned(),
+        output: "no such file".to_owned(),
+        lapse: None,
+        attempts: 3,
+        at: at(60),
+    }
+}
+
+#[test]
+fn a_crash_keeps_its_stored_form() {
+    let crashed = Failure {
+        verb: Verb::Start,
+        reason: "it crashed 21 s after its start: it ended with status 1".to_owned(),
+        lapse: Some(Lapse::Crashed(1)),
+        ..failure()
+    };
+    let failed = BTreeMap::from([(id("1.2+3"), crashed)]);
+    check("report-crashed-v1", Report { failed, ..Report::default() });
 }
 
 #[test]

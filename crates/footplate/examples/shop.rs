@@ -21,6 +21,8 @@ async fn main() -> Result<(), Failure> {
     }
     let address = (Ipv4Addr::LOCALHOST, variable("PORT")?.parse()?).into();
     let name = format!("{}/{}", variable("HOST")?, variable("RELEASE")?);
+    // Before it says that it listens: whoever reads that may end it at once.
+    let told = matches!(*words, ["deaf", _]).then(|| signal(SignalKind::terminate())).transpose()?;
     let backend = match words.as_slice() {
         ["sick"] => Backend::start_sick_at(&name, address).await?,
         _ => Backend::start_at(&name, address).await?,
@@ -33,7 +35,7 @@ async fn main() -> Result<(), Failure> {
         }
         ["leak"] => leak().await,
         ["deaf", file] => {
-            let mut told = signal(SignalKind::terminate())?;
+            let mut told = told.expect("it was asked for above");
             while told.recv().await.is_some() {
                 std::fs::write(file, "told to end, and does not want to")?;
             }

@@ -93,9 +93,9 @@ fn a_service_without_probes_is_ready_while_it_runs() {
 #[test]
 fn a_service_that_never_comes_up_fails_by_its_deadline_and_says_what_it_answered() {
     let (condition, _) = tell(&health(), &"U".repeat(60));
-    assert_eq!(word(&condition), "it did not become ready within 60 s: refused");
+    assert_eq!(word(&condition), "it did not become ready within 1 min: refused");
     let (condition, _) = tell(&health(), &".".repeat(60));
-    assert_eq!(word(&condition), "it did not become ready within 60 s: it never answered");
+    assert_eq!(word(&condition), "it did not become ready within 1 min: it never answered");
     assert_eq!(word(&tell(&health(), &".".repeat(59)).0), "starting");
 }
 
@@ -114,8 +114,24 @@ fn late_crashes_count_until_they_are_old() {
     let story = "uurr".to_owned() + &"csuurr".repeat(2);
     assert_eq!(word(&tell(&health(), &story).0), "ready", "twice is forgiven");
     let (condition, _) = tell(&health(), &(story.clone() + "c"));
-    assert_eq!(word(&condition), "it crashed or hung 3 times within 100 s: it ended with status 1");
+    assert_eq!(
+        word(&condition),
+        "it crashed 3 times within 1 min 40 s, the last time 5 s after its start: it ended with status 1"
+    );
     assert_eq!(word(&tell(&health(), &(story + &".".repeat(100) + "c")).0), "unready", "the window is over");
+}
+
+#[test]
+fn a_crash_of_what_had_settled_is_told_each_time() {
+    let crashed = |story: &str| tell(&health(), story).0.crashed.map(|crashed| (crashed.times, crashed.why));
+    assert_eq!(crashed("csuurrcsuurr"), None, "it was never ready for long enough");
+    assert_eq!(
+        crashed("uurr.....c"),
+        Some((1, "it crashed 10 s after its start: it ended with status 1".to_owned()))
+    );
+    let (times, why) = crashed("uurr.....csuurrLLL").expect("told");
+    assert_eq!(times, 2);
+    assert!(why.starts_with("it hung twice, the last time 7 s after its start: its liveness"), "{why}");
 }
 
 #[test]
@@ -125,7 +141,7 @@ fn bad_liveness_asks_for_a_restart_once_in_a_while() {
     let (condition, restarts) = tell(&health(), "uurrLLLL");
     assert_eq!((word(&condition), &*restarts), ("unready", "!"));
     let (condition, restarts) = tell(&health(), "uurrLLLsuurrLLLsuurrLLL");
-    let why = "it crashed or hung 3 times within 100 s: its liveness check failed 3 times: no answer";
+    let why = "it hung 3 times within 1 min 40 s, the last time 7 s after its start: its liveness check failed 3 times: no answer";
     assert_eq!((word(&condition), &*restarts), (why, "!!!"), "it does not hang for ever");
 }
 

@@ -235,6 +235,6 @@ impl Rollout {
 }
 
 pub(super) fn blame(target: &Target, failure: &Failure, release: &ReleaseId) -> Why {
-    let sentence = format!("{target} could not {} `{release}`: {}", failure.verb, short(&failure.reason));
+    let sentence = failure.blame(target, release, &short(&failure.reason));
     Why { sentence, output: failure.output.clone() }
 }

@@ -9,7 +9,7 @@ use super::standing::named;
 use super::{Observation, OnVanished, Phase, Rollout, Why};
 use crate::moment::{Moment, in_words};
 use crate::name::{HostName, Target};
-use crate::target::{Failure, Report, Verb};
+use crate::target::{Failure, Lapse, Report, Verb};
 
 /// How long a router may take to answer the roll call while its agent is away: as long as a killed one needs to come back.
 const ROLL_CALL: Duration = Duration::from_secs(30);
@@ -287,7 +287,8 @@ impl Rollout {
             .find_map(|(host, position, target)| {
                 let failure = seen.report(&target)?.failed.get(&self.to.id)?;
                 let counts = failure.generation >= position.since.min(course.base)
-                    && matches!(failure.verb, Verb::Activate | Verb::Start | Verb::Accept);
+                    && matches!(failure.verb, Verb::Activate | Verb::Start | Verb::Accept)
+                    && !matches!(failure.lapse, Some(Lapse::Crashed(times)) if times <= self.policy.pace.crashes_max);
                 counts.then(|| (host.clone(), target, failure.clone()))
             })
     }

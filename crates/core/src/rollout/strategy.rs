@@ -201,6 +201,9 @@ pub struct Pace {
     /// How many hosts in a row may fail before it turns back; a host that succeeds begins the count anew.
     #[serde(default)]
     pub failures_max: u32,
+    /// How often a new service may crash that was healthy before; each time it is started again.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub crashes_max: u32,
     /// Whether old and new may never be up at once on a host.
     #[serde(default)]
     pub alone: bool,
@@ -213,7 +216,7 @@ pub struct Pace {
 }
 
 impl Default for Pace {
-    /// Returns 5 minutes for each part, 20 s to drain, 10 s between steps, no soak, no failure.
+    /// Returns 5 minutes for each part, 20 s to drain, 10 s between steps, no soak, no failure, no late crash.
     fn default() -> Self {
         Self {
             step_deadline: Duration::from_secs(5 * 60),
@@ -221,11 +224,17 @@ impl Default for Pace {
             watch: Duration::from_secs(10),
             soak: Duration::ZERO,
             failures_max: 0,
+            crashes_max: 0,
             alone: false,
             accept: false,
             hold_steps: false,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where a step leads.

@@ -57,7 +57,15 @@ fn report(text: &str) -> Report {
 }
 
 fn failure(verb: Verb, generation: Generation, at: Moment) -> Failure {
-    Failure { verb, generation, reason: "it broke".to_owned(), output: String::new(), attempts: 1, at }
+    Failure {
+        verb,
+        generation,
+        reason: "it broke".to_owned(),
+        output: String::new(),
+        lapse: None,
+        attempts: 1,
+        at,
+    }
 }
 
 fn check(order_text: &str, barrier: Option<u64>, report_text: &str, expected: &str) {

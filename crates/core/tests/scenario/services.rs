@@ -242,6 +242,58 @@ fn a_release_that_dies_later_is_taken_back_on_every_host_that_has_it() {
 }
 
 #[test]
+fn a_release_that_was_well_and_crashes_while_it_is_watched_is_taken_back_at_once() {
+    check(
+        "
+        services
+        strategy canary 10% then 2
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        works a
+          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        wait 5s
+        crashes a 2 times=1: it crashed 20 s after its start: it ended with status 1
+          `production.shop` turns back from `2`: a/web started `2`, but it crashed 20 s after its start: it ended with status 1
+        works a b
+        works a b
+          `production.shop` went back to `1`: a/web started `2`, but it crashed 20 s after its start: it ended with status 1
+        up
+          a: 1, b: 1
+        ",
+    );
+}
+
+#[test]
+fn so_many_late_crashes_as_its_rules_allow_are_put_up_with() {
+    check(
+        "
+        services
+        strategy canary 10% then 2
+        pace crashes=1
+        hosts a b
+        runs 1
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        works a
+          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        crashes a 2 times=1: it crashed 20 s after its start: it ended with status 1
+        waiting
+          waiting for nothing bad to happen to `2`, for another 10 s
+        crashes a 2 times=2: it crashed twice
+          `production.shop` turns back from `2`: a/web started `2`, but it crashed twice
+        ",
+    );
+}
+
+#[test]
 fn blue_green_keeps_the_old_release_up_for_the_soak() {
     check(
         "

@@ -15,7 +15,7 @@ use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{
     self, Announcement, Command, Delivery, During, OnFailedActivation, OnVanished, Rollout,
 };
-use footplate_core::target::{Action, Assignment, Failure, Report, Verb, plan};
+use footplate_core::target::{Action, Assignment, Failure, Lapse, Report, Verb, plan};
 use footplate_core::traffic::{Followed, Route, Traffic};
 
 mod services;
@@ -106,6 +106,7 @@ impl Stage {
             "activates" => self.work(rest, Verb::Activate),
             "cleans" => self.work(rest, Verb::Clean),
             "fails" => self.fails(rest),
+            "crashes" => self.crashes(rest),
             "restored" => self.restored(),
             "forges" => self.forges(rest),
             "waits" => self.waits(rest),
@@ -210,6 +211,19 @@ impl Stage {
 
     /// `a b prepare 2: reason`: the verb fails there, under the order that stands.
     fn fails(&mut self, words: &str) {
+        self.fail(words, None);
+    }
+
+    /// `a 2 times=1: it crashed`: a service that had been healthy crashed so often, and runs again.
+    fn crashes(&mut self, words: &str) {
+        let (what, reason) = words.split_once(": ").expect("crashes HOST… RELEASE times=NUMBER: REASON");
+        let (what, times) = what.split_once(" times=").expect("how often");
+        let (names, release) = what.rsplit_once(' ').expect("a release");
+        let times = times.parse().expect("a number");
+        self.fail(&format!("{names} start {release}: {reason}"), Some(Lapse::Crashed(times)));
+    }
+
+    fn fail(&mut self, words: &str, lapse: Option<Lapse>) {
         let (what, reason) = words.split_once(": ").expect("fails HOST… VERB RELEASE: REASON");
         let (names, release) = what.rsplit_once(' ').expect("a release");
         let (names, verb) = names.rsplit_once(' ').expect("a verb");
@@ -228,6 +242,7 @@ impl Stage {
                 generation: order.generation,
                 reason: reason.to_owned(),
                 output: String::new(),
+                lapse,
                 attempts: 1,
                 at,
             };

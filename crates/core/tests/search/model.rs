@@ -215,6 +215,7 @@ impl Machine {
             generation: self.disk.generation,
             reason: "it ended with 1".to_owned(),
             output: String::new(),
+            lapse: None,
             attempts: 1,
             at,
         };

@@ -248,6 +248,7 @@ impl Disk {
             generation: self.obeyed,
             reason: "it ended with 1".to_owned(),
             output: String::new(),
+            lapse: None,
             attempts,
             at: now,
         };

@@ -110,6 +110,7 @@ impl World {
             watch: seconds(&mut self.rng, 0, 10),
             soak: seconds(&mut self.rng, 0, 20),
             failures_max: if self.rng.random_bool(0.3) { self.rng.random_range(1..3) } else { 0 },
+            crashes_max: 0,
             alone: self.rng.random_bool(0.25),
             accept: self.rng.random_bool(0.3),
             hold_steps: self.rng.random_bool(0.15),

@@ -202,12 +202,9 @@ fn event(row: &SqliteRow) -> Result<Event, Fault> {
 }
 
 fn printed(row: &SqliteRow) -> Result<(u64, Printed), Fault> {
-    let verb = match row.try_get::<String, _>("verb")?.as_str() {
-        "prepare" => Verb::Prepare,
-        "activate" => Verb::Activate,
-        "clean" => Verb::Clean,
-        other => return Err(format!("`{other}` is no verb").into()),
-    };
+    let word = row.try_get::<String, _>("verb")?;
+    let verb = Verb::ALL.into_iter().find(|verb| verb.to_string() == word);
+    let verb = verb.ok_or_else(|| format!("`{word}` is no verb"))?;
     let printed = Printed {
         at: Moment::from_millis(unsigned(row, "at")?),
         host: row.try_get::<String, _>("host")?.parse()?,

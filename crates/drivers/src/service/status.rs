@@ -73,6 +73,16 @@ pub struct Exit {
     pub at: Moment,
 }
 
+impl Exit {
+    /// How a process ends that was asked to, and did not in time.
+    pub const UNWILLING: &str = "it did not end within its grace and was killed";
+
+    /// Tells whether it was asked to end, and had to be killed.
+    pub fn was_unwilling(&self) -> bool {
+        self.why == Self::UNWILLING
+    }
+}
+
 /// Who holds a service's limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -104,6 +104,18 @@ async fn outputs_are_bounded_and_the_oldest_go_first() {
 }
 
 #[tokio::test]
+async fn outputs_of_every_verb_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Sqlite::open(&folder.path().join("l"), 1 << 20).await.unwrap();
+    for verb in Verb::ALL {
+        ledger.put_output(&Printed { verb, ..printed("web1", "1", String::new()) }).await.unwrap();
+    }
+    let found = ledger.outputs(&OutputFilter::default(), 10).await.unwrap();
+    let verbs: Vec<Verb> = found.into_iter().rev().map(|(_, printed)| printed.verb).collect();
+    assert_eq!(verbs, Verb::ALL);
+}
+
+#[tokio::test]
 async fn outputs_are_found_by_where_and_what() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Sqlite::open(&folder.path().join("l"), 1 << 20).await.unwrap();

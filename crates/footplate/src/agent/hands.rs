@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
 use super::discovery::{Doors, Leaving};
-use super::services::{Services, ServicesError};
+use super::services::{Ended, Services, ServicesError};
 
 /// How an action ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub struct Done {
     pub failure: Option<String>,
     /// Whether it failed only because nobody who serves artifacts answered.
     pub is_absence: bool,
-    /// What its scripts printed.
+    /// That a service had to be killed to stop it.
+    pub unwilling: Option<String>,
+    /// What its scripts printed, or what a service left behind.
     pub output: String,
     /// How long they ran.
     pub elapsed: Duration,
@@ -67,20 +69,25 @@ impl Hands {
         self.placement.folder().join("versions").join(id.as_str())
     }
 
-    async fn serve(&self, action: &Action, want: &Assignment) -> Result<(), ServicesError> {
+    /// Returns what a service leaves behind whose log goes with its release, or that had to be killed.
+    async fn serve(&self, action: &Action, want: &Assignment) -> Result<Ended, ServicesError> {
         let (services, target) = (&self.services, &self.placement.name);
         match action {
-            Action::Start(id) => match want.release(id) {
-                Some(release) => services.start(target, release, &self.folder(id)).await,
-                None => Ok(()),
-            },
+            Action::Start(id) => {
+                if let Some(release) = want.release(id) {
+                    services.start(target, release, &self.folder(id)).await?;
+                }
+            }
             Action::Stop(id) => {
                 let _out = self.leave(id).await;
-                services.stop(target, id).await
+                let ended = services.stop(target, id).await?;
+                let is_told = ended.unwilling.is_some() || want.release(id).is_none();
+                return Ok(if is_told { ended } else { Ended::default() });
             }
-            Action::Clean(id) => services.forget(target, id).await,
-            Action::Prepare(_) | Action::Activate(_) | Action::Accept(_) => Ok(()),
+            Action::Clean(id) => services.forget(target, id).await?,
+            Action::Prepare(_) | Action::Activate(_) | Action::Accept(_) => {}
         }
+        Ok(Ended::default())
     }
 
     /// Takes a service out of the catalog, if the agent enters them in one, for as long as what is returned lives.
@@ -96,7 +103,7 @@ impl Hands {
     async fn accept(&self, want: &Assignment, stop: &CancellationToken) -> Option<Done> {
         let tried = self.services.accept(&self.placement.name, want.accept.as_ref()?, stop).await?;
         let Tried { failure, output, elapsed } = tried;
-        Some(Done { failure, is_absence: false, output, elapsed })
+        Some(Done { failure, output, elapsed, ..Done::default() })
     }
 
     /// Reads what is on the disk; the reason when it cannot be read.
@@ -121,9 +128,20 @@ impl Hands {
         }
         if matches!(action, Action::Start(_) | Action::Stop(_) | Action::Clean(_)) {
             let begun = Instant::now();
-            let failure = self.serve(action, want).await.err().map(|error| footplate_drivers::chain(&error));
+            let served = self.serve(action, want).await;
+            let (failure, ended) = match served {
+                Ok(ended) => (None, ended),
+                Err(error) => (Some(footplate_drivers::chain(&error)), Ended::default()),
+            };
             if failure.is_some() || !matches!(action, Action::Clean(_)) {
-                return Some(Done { failure, elapsed: begun.elapsed(), ..Done::default() });
+                let Ended { unwilling, output } = ended;
+                return Some(Done {
+                    failure,
+                    unwilling,
+                    output,
+                    elapsed: begun.elapsed(),
+                    ..Done::default()
+                });
             }
         }
         let done = match (action, want.release(id)) {
@@ -156,7 +174,13 @@ impl Hands {
 fn failed(error: &WorkloadError) -> Done {
     let said = error.output().cloned().unwrap_or_default();
     let is_absence = matches!(error, WorkloadError::Fetch(error) if error.is_absence);
-    Done { failure: Some(in_words(error)), is_absence, output: said.text, elapsed: said.elapsed }
+    Done {
+        failure: Some(in_words(error)),
+        is_absence,
+        output: said.text,
+        elapsed: said.elapsed,
+        unwilling: None,
+    }
 }
 
 /// The controller always sends the whole release that it names; an order that does not is not obeyed in part.

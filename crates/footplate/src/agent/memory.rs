@@ -3,13 +3,19 @@
 //! Invariants: the generation never goes back; a release counts as running only when its activation ran to the end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::ReleaseId;
-use footplate_core::target::{Assignment, Failure, OUTPUT_TAIL_BYTES_MAX, Report, Verb};
+use footplate_core::target::{Assignment, Failure, Lapse, OUTPUT_TAIL_BYTES_MAX, Report, Up, Verb};
 use footplate_drivers::workload::Observed;
 use serde::{Deserialize, Serialize};
+
+use super::services::Failed;
+
+/// For how long it is told that a service crashed, which runs again.
+const CRASH_TOLD: Duration = Duration::from_secs(10 * 60);
 
 /// What an agent remembers of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,11 +58,11 @@ impl Memory {
         }
     }
 
-    /// Takes a newer order. Failures of an older one are forgotten, as a new order is tried at once; so is the barrier,
-    /// because one remembered from before a store was restored could open an order that nobody opened.
+    /// Takes a newer order. Failures of an older one are forgotten, as a new order is tried at once, but for crashes of what
+    /// runs on; so is the barrier, because one remembered from before a store was restored could open an order that nobody opened.
     pub fn obey(&mut self, offer: Assignment) {
         if offer.generation > self.generation {
-            self.failed.clear();
+            self.failed.retain(|_, failure| is_crash(failure));
             self.barrier = None;
         }
         self.generation = offer.generation;
@@ -70,24 +76,31 @@ impl Memory {
 
     /// Notes that `verb` succeeded on `release`; tells whether that made an earlier failure forgotten.
     pub fn note_success(&mut self, verb: Verb, release: &ReleaseId) -> bool {
-        let stays = |failure: &Failure| failure.verb == Verb::Activate && verb == Verb::Prepare;
+        let stays = |failure: &Failure| match failure.verb {
+            Verb::Activate => verb == Verb::Prepare,
+            _ => is_crash(failure) && verb != Verb::Start,
+        };
         let is_forgotten = self.failed.get(release).is_some_and(|failure| !stays(failure));
         is_forgotten && self.failed.remove(release).is_some()
     }
 
     /// Notes that `verb` failed on `release`, and counts the attempts.
-    pub fn note_failure(
-        &mut self,
-        verb: Verb,
-        release: &ReleaseId,
-        reason: String,
-        output: String,
-        now: Moment,
-    ) {
+    pub fn note_failure(&mut self, verb: Verb, release: &ReleaseId, failed: Failed, now: Moment) {
+        let Failed { why: reason, lapse, output } = failed;
         let before = self.failed.get(release).filter(|failure| failure.verb == verb);
         let attempts = before.map_or(0, |failure| failure.attempts).saturating_add(1);
-        let failure = Failure { verb, generation: self.generation, reason, output, attempts, at: now };
+        let failure = Failure { verb, generation: self.generation, reason, output, lapse, attempts, at: now };
         self.failed.insert(release.clone(), failure);
+    }
+
+    /// Forgets crashes of services that are gone, or have run well for long enough since.
+    pub fn forget_crashes(&mut self, up: &BTreeMap<ReleaseId, Up>, now: Moment) -> bool {
+        let is_news = |release: &ReleaseId, failure: &Failure| {
+            up.contains_key(release) && now.since(failure.at) < CRASH_TOLD
+        };
+        let before = self.failed.len();
+        self.failed.retain(|release, failure| !is_crash(failure) || is_news(release, failure));
+        self.failed.len() < before
     }
 
     /// Returns the report of what the disk shows, as other roles read it.
@@ -128,6 +141,11 @@ impl Memory {
     }
 }
 
+/// Tells whether it is of a service that crashed and was started again.
+fn is_crash(failure: &Failure) -> bool {
+    matches!(failure.lapse, Some(Lapse::Crashed(_)))
+}
+
 /// Says what somebody else changed between two looks; nothing when nothing was.
 pub fn drift(before: &Observed, now: &Observed) -> Option<String> {
     let name = |live: &Option<ReleaseId>| live.as_ref().map_or("nothing".to_owned(), |id| format!("`{id}`"));
@@ -157,7 +175,7 @@ pub fn tail(output: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use footplate_core::target::{Action, Switch, plan};
+    use footplate_core::target::{Action, Readiness, Switch, plan};
 
     fn id(text: &str) -> ReleaseId {
         text.parse().expect("a release's name")
@@ -204,14 +222,36 @@ mod tests {
         let mut memory = Memory::default();
         memory.obey(Assignment { run: Some(id("2")), switch: None, ..order(5) });
         let at = Moment::from_millis(1000);
-        memory.note_failure(Verb::Activate, &id("2"), "exit 1".to_owned(), String::new(), at);
+        let failed = Failed { why: "exit 1".to_owned(), lapse: None, output: String::new() };
+        memory.note_failure(Verb::Activate, &id("2"), failed.clone(), at);
         let want = memory.assignment.clone().expect("just obeyed");
         let next = plan(&want, None, &memory.report_to_plan(&seen("2")), at);
         assert_eq!((next.actions.len(), next.retry_at), (0, Some(Moment::from_millis(6000))));
-        memory.note_failure(Verb::Activate, &id("2"), "exit 1".to_owned(), String::new(), at);
+        memory.note_failure(Verb::Activate, &id("2"), failed.clone(), at);
         assert_eq!(memory.failed[&id("2")].attempts, 2);
         memory.obey(Assignment { run: Some(id("2")), switch: None, ..order(6) });
         assert!(memory.failed.is_empty(), "a new order is tried at once");
+    }
+
+    #[test]
+    fn a_crash_is_told_under_newer_orders_too_until_it_is_old() {
+        let mut memory = Memory::default();
+        memory.obey(order(5));
+        let at = Moment::from_millis(1000);
+        let crashed =
+            Failed { why: "it crashed".to_owned(), lapse: Some(Lapse::Crashed(1)), output: String::new() };
+        memory.note_failure(Verb::Start, &id("2"), crashed, at);
+        memory.obey(order(6));
+        assert!(!memory.note_success(Verb::Accept, &id("2")), "what else goes well says nothing of it");
+        let failure = &memory.failed[&id("2")];
+        assert_eq!(failure.generation, Generation::new(1, 5), "it happened under the older order");
+        let up = BTreeMap::from([(
+            id("2"),
+            Up { readiness: Readiness::Ready, address: None, since: at, accepted: 0 },
+        )]);
+        assert!(!memory.forget_crashes(&up, at + CRASH_TOLD / 2));
+        assert!(memory.forget_crashes(&up, at + CRASH_TOLD));
+        assert!(memory.failed.is_empty());
     }
 
     #[test]

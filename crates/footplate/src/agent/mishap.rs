@@ -55,6 +55,7 @@ fn blame(shared: &Shared, key: &str, report: &[u8], order: &Assignment, because:
         generation: order.generation,
         reason: format!("footplate has a fault: {because}"),
         output: String::new(),
+        lapse: None,
         attempts: report.failure(asked, verb).map_or(0, |before| before.attempts).saturating_add(1),
         at: clock::now(),
     };

@@ -52,15 +52,16 @@ impl Outputs {
         done: &Done,
         sources: &[Source],
     ) {
-        if done.output.is_empty() && done.failure.is_none() {
+        let bad = done.failure.as_ref().or(done.unwilling.as_ref());
+        if done.output.is_empty() && bad.is_none() {
             return;
         }
-        let end = done.failure.as_ref().map_or_else(String::new, |reason| format!("{reason}\n"));
+        let end = bad.map_or_else(String::new, |reason| format!("{reason}\n"));
         let post = Post {
             path: output_path(&self.host, target, release, verb),
             body: OutputPost {
                 at: clock::now(),
-                ok: done.failure.is_none(),
+                ok: bad.is_none(),
                 text: format!("{}{end}", done.output),
                 elapsed: done.elapsed,
             },

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use footplate_core::generation::Generation;
 use footplate_core::name::{HostName, ReleaseId, TargetName};
-use footplate_core::target::{self, Assignment, Failure, Plan, Report, Up, Verb};
+use footplate_core::target::{self, Assignment, Failure, Lapse, Plan, Report, Up, Verb};
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Observed;
@@ -22,12 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::barrier;
 use super::discovery::Doors;
-use super::hands::Hands;
+use super::hands::{Done, Hands};
 use super::memory::{self, Memory};
 use super::orders::Offer;
 use super::outputs::Outputs;
 use super::reporter::Reporter;
-use super::services::Services;
+use super::services::{Failed, Services};
 use super::state::StateDirectory;
 use crate::clock;
 use absence::Absence;
@@ -78,6 +78,8 @@ pub struct Worker {
     seen: Observed,
     /// The services that are up, as last seen.
     up: BTreeMap<ReleaseId, Up>,
+    /// Which failures of services were left to be read with the logs.
+    told: BTreeMap<ReleaseId, String>,
     /// Told when a service of the host changed.
     service_news: watch::Receiver<u64>,
     /// What the disk showed when the worker came to rest; nothing while it is at work.
@@ -124,6 +126,7 @@ impl Worker {
     ) -> Self {
         Self {
             up: BTreeMap::new(),
+            told: BTreeMap::new(),
             service_news: shared.services.subscribe(),
             shared,
             target,
@@ -215,9 +218,30 @@ impl Worker {
             let known = self.memory.failed.get(&release);
             let is_known = known.is_some_and(|known| known.verb == Verb::Start && known.reason == failed.why);
             if !is_known {
-                self.note_failure(Verb::Start, &release, failed.why, failed.output);
+                self.note_service(&release, failed);
             }
         }
+        for (release, crashed) in self.shared.services.take_crashes(&self.target) {
+            let has_failed =
+                self.memory.failed.get(&release).is_some_and(|known| known.lapse == Some(Lapse::Failed));
+            if !has_failed {
+                self.note_service(&release, crashed);
+            }
+        }
+        self.unsaved |= self.memory.forget_crashes(&self.up, clock::now());
+        self.told.retain(|release, _| self.up.contains_key(release));
+    }
+
+    /// Notes how a service failed, and leaves its last words to be read with the logs.
+    fn note_service(&mut self, release: &ReleaseId, failed: Failed) {
+        // Under a newer order it is noted again, but it happened once.
+        if self.told.insert(release.clone(), failed.why.clone()).as_ref() != Some(&failed.why) {
+            let (failure, output) = (Some(failed.why.clone()), failed.output.clone());
+            let done = Done { failure, output, ..Done::default() };
+            let sources = self.memory.assignment.as_ref().map_or(&[][..], |want| &want.sources);
+            self.shared.outputs.send(&self.target, release, Verb::Start, &done, sources);
+        }
+        self.note_failure(Verb::Start, release, failed);
     }
 
     /// Reports what was found when the agent began, before its presence says that its reports are its own.

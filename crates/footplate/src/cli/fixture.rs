@@ -65,6 +65,7 @@ pub fn failed_prepare() -> Failure {
         generation: Generation::new(1, 7),
         reason: "the prepare hook ended with status 1".to_owned(),
         output: "index.html is cut off\n".to_owned(),
+        lapse: None,
         attempts: 1,
         at: NOW,
     }

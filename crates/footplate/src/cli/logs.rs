@@ -23,6 +23,8 @@ const WHAT: &str = "cannot read what hooks printed";
 
 /// Show what hooks and scripts printed on the targets of an app
 ///
+/// Also the last lines of services that failed, were taken back, or had to be killed when they were to end.
+///
 /// With `--json` each line is one entry, an object of its own (JSON lines), because what is followed has no end.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:

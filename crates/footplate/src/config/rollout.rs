@@ -80,6 +80,7 @@ fn read_pace(table: &mut Table) -> Pace {
     set(&mut pace.watch, table.duration("watch"));
     set(&mut pace.soak, table.duration("soak"));
     set(&mut pace.failures_max, table.count("failures"));
+    set(&mut pace.crashes_max, table.count("crashes"));
     set(&mut pace.alone, table.flag("alone"));
     set(&mut pace.hold_steps, table.flag("hold_steps"));
     pace

@@ -181,6 +181,7 @@ mod tests {
             generation: Default::default(),
             reason: "exit 1".to_owned(),
             output: String::new(),
+            lapse: None,
             attempts: 1,
             at: Moment::default(),
         };

@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use footplate_core::moment::Moment;
-use footplate_drivers::service::{Enforcement, Folder, Log, Order, Phase, State};
+use footplate_drivers::service::{Enforcement, Exit, Folder, Log, Order, Phase, State};
 use footplate_drivers::shell::{self, Kept, User, census, cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
@@ -248,9 +248,7 @@ impl Keeper {
             Some(Phase::Waiting { until } | Phase::Resting { until }) if now >= until => self.start(),
             // The clock was set back: nobody waits for longer than his rules say.
             Some(Phase::Waiting { until }) if until.since(now) > self.order.restart.delay_max => self.start(),
-            Some(Phase::Stopping { until }) if now >= until => {
-                self.kill("it did not end within its grace and was killed")
-            }
+            Some(Phase::Stopping { until }) if now >= until => self.kill(Exit::UNWILLING),
             Some(Phase::Running { .. }) if self.state.enforced == Enforcement::Sampled => {
                 self.look_at_its_use()
             }

@@ -27,7 +27,7 @@ impl Stage {
         self.current.delivery = self.delivery.clone();
     }
 
-    /// `alone hold accept failures=1 soak=10m`: how it goes through its steps.
+    /// `alone hold accept failures=1 crashes=1 soak=10m`: how it goes through its steps.
     pub(super) fn pace(&mut self, words: &str) {
         let pace = &mut self.delivery.policy.pace;
         for word in words.split(' ') {
@@ -36,6 +36,7 @@ impl Stage {
                 ("hold", _) => pace.hold_steps = true,
                 ("accept", _) => pace.accept = true,
                 ("failures", number) => pace.failures_max = number.parse().unwrap(),
+                ("crashes", number) => pace.crashes_max = number.parse().unwrap(),
                 ("soak", time) => pace.soak = length(time),
                 other => panic!("no such pace: {other:?}"),
             }

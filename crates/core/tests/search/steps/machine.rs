@@ -44,6 +44,7 @@ impl Machine {
             generation: self.is.generation,
             reason: "it ended with 1".to_owned(),
             output: String::new(),
+            lapse: None,
             attempts: 1,
             at: now,
         };

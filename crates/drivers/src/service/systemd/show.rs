@@ -70,7 +70,7 @@ pub(super) fn exit(line: &str, memory_mebibytes: u64) -> Option<Exit> {
     let (result, code, status) = (words.next()?, words.next().unwrap_or(""), words.next().unwrap_or(""));
     let why = match (result, code) {
         ("oom-kill", _) => format!("it used more than its {memory_mebibytes} MiB of memory and was killed"),
-        ("timeout", _) => "it did not end within its grace and was killed".to_owned(),
+        ("timeout", _) => Exit::UNWILLING.to_owned(),
         (_, "killed" | "dumped") => format!("it was killed by signal {status}"),
         (_, "exited") => format!("it ended with status {status}"),
         _ => format!("it ended: {result}"),

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use footplate_core::name::{HostName, ReleaseId, TargetName};
 use footplate_core::release::{Release, Service, service};
-use footplate_core::target::{Acceptance, AcceptanceHook, Up};
+use footplate_core::target::{Acceptance, AcceptanceHook, Lapse, Up};
 use footplate_drivers::chain;
 use footplate_drivers::disk::{self, DiskError};
 use footplate_drivers::health::{Asker, Tried};
 use footplate_drivers::service::{
-    NotAService, Order, Phase, PortError, PortRegister, ServiceError, ServiceName, Status, Supervisor,
+    Exit, NotAService, Order, Phase, PortError, PortRegister, ServiceError, ServiceName, Status, Supervisor,
 };
 use footplate_drivers::shell::User;
 use tokio::sync::{Notify, watch};
@@ -29,6 +29,9 @@ use watched::{Place, Watched};
 
 /// How often the processes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The most of what a service printed that is told when it is stopped for good.
+const LAST_WORDS_BYTES_MAX: usize = 64 << 10;
 
 /// What is known of the processes, by service.
 type Statuses = Arc<BTreeMap<ServiceName, Status>>;
@@ -63,6 +66,17 @@ struct Tended {
 pub struct Failed {
     /// In a sentence.
     pub why: String,
+    /// Whether it had worked before.
+    pub lapse: Option<Lapse>,
+    /// What it printed last.
+    pub output: String,
+}
+
+/// How a service ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// That it had to be killed, in a sentence.
+    pub unwilling: Option<String>,
     /// What it printed last.
     pub output: String,
 }
@@ -187,6 +201,13 @@ impl Services {
         ours.filter_map(|(name, tended)| Some((name.release.clone(), tended.watched.failed()?))).collect()
     }
 
+    /// Says which services of a target crashed once they had settled, where that was not said yet.
+    pub fn take_crashes(&self, target: &TargetName) -> BTreeMap<ReleaseId, Failed> {
+        let tended = self.tended();
+        let ours = tended.iter().filter(|(name, _)| name.target == *target);
+        ours.filter_map(|(name, tended)| Some((name.release.clone(), tended.watched.take_crash()?))).collect()
+    }
+
     /// Watches what runs of a target since before this agent: all but what was stopped.
     pub async fn resume(
         &self,
@@ -232,12 +253,15 @@ impl Services {
     }
 
     /// Stops a service and watches it no longer.
-    pub async fn stop(&self, target: &TargetName, release: &ReleaseId) -> Result<(), ServicesError> {
+    pub async fn stop(&self, target: &TargetName, release: &ReleaseId) -> Result<Ended, ServicesError> {
         let name = ServiceName { target: target.clone(), release: release.clone() };
         self.supervisor.stop(&name).await?;
-        self.tended().remove(&name);
+        let watched = self.tended().remove(&name).map(|tended| tended.watched);
         watched::forget(&self.folder, &name);
-        Ok(())
+        let output = watched.map(|watched| watched.last_words(LAST_WORDS_BYTES_MAX)).unwrap_or_default();
+        let status = self.supervisor.list().await?.into_iter().find(|status| status.name == name);
+        let unwilling = status.and_then(|status| status.last_exit).filter(Exit::was_unwilling);
+        Ok(Ended { unwilling: unwilling.map(|exit| exit.why), output })
     }
 
     /// Tries the acceptance hook on a service that is up, and notes it when it passed. Nothing when `stop` fired before its end.

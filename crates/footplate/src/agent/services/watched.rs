@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use footplate_core::health::{Condition, Event, Question};
+use footplate_core::health::{Condition, Crashed, Event, Question};
 use footplate_core::moment::Moment;
 use footplate_core::release::service::{Health, Probe};
-use footplate_core::target::{AcceptanceHook, OUTPUT_TAIL_BYTES_MAX, Readiness, Up};
+use footplate_core::target::{AcceptanceHook, Lapse, OUTPUT_TAIL_BYTES_MAX, Readiness, Up};
 use footplate_drivers::health::{self, Answer, Asker, Tried};
 use footplate_drivers::service::{Order, Phase, ServiceName, Status, Supervisor, tail};
 use footplate_drivers::shell::User;
@@ -46,8 +46,9 @@ pub struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Standing {
     condition: Condition,
-    /// Whether it was ever ready for long enough.
-    has_settled: bool,
+    /// How many of its late crashes the worker was told of.
+    #[serde(default)]
+    told: u32,
     /// Since when it is as it is.
     since: Moment,
     accepted: u32,
@@ -98,7 +99,7 @@ impl Watched {
     pub fn begin(health: &Health, place: Place, resumed: bool) -> Self {
         let now = clock::now();
         let condition = Condition::begin(health, now);
-        let fresh = Standing { condition, has_settled: false, since: now, accepted: 0 };
+        let fresh = Standing { condition, told: 0, since: now, accepted: 0 };
         let remembered = || serde_json::from_slice(&std::fs::read(&place.memory).ok()?).ok();
         let standing = if resumed { remembered().unwrap_or(fresh) } else { fresh };
         let watched = Self { place, health: health.clone(), standing: Mutex::new(standing) };
@@ -119,10 +120,30 @@ impl Watched {
 
     /// Says why it failed, if it did since it was started.
     pub fn failed(&self) -> Option<Failed> {
-        let why = self.standing().condition.failure.as_ref()?.why.clone();
-        // What cannot be read adds nothing to the reason.
-        let output = tail(&self.place.log, OUTPUT_TAIL_BYTES_MAX).unwrap_or_default();
-        Some(Failed { why, output })
+        let (why, lapse) = {
+            let Condition { failure, has_settled, .. } = &self.standing().condition;
+            (failure.as_ref()?.why.clone(), has_settled.then_some(Lapse::Failed))
+        };
+        Some(Failed { why, lapse, output: self.last_words(OUTPUT_TAIL_BYTES_MAX) })
+    }
+
+    /// Says that it crashed once it had settled, if that was not said yet.
+    pub fn take_crash(&self) -> Option<Failed> {
+        let Crashed { times, why } = {
+            let mut standing = self.standing();
+            let crashed =
+                standing.condition.crashed.clone().filter(|crashed| crashed.times > standing.told)?;
+            standing.told = crashed.times;
+            crashed
+        };
+        self.remember();
+        let lapse = Some(Lapse::Crashed(times));
+        Some(Failed { why, lapse, output: self.last_words(OUTPUT_TAIL_BYTES_MAX) })
+    }
+
+    /// Returns what it printed last. What cannot be read is nothing.
+    pub fn last_words(&self, bytes_max: usize) -> String {
+        tail(&self.place.log, bytes_max).unwrap_or_default()
     }
 
     /// Tries the acceptance hook on it; nothing when it was stopped.
@@ -147,11 +168,11 @@ impl Watched {
         let now = clock::now();
         let (changed, restart) = {
             let mut standing = self.standing();
-            let before = (readiness(&standing), standing.condition.failure.clone());
+            let known = |condition: &Condition| (condition.failure.clone(), condition.crashed.clone());
+            let before = (readiness(&standing), known(&standing.condition));
             let step = standing.condition.step(&self.health, event, now);
             standing.condition = step.next;
-            standing.has_settled |= standing.condition.is_settled(&self.health, now);
-            let after = (readiness(&standing), standing.condition.failure.clone());
+            let after = (readiness(&standing), known(&standing.condition));
             if before.0 != after.0 {
                 standing.since = now;
             }
@@ -190,7 +211,7 @@ impl Watched {
 }
 
 fn readiness(standing: &Standing) -> Readiness {
-    match (standing.has_settled, standing.condition.is_ready()) {
+    match (standing.condition.has_settled, standing.condition.is_ready()) {
         (false, _) => Readiness::Starting,
         (true, true) => Readiness::Ready,
         (true, false) => Readiness::Unready,

@@ -11,6 +11,7 @@ use super::absence::Absence;
 use super::{Worker, opened};
 use crate::agent::hands::Done;
 use crate::agent::memory;
+use crate::agent::services::Failed;
 use crate::clock;
 
 impl Worker {
@@ -112,14 +113,23 @@ impl Worker {
                 // Most often there is no failure to forget, and then nothing to write either.
                 self.unsaved |= self.memory.note_success(verb, release);
             }
-            Some(reason) => self.note_failure(verb, release, reason, done.output),
+            Some(reason) => {
+                self.note_failure(verb, release, Failed { why: reason, lapse: None, output: done.output })
+            }
         }
     }
 
-    pub(super) fn note_failure(&mut self, verb: Verb, release: &ReleaseId, reason: String, output: String) {
-        tracing::warn!(host = %self.shared.host, app = %self.target, %release, "cannot {verb}: {reason}");
-        let tail = memory::tail(&output).to_owned();
-        self.memory.note_failure(verb, release, reason, tail, clock::now());
+    pub(super) fn note_failure(&mut self, verb: Verb, release: &ReleaseId, failed: Failed) {
+        match failed.lapse {
+            None => {
+                tracing::warn!(host = %self.shared.host, app = %self.target, %release, "cannot {verb}: {}", failed.why);
+            }
+            Some(_) => {
+                tracing::warn!(host = %self.shared.host, app = %self.target, %release, "{}", failed.why)
+            }
+        }
+        let output = memory::tail(&failed.output).to_owned();
+        self.memory.note_failure(verb, release, Failed { output, ..failed }, clock::now());
         self.unsaved = true;
     }
 }

@@ -59,6 +59,7 @@ impl Worker {
             generation: order.generation,
             reason: format!("the agent cannot remember the order: {reason}"),
             output: String::new(),
+            lapse: None,
             attempts: 1,
             at: clock::now(),
         };
