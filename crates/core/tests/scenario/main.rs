@@ -10,6 +10,7 @@ mod hosts;
 mod outlines;
 mod people;
 mod rollbacks;
+mod routers;
 mod seconds;
 mod services;
 mod stage;

@@ -519,38 +519,6 @@ fn going_back_to_a_release_that_ran_before_tries_no_hook() {
 }
 
 #[test]
-fn a_router_that_does_not_follow_turns_it_back() {
-    check(
-        "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        router r
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
-        wait 5m
-          `production.shop` turns back from `2`: the router on r did not follow within 5 min
-        works a b
-        wait 5m
-        waiting
-          waiting for requests in flight on what is to stop, for another 20 s at most
-        wait 20s
-        works a b
-          `production.shop` went back to `1`: the router on r did not follow within 5 min
-        up
-          a: 1, b: 1, r: 
-        ",
-    );
-}
-
-#[test]
 fn files_roll_in_batches_as_well() {
     check(
         "
@@ -575,76 +543,6 @@ fn files_roll_in_batches_as_well() {
         wait 10s
         live
           a: 2, b: 2, c: 2
-        ",
-    );
-}
-
-#[test]
-fn a_router_whose_agent_went_away_meanwhile_is_waited_for_and_one_that_was_gone_before_is_not() {
-    check(
-        "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        router q r
-        follows q
-        gone q
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
-        works a
-        gone r
-        waiting
-          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
-        back r
-        follows r
-        waiting
-          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
-        works a
-        wait 10s
-        follows r
-        works b
-        gone r
-        wait 5m
-        routes
-          a: 1 serves, b: 1 serves
-        ",
-    );
-}
-
-#[test]
-fn routers_whose_agents_are_away_are_given_up_where_a_rollout_may_go_on_without_what_vanished() {
-    check(
-        "
-        services
-        strategy rolling 1
-        policy go_on
-        hosts a b
-        runs 1
-        router q r
-        follows q
-        gone q
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
-        works a
-        gone r
-        waiting
-          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
-        wait 5m
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
-        wait 10s
-        works b
-        works b
-        wait 10s
         ",
     );
 }
