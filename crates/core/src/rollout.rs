@@ -38,7 +38,7 @@ pub use announce::{Announcement, announce};
 pub use course::{At, Course, Part, Position, WayBack};
 pub use delivery::Delivery;
 pub(crate) use orders::distinct;
-pub use orders::{assignments, barrier};
+pub use orders::{age, assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
 pub use outline::{StepOutline, outline, whereabouts};
 pub use plan::{Request, plan};

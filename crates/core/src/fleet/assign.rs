@@ -49,7 +49,7 @@ pub(super) fn age(current: &Current, rollout: Option<&Rollout>, target: &Target)
     let theirs =
         standing.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
     match theirs {
-        Some(rollout) => Some(rollout.generation),
+        Some(rollout) => Some(rollout::age(rollout, &target.host)),
         None => steady_age(current, rollout),
     }
 }

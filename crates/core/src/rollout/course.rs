@@ -238,7 +238,7 @@ impl Rollout {
         if is_new { new } else { old }
     }
 
-    /// Returns the order of a host by its position.
+    /// Returns the order of a host by its position; its age is told apart.
     pub(super) fn order_at(&self, host: &HostName, course: &Course) -> Assignment {
         let position = course.positions.get(host);
         let from = self.from.as_ref().map(|from| &from.id);
@@ -260,12 +260,11 @@ impl Rollout {
             _ => self.kept_back(),
         };
         let keep_to = run == to || beside == to;
-        let age = position.map_or(course.base, |position| position.since);
         Assignment {
             beside: beside.cloned(),
             accept: self.acceptance(host, course).filter(|_| keep_to),
             alone: self.policy.pace.alone,
-            ..Assignment::to_run(age, run.cloned(), keep)
+            ..Assignment::to_run(self.generation, run.cloned(), keep)
         }
     }
 
@@ -277,7 +276,7 @@ impl Rollout {
         }
         let order = self.order_at(host, course);
         let (run, linger) = (Some(self.to.id.clone()), self.policy.pace.drain);
-        Assignment { generation: self.generation, run, beside: None, linger, ..order }
+        Assignment { run, beside: None, linger, ..order }
     }
 
     /// Tells whether the acceptance hook is tried: on services, and not on what ran before and is only gone back to.

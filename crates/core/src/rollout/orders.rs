@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Course, Outcome, Phase, Rollout, targets_of};
+use super::{At, Course, Outcome, Phase, Rollout, targets_of};
 use crate::generation::Generation;
-use crate::name::Target;
+use crate::name::{HostName, Target};
 use crate::release::Release;
 use crate::target::{Assignment, Switch};
 
@@ -45,7 +45,27 @@ fn in_steps(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
         Phase::Ended { .. } if course.way_back.is_some() => rollout.order_at(&target.host, course),
         Phase::Ended { .. } => back(rollout),
     };
-    rollout.participants().map(|target| (target.clone(), order(&target))).chain(left_out(rollout)).collect()
+    let aged = |target: &Target| Assignment { generation: age(rollout, &target.host), ..order(target) };
+    rollout.participants().map(|target| (target.clone(), aged(&target))).chain(left_out(rollout)).collect()
+}
+
+/// Returns the age of the order of a host that takes part, or that is set aside.
+pub fn age(rollout: &Rollout, host: &HostName) -> Generation {
+    let Some(course) = rollout.course.as_ref().filter(|_| !rollout.set_aside.contains_key(host)) else {
+        return rollout.set_aside.get(host).copied().unwrap_or(rollout.generation);
+    };
+    let position = course.positions.get(host);
+    let by_position = position.map_or(course.base, |position| position.since);
+    let arrived = rollout.outcome().is_some_and(Outcome::keeps_forward_orders);
+    match &rollout.phase {
+        Phase::Preparing { .. } | Phase::Holding { .. } => rollout.generation,
+        Phase::Switching { .. } | Phase::Stepping { .. } | Phase::TurningBack { .. } => by_position,
+        Phase::Ended { .. } if arrived && position.is_some_and(|position| position.at == At::Over) => {
+            by_position
+        }
+        Phase::Ended { .. } if !arrived && course.way_back.is_some() => by_position,
+        Phase::Ended { .. } => rollout.generation,
+    }
 }
 
 /// Returns the generation that the app's barrier must have reached, once the rollout opened it.
