@@ -51,22 +51,28 @@ fn a_router_whose_agent_went_away_meanwhile_is_waited_for_and_one_that_was_gone_
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         follows r
+        wait 30s
         works a
+          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         gone r
         waiting
-          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
+          waiting for the router on r, whose agent is away, to follow the new shares, for another 5 min
         back r
         follows r
         waiting
-          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
+          waiting for a (0 of 1 targets without the old release), for another 5 min
         works a
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
         wait 10s
+          step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
         follows r
         works b
+          step 2 of 2 of `production.shop`: `2` takes requests on 2 of 2 hosts
         gone r
         wait 5m
+          `production.shop` turns back from `2`: the router on r, whose agent is away, did not follow within 5 min
         routes
-          a: 1 serves, b: 1 serves
+          a: 2 serves, b: 1 serves 2 drains
         ",
     );
 }
@@ -89,16 +95,22 @@ fn routers_whose_agents_are_away_are_given_up_where_a_rollout_may_go_on_without_
         works a b
           step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         follows r
-        works a
-        gone r
-        waiting
-          waiting for the router on q, whose agent is away, to follow the new shares, for another 30 s
-        wait 5m
+        wait 30s
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
+        gone r
+        waiting
+          waiting for the router on r, whose agent is away, to follow the new shares, for another 5 min
+        wait 5m
+        works a
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
         wait 10s
+          step 2 of 2 of `production.shop`: `2` starts on 2 of 2 hosts
         works b
+          step 2 of 2 of `production.shop`: `2` takes requests on 2 of 2 hosts
         works b
+          step 2 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          `production.shop` runs `2` on 2 targets
         wait 10s
         ",
     );
