@@ -7,6 +7,7 @@
 mod deliveries;
 mod deploys;
 mod hosts;
+mod openings;
 mod outlines;
 mod people;
 mod rollbacks;
@@ -20,10 +21,20 @@ use stage::play;
 
 /// Plays a story and expects the answers that stand in it.
 fn check(story: &str) {
-    let expected: Vec<&str> = story.lines().filter(|line| !line.trim().is_empty()).collect();
-    let indent = expected.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
-    let expected: Vec<&str> = expected.into_iter().map(|line| &line[indent..]).collect();
+    check_from(&[], story);
+}
+
+/// Plays what a story opens with and then the story, and expects the answers that stand in both.
+fn check_from(opening: &[&str], story: &str) {
+    let expected: Vec<&str> = opening.iter().chain([&story]).flat_map(|part| lines(part)).collect();
     let told = play(expected.iter().copied().filter(|line| !line.starts_with(' ')));
     let expected = expected.join("\n");
     assert!(told == expected, "the story went like this:\n{told}\n\nand not like this:\n{expected}");
+}
+
+/// Returns the lines of a part of a story without the indent that they share.
+fn lines(part: &str) -> impl Iterator<Item = &str> {
+    let lines = || part.lines().filter(|line| !line.trim().is_empty());
+    let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    lines().map(move |line| &line[indent..])
 }

@@ -1,24 +1,13 @@
 //! Stories of routers that follow late, or whose agents are away.
 
-use crate::check;
+use crate::check_from;
+use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, ROLLING, TWO_SERVES_ON_A, TWO_STARTS_ON_A, WITHOUT_Q};
 
 #[test]
 fn a_router_that_does_not_follow_turns_it_back() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, BESIDE_R, TWO_STARTS_ON_A, "follows r", TWO_SERVES_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        router r
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         wait 5m
           `production.shop` turns back from `2`: the router on r did not follow within 5 min
         works a b
@@ -36,24 +25,9 @@ fn a_router_that_does_not_follow_turns_it_back() {
 
 #[test]
 fn a_router_whose_agent_went_away_meanwhile_is_waited_for_and_one_that_was_gone_before_is_not() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, WITHOUT_Q, BESIDE_R, TWO_STARTS_ON_A, "follows r", "wait 30s", TWO_SERVES_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        router q r
-        follows q
-        gone q
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
-        wait 30s
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         gone r
         waiting
           waiting for the router on r, whose agent is away, to follow the new shares, for another 5 min
@@ -79,25 +53,19 @@ fn a_router_whose_agent_went_away_meanwhile_is_waited_for_and_one_that_was_gone_
 
 #[test]
 fn routers_whose_agents_are_away_are_given_up_where_a_rollout_may_go_on_without_what_vanished() {
-    check(
+    check_from(
+        &[
+            ROLLING,
+            "policy go_on",
+            A_AND_B_RUN_ONE,
+            WITHOUT_Q,
+            BESIDE_R,
+            TWO_STARTS_ON_A,
+            "follows r",
+            "wait 30s",
+            TWO_SERVES_ON_A,
+        ],
         "
-        services
-        strategy rolling 1
-        policy go_on
-        hosts a b
-        runs 1
-        router q r
-        follows q
-        gone q
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
-        wait 30s
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         gone r
         waiting
           waiting for the router on r, whose agent is away, to follow the new shares, for another 5 min

@@ -1,6 +1,7 @@
 //! Stories of a second deployment during a rollout: refused, waiting, or put in the other's place.
 
-use crate::check;
+use crate::openings::{A_AND_B_RUN_ONE, ROLLING, THREE_WAITS_FOR_TWO, TWO_SERVES_ON_A, TWO_STARTS_ON_A};
+use crate::{check, check_from};
 
 #[test]
 fn a_second_deployment_is_refused_unless_it_says_otherwise() {
@@ -29,15 +30,9 @@ fn a_second_deployment_is_refused_unless_it_says_otherwise() {
 
 #[test]
 fn only_the_newest_waits_and_it_begins_when_the_rollout_has_arrived() {
-    check(
+    check_from(
+        &[THREE_WAITS_FOR_TWO],
         "
-        hosts a
-        runs 1
-        policy wait
-        deploy 2
-          ann prepares `2` of `production.shop` on 1 host
-        deploy 3
-          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
         deploy 4
           `4` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
           `3` of `production.shop` waits no more: ann's `4` waits in its place
@@ -64,15 +59,9 @@ fn only_the_newest_waits_and_it_begins_when_the_rollout_has_arrived() {
 
 #[test]
 fn what_waits_is_dropped_when_the_rollout_does_not_arrive() {
-    check(
+    check_from(
+        &[THREE_WAITS_FOR_TWO],
         "
-        hosts a
-        runs 1
-        policy wait
-        deploy 2
-          ann prepares `2` of `production.shop` on 1 host
-        deploy 3
-          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
         fails a prepare 2: it broke
           `production.shop` was not moved to `2`: a/web could not prepare `2`: it broke; `1` stays live
         wait 1s
@@ -86,15 +75,9 @@ fn what_waits_is_dropped_when_the_rollout_does_not_arrive() {
 
 #[test]
 fn stopping_a_rollout_stops_what_waits_for_it() {
-    check(
+    check_from(
+        &[THREE_WAITS_FOR_TWO],
         "
-        hosts a
-        runs 1
-        policy wait
-        deploy 2
-          ann prepares `2` of `production.shop` on 1 host
-        deploy 3
-          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
         forgo
           `3` of `production.shop` waits no more: ann took it back
         deploy 4
@@ -161,18 +144,9 @@ fn what_has_reached_nobody_is_replaced_at_once() {
 
 #[test]
 fn a_rollout_in_steps_is_taken_back_before_another_takes_its_place() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, TWO_STARTS_ON_A, TWO_SERVES_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         policy replace
         deploy 3
           `production.shop` turns back from `2`: ann replaces it with `3`
@@ -192,19 +166,9 @@ fn a_rollout_in_steps_is_taken_back_before_another_takes_its_place() {
 
 #[test]
 fn what_is_ordered_while_a_rollout_goes_back_begins_afterwards() {
-    check(
+    check_from(
+        &[ROLLING, "policy wait", A_AND_B_RUN_ONE, TWO_STARTS_ON_A, TWO_SERVES_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        policy wait
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         rollback
           `production.shop` turns back from `2`: ann rolled it back
         deploy 3
@@ -222,15 +186,9 @@ fn what_is_ordered_while_a_rollout_goes_back_begins_afterwards() {
 
 #[test]
 fn what_waits_for_a_rollout_whose_record_is_gone_waits_no_more() {
-    check(
+    check_from(
+        &[THREE_WAITS_FOR_TWO],
         "
-        hosts a
-        runs 1
-        says policy wait
-        deploy 2
-          ann prepares `2` of `production.shop` on 1 host
-        deploy 3
-          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
         by-hand rollout
           `3` of `production.shop` waits no more: the record of the rollout that it waited for is gone; deploy it again if it is well
         wait 1s

@@ -1,24 +1,13 @@
 //! Stories of services: steps, places, routes, and the way back from each.
 
-use crate::check;
+use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, CANARY, ROLLING, TWO_IS_WATCHED_ON_A, TWO_STARTS_ON_A};
+use crate::{check, check_from};
 
 #[test]
 fn a_rolling_rollout_starts_admits_drains_and_stops_one_batch_after_the_other() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, BESIDE_R, TWO_STARTS_ON_A, "follows r"],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        router r
-        follows r
-        routes
-          a: 1 serves, b: 1 serves
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
         routes
           a: 1 serves, b: 1 serves
         orders
@@ -171,16 +160,9 @@ fn a_canary_that_went_well_ends_in_batches() {
 
 #[test]
 fn a_release_that_does_not_start_is_taken_back_before_anybody_used_it() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, TWO_STARTS_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         routes
           a: 1 serves, b: 1 serves
         fails a start 2: it ended with status 1
@@ -243,19 +225,9 @@ fn a_release_that_dies_later_is_taken_back_on_every_host_that_has_it() {
 
 #[test]
 fn a_release_that_was_well_and_crashes_while_it_is_watched_is_taken_back_at_once() {
-    check(
+    check_from(
+        &[CANARY, A_AND_B_RUN_ONE, TWO_STARTS_ON_A, TWO_IS_WATCHED_ON_A],
         "
-        services
-        strategy canary 10% then 2
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        works a
-          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
-          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
         wait 5s
         crashes a 2 times=1: it crashed 20 s after its start: it ended with status 1
           `production.shop` turns back from `2`: a/web started `2`, but it crashed 20 s after its start: it ended with status 1
@@ -270,20 +242,9 @@ fn a_release_that_was_well_and_crashes_while_it_is_watched_is_taken_back_at_once
 
 #[test]
 fn so_many_late_crashes_as_its_rules_allow_are_put_up_with() {
-    check(
+    check_from(
+        &[CANARY, "pace crashes=1", A_AND_B_RUN_ONE, TWO_STARTS_ON_A, TWO_IS_WATCHED_ON_A],
         "
-        services
-        strategy canary 10% then 2
-        pace crashes=1
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        works a
-          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
-          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
         crashes a 2 times=1: it crashed 20 s after its start: it ended with status 1
         waiting
           waiting for nothing bad to happen to `2`, for another 10 s
@@ -333,20 +294,9 @@ fn blue_green_keeps_the_old_release_up_for_the_soak() {
 
 #[test]
 fn what_may_not_run_twice_is_emptied_first() {
-    check(
+    check_from(
+        &[ROLLING, "pace alone", A_AND_B_RUN_ONE, BESIDE_R, TWO_STARTS_ON_A, "follows r"],
         "
-        services
-        strategy rolling 1
-        pace alone
-        hosts a b
-        runs 1
-        router r
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
         routes
           a: 1 drains, b: 1 serves
         orders
@@ -412,17 +362,9 @@ fn steps_wait_for_a_person_who_wants_to_look() {
 
 #[test]
 fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
-    check(
+    check_from(
+        &[ROLLING, "pace accept", A_AND_B_RUN_ONE, TWO_STARTS_ON_A],
         "
-        services
-        strategy rolling 1
-        pace accept
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         orders
           a/web 0.180004: run 1 beside 2, keep 2 1
           b/web 0.180002: run 1, keep 2 1
@@ -458,17 +400,9 @@ fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
 
 #[test]
 fn a_hook_that_does_not_answer_after_a_step_turns_it_back_in_time() {
-    check(
+    check_from(
+        &[ROLLING, "pace accept", A_AND_B_RUN_ONE, TWO_STARTS_ON_A],
         "
-        services
-        strategy rolling 1
-        pace accept
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         works a
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts

@@ -1,6 +1,7 @@
 //! Stories of what goes wrong in the middle of steps: hosts that fail, are away or come back, and people who change their minds.
 
-use crate::check;
+use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, ROLLING, TWO_SERVES_ON_A, TWO_STARTS_ON_A};
+use crate::{check, check_from};
 
 #[test]
 fn hosts_that_fail_in_a_row_are_put_up_with_as_far_as_the_rules_say() {
@@ -70,20 +71,9 @@ fn a_step_waits_for_the_hosts_that_still_start_when_one_of_them_failed() {
 
 #[test]
 fn what_may_not_run_twice_finishes_its_requests_on_the_way_back_too() {
-    check(
+    check_from(
+        &[ROLLING, "pace alone", A_AND_B_RUN_ONE, BESIDE_R, TWO_STARTS_ON_A, "follows r"],
         "
-        services
-        strategy rolling 1
-        pace alone
-        hosts a b
-        runs 1
-        router r
-        follows r
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        follows r
         follows r
         works a
           step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
@@ -119,18 +109,9 @@ fn what_may_not_run_twice_finishes_its_requests_on_the_way_back_too() {
 
 #[test]
 fn an_old_release_takes_requests_again_only_once_its_agent_keeps_it() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, TWO_STARTS_ON_A, TWO_SERVES_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
-        works a
-          step 1 of 2 of `production.shop`: `2` takes requests on 1 of 2 hosts
         orders
           a/web 0.180004: run 2, keep 2 1
           b/web 0.180000: run 1, keep 2 1
@@ -149,17 +130,9 @@ fn an_old_release_takes_requests_again_only_once_its_agent_keeps_it() {
 
 #[test]
 fn a_host_that_is_away_is_skipped_and_follows_at_the_end() {
-    check(
+    check_from(
+        &[ROLLING, "policy go_on", A_AND_B_RUN_ONE, TWO_STARTS_ON_A],
         "
-        services
-        strategy rolling 1
-        policy go_on
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         gone a
         wait 5m
         orders
@@ -186,16 +159,9 @@ fn a_host_that_is_away_is_skipped_and_follows_at_the_end() {
 
 #[test]
 fn a_third_release_waits_for_the_way_back() {
-    check(
+    check_from(
+        &[ROLLING, A_AND_B_RUN_ONE, TWO_STARTS_ON_A],
         "
-        services
-        strategy rolling 1
-        hosts a b
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
-        works a b
-          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
         rollback 3
           error: cannot roll back `production.shop` to `3`
           because: rollout 2 to `2` is starting, and two releases are up
