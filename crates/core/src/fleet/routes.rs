@@ -10,7 +10,7 @@ use super::{Current, Host, Restriction};
 use crate::moment::Moment;
 use crate::name::{GroupName, HostName, ReleaseId, Target};
 use crate::release::{Reach, Release};
-use crate::rollout::{Kind, Phase, Rollout};
+use crate::rollout::{Kind, Outcome, Phase, Rollout};
 use crate::target::{Readiness, Report};
 use crate::traffic::{Canary, Endpoint, EndpointState, Route, Share, Traffic};
 
@@ -27,9 +27,6 @@ pub(super) fn routes(
     rollout: Option<&Rollout>,
     hosts: &BTreeMap<HostName, Host>,
 ) -> BTreeMap<Target, Route> {
-    let rollout = rollout.filter(|rollout| {
-        matches!(rollout.phase, Phase::Stepping { .. } | Phase::TurningBack { .. }) && rollout.goes_in_steps()
-    });
     let mut routes = BTreeMap::new();
     for (name, host) in hosts {
         for (target, report) in &host.reports {
@@ -59,11 +56,29 @@ fn state(
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
         return EndpointState::Draining;
     }
-    match rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group)) {
-        Some(rollout) => rollout.endpoint_state(&target.host, id, report),
-        None if serves(current, report, id) => EndpointState::Serving,
-        None => EndpointState::Draining,
+    let concerned =
+        rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
+    match concerned {
+        Some(rollout) if moves(rollout) => rollout.endpoint_state(&target.host, id, report),
+        Some(rollout) if current.release.is_none() && is_untried(rollout, report, id) => {
+            EndpointState::Standby
+        }
+        _ if serves(current, report, id) => EndpointState::Serving,
+        _ => EndpointState::Draining,
     }
+}
+
+/// Tells whether each host's position says what serves there: as long as a rollout moves, and where it left a first release as it was.
+fn moves(rollout: &Rollout) -> bool {
+    let left = matches!(rollout.phase, Phase::Ended { outcome: Outcome::LeftAsIs { .. }, .. });
+    let moving = matches!(rollout.phase, Phase::Stepping { .. } | Phase::TurningBack { .. });
+    rollout.goes_in_steps() && (moving || left)
+}
+
+/// Tells whether this is what a rollout is about to bring, up already, and yet to be accepted there.
+fn is_untried(rollout: &Rollout, report: &Report, id: &ReleaseId) -> bool {
+    let accepted = report.up.get(id).is_some_and(|up| up.accepted > 0);
+    rollout.is_active() && rollout.accepts() && rollout.to.id == *id && !accepted
 }
 
 /// Tells whether what no rollout moves takes requests: the current release does, and what it followed until it is ready

@@ -280,7 +280,7 @@ impl Rollout {
     }
 
     /// Tells whether the acceptance hook is tried: on services, and not on what ran before and is only gone back to.
-    pub(super) fn accepts(&self) -> bool {
+    pub fn accepts(&self) -> bool {
         self.policy.pace.accept && self.to.has_services() && self.kind == Kind::Deploy
     }
 

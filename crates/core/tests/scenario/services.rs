@@ -399,6 +399,43 @@ fn the_acceptance_hook_passes_before_users_come_and_again_after_each_step() {
 }
 
 #[test]
+fn what_a_first_rollout_left_behind_gets_nobody_before_the_next_one_has_it_accepted() {
+    check(
+        "
+        services
+        pace accept
+        strategy rolling 1
+        hosts a b
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+        routes
+          a: 2 standby, b: 2 standby
+        abort
+          `production.shop` was not moved to `2` everywhere: ann aborted it; there is nothing to go back to, so `2` stays where it was activated
+        routes
+          a: 2 standby, b: 2 standby
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        routes
+          a: 2 standby, b: 2 standby
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        routes
+          a: 2 standby, b: 2 standby
+        works a b
+        works a b
+          step 1 of 1 of `production.shop`: `2` takes requests on 2 of 2 hosts
+          step 1 of 1 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+        routes
+          a: 2 serves, b: 2 serves
+        ",
+    );
+}
+
+#[test]
 fn a_hook_that_does_not_answer_after_a_step_turns_it_back_in_time() {
     check_from(
         &[ROLLING, "pace accept", A_AND_B_RUN_ONE, TWO_STARTS_ON_A],
