@@ -53,6 +53,18 @@ async fn site(consul: &Consul, names: &[&str]) -> Site {
     Site::elsewhere(names, Some(Elsewhere { store, discovery: settings(&consul.url()) })).await
 }
 
+/// Opens a site with its store elsewhere, of one host that runs `1` and gives Consul a sign of life every two seconds, through a proxy.
+async fn site_behind_a_proxy(consul: &Consul) -> (Proxy, Site) {
+    let proxy = Proxy::start(consul.address()).await.unwrap();
+    let store: Arc<dyn store::Store> = Arc::new(store::memory::Memory::default());
+    let mut discovery = settings(&proxy.url());
+    discovery.ttl = Duration::from_secs(6);
+    let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store, discovery })).await;
+    site.ship_service("1", "web", rolling(), 0).await;
+    eventually(consul, "it stands there", |told| told.len() == 1).await;
+    (proxy, site)
+}
+
 /// Asks Consul for the instances of a service: all, or those that take requests.
 async fn told(consul: &Consul, query: &str) -> Vec<Told> {
     let answer = consul.call(Method::GET, &format!("/v1/health/service/{query}"), Value::Null).await.unwrap();
@@ -308,13 +320,7 @@ async fn a_canarys_share_is_its_weight_and_it_takes_nothing_before_it_has_one() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalog_that_is_away_stops_nothing_and_one_that_forgot_is_told_again() {
     let consul = Consul::start(ConsulSetup::default()).await.unwrap();
-    let proxy = Proxy::start(consul.address()).await.unwrap();
-    let memory: Arc<dyn store::Store> = Arc::new(store::memory::Memory::default());
-    let mut discovery = settings(&proxy.url());
-    discovery.ttl = Duration::from_secs(6);
-    let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store: memory, discovery })).await;
-    site.ship_service("1", "web", rolling(), 0).await;
-    eventually(&consul, "it stands there", |told| told.len() == 1).await;
+    let (proxy, site) = site_behind_a_proxy(&consul).await;
     proxy.refuse().await;
     site.ship_service("2", "web", rolling(), 0).await;
     let sick = async || {
@@ -338,13 +344,7 @@ async fn a_catalog_that_is_away_stops_nothing_and_one_that_forgot_is_told_again(
 #[tokio::test(flavor = "multi_thread")]
 async fn at_rest_consul_is_asked_for_nothing_but_to_note_that_the_agent_lives() {
     let consul = Consul::start(ConsulSetup::default()).await.unwrap();
-    let proxy = Proxy::start(consul.address()).await.unwrap();
-    let memory: Arc<dyn store::Store> = Arc::new(store::memory::Memory::default());
-    let mut discovery = settings(&proxy.url());
-    discovery.ttl = Duration::from_secs(6);
-    let site = Site::elsewhere(&["web-1"], Some(Elsewhere { store: memory, discovery })).await;
-    site.ship_service("1", "web", rolling(), 0).await;
-    eventually(&consul, "it stands there", |told| told.len() == 1).await;
+    let (proxy, _site) = site_behind_a_proxy(&consul).await;
     let begun = Instant::now();
     proxy.take_request_lines();
     poll_signs(&proxy, 3).await;
