@@ -113,8 +113,8 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
     let programs = Programs::new(workspace, !arguments.debug);
     let binary = || arguments.binary.clone().map_or_else(|| programs.build("footplate", "footplate"), Ok);
     let rows = match arguments.name {
-        Name::Router => measure_router(&programs, arguments, binary()?)?,
-        Name::Swaps => measure_swaps(&programs, arguments, binary()?)?,
+        Name::Router => measure_router(&router::Ground::open(&programs, binary()?)?, arguments)?,
+        Name::Swaps => measure_swaps(&router::Ground::open(&programs, binary()?)?, &programs, arguments)?,
         Name::Floor => fleet::measure_floor(&options)?,
         Name::Fleet => {
             packages::install(&packages::cache_folder()?)?;
@@ -137,28 +137,20 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
     ))
 }
 
-fn measure_router(
-    programs: &Programs,
-    arguments: &BenchArguments,
-    binary: PathBuf,
-) -> Result<Vec<report::Row>, Failure> {
-    let scratch = scratch()?;
-    let ground = ground(programs, &scratch, binary)?;
+fn measure_router(ground: &router::Ground, arguments: &BenchArguments) -> Result<Vec<report::Row>, Failure> {
     let options = router::Options {
         runs: arguments.runs.unwrap_or(if arguments.quick { 3 } else { 5 }),
         seconds: if arguments.quick { 4 } else { 10 },
         swaps: 500,
     };
-    router::measure(&ground, &options)
+    router::measure(ground, &options)
 }
 
 fn measure_swaps(
+    ground: &router::Ground,
     programs: &Programs,
     arguments: &BenchArguments,
-    binary: PathBuf,
 ) -> Result<Vec<report::Row>, Failure> {
-    let scratch = scratch()?;
-    let ground = ground(programs, &scratch, binary)?;
     let quick = arguments.quick;
     let options = swaps::Options {
         runs_min: arguments.runs.unwrap_or(if quick { 1 } else { 5 }),
@@ -167,22 +159,7 @@ fn measure_swaps(
         swaps_min: if quick { 8 } else { 200 },
         requests_min: if quick { 5_000 } else { 1_000_000 },
     };
-    swaps::measure(&ground, &swaps::Visitors::build(programs)?, &options)
-}
-
-fn scratch() -> Result<tempfile::TempDir, Failure> {
-    tempfile::tempdir()
-        .map_err(|error| Failure::new("cannot make a temporary folder", error, "free some space"))
-}
-
-fn ground(
-    programs: &Programs,
-    scratch: &tempfile::TempDir,
-    binary: PathBuf,
-) -> Result<router::Ground, Failure> {
-    let cache = packages::cache_folder()?;
-    packages::install(&cache)?;
-    router::Ground::open(programs, scratch.path(), cache, binary)
+    swaps::measure(ground, &swaps::Visitors::build(programs)?, &options)
 }
 
 /// Fills what was not asked for by the benchmark's own choice.

@@ -10,7 +10,7 @@ use super::process::{Process, poll};
 use super::programs::Programs;
 use super::report::Row;
 use crate::failure::Failure;
-use crate::program;
+use crate::{packages, program};
 use proxies::{Kind, Proxy};
 pub use proxies::{free_address, start_router};
 use serde::Deserialize;
@@ -39,7 +39,8 @@ pub struct Options {
 
 /// Programs and the place they run in.
 pub struct Ground {
-    pub folder: PathBuf,
+    /// Removed at the end.
+    pub folder: tempfile::TempDir,
     pub cache: PathBuf,
     pub router: PathBuf,
     /// The clients and the service.
@@ -75,13 +76,12 @@ impl Seen {
 }
 
 impl Ground {
-    /// Prepares the clients and the place; `router` is the program to measure.
-    pub fn open(
-        programs: &Programs,
-        folder: &Path,
-        cache: PathBuf,
-        router: PathBuf,
-    ) -> Result<Ground, Failure> {
+    /// Installs the other proxies, and prepares the clients and the place; `router` is the program to measure.
+    pub fn open(programs: &Programs, router: PathBuf) -> Result<Ground, Failure> {
+        let folder = tempfile::tempdir()
+            .map_err(|error| Failure::new("cannot make a temporary folder", error, "free some space"))?;
+        let cache = packages::cache_folder()?;
+        packages::install(&cache)?;
         let load = programs.build("footplate-testkit", "footplate-load")?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if cores < 2 {
@@ -91,7 +91,7 @@ impl Ground {
                 "take one with two or more",
             ));
         }
-        Ok(Ground { folder: folder.to_owned(), cache, router, load, cores: (0, cores - 1) })
+        Ok(Ground { folder, cache, router, load, cores: (0, cores - 1) })
     }
 
     /// Starts a program pinned to a core, with its talk in a file of its own.
@@ -106,12 +106,12 @@ impl Ground {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", &core.to_string()]).arg(program).args(arguments);
         command.envs(set.iter().map(|(name, value)| (name, value)));
-        Process::start(command, &self.folder.join(format!("{name}.log")))
+        Process::start(command, &self.folder.path().join(format!("{name}.log")))
     }
 
     /// Returns what a program has said.
     pub fn said(&self, name: &str) -> String {
-        std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default()
+        std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
     }
 
     /// Reads the JSON that a program has left in its file.

@@ -96,7 +96,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Starts the router with one worker and tells it its table.
 fn router(ground: &Ground, address: &str, service: &str) -> Result<Process, Failure> {
-    let folder = ground.folder.join("router");
+    let folder = ground.folder.path().join("router");
     let process = start_router(ground, &folder, address, "router")?;
     put_table(&folder, 1, "1", service)?;
     Ok(process)
@@ -142,7 +142,7 @@ pub fn put_table(folder: &Path, revision: u64, version: &str, service: &str) -> 
 }
 
 fn haproxy(ground: &Ground, address: &str, service: &str) -> Result<Process, Failure> {
-    let config = ground.folder.join("haproxy.cfg");
+    let config = ground.folder.path().join("haproxy.cfg");
     let text = format!(
         "global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
          http-reuse always\n  option forwardfor\nfrontend front\n  bind {address}\n  default_backend back\nbackend back\n  server one {service}\n"
@@ -161,7 +161,7 @@ fn haproxy(ground: &Ground, address: &str, service: &str) -> Result<Process, Fai
 }
 
 fn nginx(ground: &Ground, address: &str, service: &str) -> Result<Process, Failure> {
-    let (config, place) = (ground.folder.join("nginx.conf"), ground.folder.display());
+    let (config, place) = (ground.folder.path().join("nginx.conf"), ground.folder.path().display());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("  {kind}_temp_path {place}/nginx-{kind};\n"))
@@ -173,7 +173,7 @@ fn nginx(ground: &Ground, address: &str, service: &str) -> Result<Process, Failu
          proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; }} }}\n}}\n"
     );
     write(&config, &text)?;
-    let log = ground.folder.join("nginx-errors.log").display().to_string();
+    let log = ground.folder.path().join("nginx-errors.log").display().to_string();
     let arguments = ["-c", &config.display().to_string(), "-e", &log];
     ground.start("nginx", ground.cores.0, &ground.cache.join("nginx/usr/sbin/nginx"), &arguments, &[])
 }

@@ -14,7 +14,7 @@ const SWAPS_BEFORE: usize = 100;
 /// Returns how much memory has grown after the first swaps, in MiB.
 pub fn growth(ground: &Ground, swaps: usize) -> Result<f64, Failure> {
     let services = [ground.serve("swap-a")?, ground.serve("swap-b")?];
-    let folder = ground.folder.join("swaps");
+    let folder = ground.folder.path().join("swaps");
     let address = super::proxies::free_address()?;
     let router = start_router(ground, &folder, &address, "swaps")?;
     put_table(&folder, 1, "0", &services[0].1)?;
@@ -22,7 +22,7 @@ pub fn growth(ground: &Ground, swaps: usize) -> Result<f64, Failure> {
     let mut load = Command::new("taskset");
     load.args(["--cpu-list", &ground.cores.1.to_string()]).arg(&ground.load);
     load.args(["closed", &address, CLIENTS, &seconds.to_string()]);
-    let mut load = crate::bench::process::Process::start(load, &ground.folder.join("swaps-load.log"))?;
+    let mut load = crate::bench::process::Process::start(load, &ground.folder.path().join("swaps-load.log"))?;
     let mut early = 0;
     for swap in 0..swaps + SWAPS_BEFORE {
         put_table(&folder, swap as u64 + 2, &(swap + 1).to_string(), &services[swap % 2].1)?;
@@ -33,7 +33,7 @@ pub fn growth(ground: &Ground, swaps: usize) -> Result<f64, Failure> {
     }
     let late = router.memory().unwrap_or(0);
     load.wait(Duration::from_secs(seconds + 10))?;
-    let said = std::fs::read_to_string(ground.folder.join("swaps-load.log")).unwrap_or_default();
+    let said = std::fs::read_to_string(ground.folder.path().join("swaps-load.log")).unwrap_or_default();
     if !said.contains("\"failed\":0") {
         return Err(Failure::new("requests failed during swaps", said.trim(), super::NEXT));
     }

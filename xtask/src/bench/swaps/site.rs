@@ -68,7 +68,7 @@ pub struct Site<'a> {
 impl<'a> Site<'a> {
     /// Starts everything and waits until all agents are known.
     pub fn open(ground: &'a Ground, kind: Kind, shop: &'a Path) -> Result<Site<'a>, Failure> {
-        let place = ground.folder.join(format!("site-{}", kind.name()));
+        let place = ground.folder.path().join(format!("site-{}", kind.name()));
         fs::create_dir_all(&place).map_err(cannot_write)?;
         let front = Front::start(ground, kind, &place)?;
         let (api, store) = (free_address()?, free_address()?);
