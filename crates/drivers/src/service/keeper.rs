@@ -18,8 +18,9 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use super::folder::State;
-use super::{Folder, Order, Phase, ServiceError, ServiceName, Status, Supervisor};
-use crate::disk::{self, DiskError};
+use super::folders::Folders;
+use super::{Order, Phase, ServiceError, ServiceName, Status, Supervisor};
+use crate::disk;
 use crate::shell::{self, End, Script};
 
 /// How long a keeper may take to answer, beyond what its order takes by itself.
@@ -55,7 +56,7 @@ pub enum Answer {
 /// The keepers of this host.
 #[derive(Debug)]
 pub struct Keepers {
-    folder: PathBuf,
+    folders: Folders,
     program: PathBuf,
     has_groups: bool,
     /// Two starts of one service would write one order at once.
@@ -65,17 +66,18 @@ pub struct Keepers {
 impl Keepers {
     /// Keeps services below `folder`, by `program`, which is footplate's own executable.
     pub fn new(folder: &Path, program: PathBuf) -> Self {
-        Self { folder: folder.to_owned(), program, has_groups: true, starts: tokio::sync::Mutex::default() }
+        Self {
+            folders: Folders::new(folder),
+            program,
+            has_groups: true,
+            starts: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Keeps services without control groups, as where none may be written.
     #[must_use]
     pub fn without_groups(self) -> Self {
         Self { has_groups: false, ..self }
-    }
-
-    fn folder(&self, name: &ServiceName) -> Folder {
-        Folder::of(&self.folder, name)
     }
 
     /// Runs footplate's hidden command `keeper` for a folder.
@@ -86,7 +88,7 @@ impl Keepers {
         arguments: &[&str],
         deadline: Duration,
     ) -> Result<(), ServiceError> {
-        let folder = self.folder(name);
+        let folder = self.folders.of(name);
         let script = Script::new(&self.program, folder.path()).arguments(["keeper", "--folder"]);
         let script = script.arguments([folder.path()]).arguments(arguments).deadline(deadline);
         let script = script.arguments((!self.has_groups).then_some("--no-groups"));
@@ -107,7 +109,7 @@ impl Keepers {
         request: Request,
         patience: Duration,
     ) -> Result<Option<State>, ServiceError> {
-        let folder = self.folder(name);
+        let folder = self.folders.of(name);
         let silent = |source| ServiceError::Silent { name: Box::new(name.clone()), source };
         let asked = tokio::time::timeout(patience, ask(folder.path(), request)).await;
         match asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -121,13 +123,8 @@ impl Keepers {
         }
     }
 
-    async fn order(&self, name: &ServiceName) -> Result<Option<Order>, ServiceError> {
-        let folder = self.folder(name);
-        Ok(crate::blocking(move || folder.order()).await?)
-    }
-
     async fn status(&self, order: &Order) -> Result<Status, ServiceError> {
-        let (folder, order) = (self.folder(&order.name), order.clone());
+        let (folder, order) = (self.folders.of(&order.name), order.clone());
         match self.ask(&order.name, Request::Status, PATIENCE).await? {
             Some(state) => {
                 let phase = state.phase.clone().unwrap_or(Phase::Stopped);
@@ -135,11 +132,6 @@ impl Keepers {
             }
             None => Ok(crate::blocking(move || folder.forsaken(&order)).await?),
         }
-    }
-
-    async fn names(&self) -> Result<Vec<ServiceName>, ServiceError> {
-        let folder = self.folder.clone();
-        Ok(crate::blocking(move || names(&folder)).await?)
     }
 }
 
@@ -151,13 +143,13 @@ impl Supervisor for Keepers {
         if let Some(state) = self.ask(name, Request::Status, PATIENCE).await? {
             match state.phase {
                 // It is on its way out by an earlier order, which is obeyed first.
-                Some(Phase::Stopping { .. } | Phase::Stopped) if self.folder(name).is_stopped() => {
+                Some(Phase::Stopping { .. } | Phase::Stopped) if self.folders.of(name).is_stopped() => {
                     self.stop(name).await?
                 }
                 _ => return self.status(order).await,
             }
         }
-        let (folder, wanted) = (self.folder(name), order.clone());
+        let (folder, wanted) = (self.folders.of(name), order.clone());
         crate::blocking(move || {
             folder.create()?;
             folder.write_order(&wanted)?;
@@ -169,8 +161,8 @@ impl Supervisor for Keepers {
     }
 
     async fn stop(&self, name: &ServiceName) -> Result<(), ServiceError> {
-        let Some(order) = self.order(name).await? else { return Ok(()) };
-        let folder = self.folder(name);
+        let Some(order) = self.folders.order(name).await? else { return Ok(()) };
+        let folder = self.folders.of(name);
         crate::blocking(move || folder.set_stopped(true)).await?;
         let patience = order.stop.grace + PATIENCE;
         let stopped = self.ask(name, Request::Stop, patience).await?;
@@ -182,7 +174,7 @@ impl Supervisor for Keepers {
     }
 
     async fn restart(&self, name: &ServiceName) -> Result<(), ServiceError> {
-        let Some(order) = self.order(name).await? else { return Ok(()) };
+        let Some(order) = self.folders.order(name).await? else { return Ok(()) };
         let patience = order.stop.grace + PATIENCE;
         match self.ask(name, Request::Restart, patience).await? {
             Some(_) => Ok(()),
@@ -196,8 +188,8 @@ impl Supervisor for Keepers {
 
     async fn list(&self) -> Result<Vec<Status>, ServiceError> {
         let mut list = Vec::new();
-        for name in self.names().await? {
-            if let Some(order) = self.order(&name).await? {
+        for name in self.folders.names().await? {
+            if let Some(order) = self.folders.order(&name).await? {
                 list.push(self.status(&order).await?);
             }
         }
@@ -217,18 +209,9 @@ impl Supervisor for Keepers {
 
     async fn forget(&self, name: &ServiceName) -> Result<(), ServiceError> {
         self.stop(name).await?;
-        let folder = self.folder(name);
+        let folder = self.folders.of(name);
         Ok(crate::blocking(move || disk::remove_tree(folder.path())).await?)
     }
-}
-
-/// Lists the services with a folder here.
-pub(super) fn names(folder: &Path) -> Result<Vec<ServiceName>, DiskError> {
-    let entries = std::fs::read_dir(folder).map_err(disk::failed("read the folder", folder))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut names: Vec<ServiceName> = names.collect();
-    names.sort();
-    Ok(names)
 }
 
 fn is_absence(error: &io::Error) -> bool {

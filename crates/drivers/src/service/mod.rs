@@ -5,6 +5,7 @@
 //! Two drivers: `keeper`, one small process for each service, and `systemd`, one unit for each.
 
 mod folder;
+mod folders;
 pub mod keeper;
 mod logs;
 mod order;

@@ -8,7 +8,7 @@ mod unit;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -16,9 +16,8 @@ use footplate_core::moment::Moment;
 use footplate_core::release::service::{Listen, StopSignal};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Enforcement, Folder, Order, Phase, ServiceError, ServiceName, State, Status, Supervisor, keeper, logs,
-};
+use super::folders::Folders;
+use super::{Enforcement, Folder, Order, Phase, ServiceError, ServiceName, State, Status, Supervisor, logs};
 use crate::disk::{self, DiskError};
 use crate::shell::{self, End, Script, User};
 use show::Shown;
@@ -36,7 +35,7 @@ pub fn runs_this_machine() -> bool {
 /// The services of this host as systemd's units.
 #[derive(Debug)]
 pub struct Systemd {
-    folder: PathBuf,
+    folders: Folders,
     /// Two starts of one service would write one unit at once.
     starts: tokio::sync::Mutex<()>,
     version: tokio::sync::OnceCell<u32>,
@@ -46,19 +45,10 @@ impl Systemd {
     /// Keeps orders and logs below `folder`, and units where systemd looks for them.
     pub fn new(folder: &Path) -> Self {
         Self {
-            folder: folder.to_owned(),
+            folders: Folders::new(folder),
             starts: tokio::sync::Mutex::default(),
             version: tokio::sync::OnceCell::new(),
         }
-    }
-
-    fn folder(&self, name: &ServiceName) -> Folder {
-        Folder::of(&self.folder, name)
-    }
-
-    async fn order(&self, name: &ServiceName) -> Result<Option<Order>, ServiceError> {
-        let folder = self.folder(name);
-        Ok(crate::blocking(move || folder.order()).await?)
     }
 
     /// Runs `systemctl` and returns what it printed.
@@ -104,7 +94,7 @@ impl Systemd {
             Some(_) => Some(self.show(name, "timer").await?),
             None => None,
         };
-        let (folder, order) = (self.folder(name), order.clone());
+        let (folder, order) = (self.folders.of(name), order.clone());
         Ok(crate::blocking(move || {
             cut_log(&folder, &order)?;
             let ended = read_ended(&folder)?;
@@ -122,7 +112,7 @@ impl Systemd {
 
     /// Returns what is enabled, started and stopped: the timer or the socket of a service that has one, else the service.
     fn handle(&self, order: &Order) -> String {
-        let units = unit::units(order, &self.folder(&order.name), 0);
+        let units = unit::units(order, &self.folders.of(&order.name), 0);
         format!("{}.{}", unit::name(&order.name), units.last().expect("a service has a unit").0)
     }
 }
@@ -132,7 +122,7 @@ impl Supervisor for Systemd {
     async fn start(&self, order: &Order) -> Result<Status, ServiceError> {
         let _alone = self.starts.lock().await;
         let (folder, wanted, version) =
-            (self.folder(&order.name), order.clone(), self.version(&order.name).await?);
+            (self.folders.of(&order.name), order.clone(), self.version(&order.name).await?);
         let was_written = crate::blocking(move || write(&folder, &wanted, version)).await?;
         let name = &order.name;
         if was_written {
@@ -151,8 +141,8 @@ impl Supervisor for Systemd {
     }
 
     async fn stop(&self, name: &ServiceName) -> Result<(), ServiceError> {
-        let Some(order) = self.order(name).await? else { return Ok(()) };
-        let folder = self.folder(name);
+        let Some(order) = self.folders.order(name).await? else { return Ok(()) };
+        let folder = self.folders.of(name);
         crate::blocking(move || folder.set_stopped(true)).await?;
         let patience = order.stop.grace + PATIENCE;
         self.systemctl("stop", name, &["disable", "--now", "--quiet", &self.handle(&order)], patience)
@@ -162,13 +152,13 @@ impl Supervisor for Systemd {
     }
 
     async fn restart(&self, name: &ServiceName) -> Result<(), ServiceError> {
-        let Some(order) = self.order(name).await? else { return Ok(()) };
+        let Some(order) = self.folders.order(name).await? else { return Ok(()) };
         let service = format!("{}.service", unit::name(name));
         self.systemctl("restart", name, &["restart", &service], order.stop.grace + PATIENCE).await.map(drop)
     }
 
     async fn signal(&self, name: &ServiceName, signal: StopSignal) -> Result<(), ServiceError> {
-        let Some(order) = self.order(name).await? else { return Ok(()) };
+        let Some(order) = self.folders.order(name).await? else { return Ok(()) };
         if !self.status(&order).await?.is_running() {
             return Ok(());
         }
@@ -178,10 +168,9 @@ impl Supervisor for Systemd {
     }
 
     async fn list(&self) -> Result<Vec<Status>, ServiceError> {
-        let folder = self.folder.clone();
         let mut list = Vec::new();
-        for name in crate::blocking(move || keeper::names(&folder)).await? {
-            if let Some(order) = self.order(&name).await? {
+        for name in self.folders.names().await? {
+            if let Some(order) = self.folders.order(&name).await? {
                 list.push(self.status(&order).await?);
             }
         }
@@ -191,7 +180,7 @@ impl Supervisor for Systemd {
     async fn revive(&self) -> Result<Vec<ServiceName>, ServiceError> {
         let mut revived = Vec::new();
         for status in self.list().await? {
-            if let (Phase::Forsaken, Some(order)) = (&status.phase, self.order(&status.name).await?) {
+            if let (Phase::Forsaken, Some(order)) = (&status.phase, self.folders.order(&status.name).await?) {
                 self.start(&order).await?;
                 revived.push(status.name);
             }
@@ -201,7 +190,7 @@ impl Supervisor for Systemd {
 
     async fn forget(&self, name: &ServiceName) -> Result<(), ServiceError> {
         self.stop(name).await?;
-        let (folder, unit) = (self.folder(name), unit::name(name));
+        let (folder, unit) = (self.folders.of(name), unit::name(name));
         crate::blocking(move || {
             for end in ["service", "socket", "timer"] {
                 disk::remove_file(&Path::new(UNITS).join(format!("{unit}.{end}")))?;
