@@ -20,25 +20,7 @@ if [ -z "${FOOTPLATE:-}" ]; then
     FOOTPLATE=$PWD/target/release/footplate
 fi
 
-place=$(mktemp -d)
-started=()
-finish() {
-    for id in "${started[@]}"; do kill "$id" 2>/dev/null || true; done
-    wait
-    rm -rf "$place"
-}
-trap finish EXIT
-say() { printf '%s\n' "$*"; }
-
-# Polls a condition for a minute.
-eventually() {
-    for _ in $(seq 600); do
-        if "$@"; then return; fi
-        sleep 0.1
-    done
-    say "error: in vain for a minute: $*"
-    exit 1
-}
+source examples/registry-site.sh
 
 # Downloads one release; leaves it unpacked in $place/packages/VERSION.
 download() {
@@ -60,56 +42,26 @@ compare() {
     expected=$(listing "$place/packages/$version")
     for host in "$place"/hosts/*/; do
         local live=$host/apps/production/$package/live
-        [ "$(basename "$(readlink "$live")")" = "$version" ] || { say "error: $host runs $(readlink "$live")"; exit 1; }
-        diff -r --no-dereference "$place/packages/$version" "$live/" > /dev/null || { say "error: $host differs"; exit 1; }
-        [ "$(listing "$live/")" = "$expected" ] || { say "error: $host differs in names or rights"; exit 1; }
+        runs "$host" "$live" "$version"
+        diff -r --no-dereference "$place/packages/$version" "$live/" > /dev/null || fail "$host differs"
+        [ "$(listing "$live/")" = "$expected" ] || fail "$host differs in names or rights"
     done
     say "  $agents trees are the same as $package $version, byte for byte ($(printf '%s\n' "$expected" | wc -l) entries each)"
-}
-
-footplate() { "$FOOTPLATE" --controller "http://$api" --token-file "$place/controller/token" "$@" 2>> "$place/talk.log" || { tail -5 "$place/talk.log" >&2; return 1; }; }
-
-# Finds a port that nobody listens on.
-free_port() {
-    local port
-    while port=$((20000 + RANDOM % 10000)); do
-        if ! (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then printf '%s' "$port"; return; fi
-    done
-}
-
-# Starts a program in the background; its talk goes to a file.
-start() {
-    local name=$1
-    shift
-    "$@" > "$place/$name.log" 2>&1 &
-    started+=($!)
 }
 
 say "fetching $package ${versions[*]}"
 for version in "${versions[@]}"; do download "$version"; done
 
 say "starting a store, a controller and $agents agents"
-store=127.0.0.1:$(free_port)
-api=127.0.0.1:$(free_port)
-start store "$FOOTPLATE" store serve --listen "$store" --folder "$place/store"
-printf 'listen = "%s"\nfolder = "%s/controller"\n[store]\naddress = "http://%s"\n' "$api" "$place" "$store" \
-    > "$place/controller.toml"
-start controller "$FOOTPLATE" controller --config "$place/controller.toml"
-for number in $(seq "$agents"); do
-    folder=$place/hosts/host-$number
-    mkdir -p "$folder"
-    printf 'host = "host-%s"\nfolder = "%s"\n[store]\naddress = "http://%s"\n' "$number" "$folder" "$store" > "$folder/agent.toml"
-    start "host-$number" "$FOOTPLATE" agent --config "$folder/agent.toml"
-done
-all_known() { [ "$(footplate hosts list --json 2> /dev/null | grep -c '"alive": true')" = "$agents" ]; }
-eventually all_known
+start_controller
+for number in $(seq "$agents"); do start_agent "host-$number"; done
+eventually is_up "$agents"
 
 mkdir "$place/app"
 printf 'app = "%s"\n[environments.production]\nhosts = "*"\n' "$package" > "$place/app/footplate.toml"
 for version in "${versions[@]}"; do
     say "deploying $version"
-    footplate push "$place/packages/$version" --app-folder "$place/app" --version "$version" > /dev/null
-    footplate deploy "$package@$version" > /dev/null
+    ship "$package" "$version"
     compare "$version"
 done
 

@@ -19,48 +19,7 @@ if [ -z "${FOOTPLATE:-}" ]; then
     CUSTOMERS=$PWD/target/release/examples/customers
 fi
 
-place=$(mktemp -d)
-started=()
-say() { printf '%s\n' "$*"; }
-fail() { say "error: $*"; exit 1; }
-
-# Services outlive their agents: they are ended by the keepers' own folders, which name each process.
-finish() {
-    for id in "${started[@]}"; do kill "$id" 2> /dev/null || true; done
-    wait
-    for arguments in /proc/[0-9]*/cmdline; do
-        if tr '\0' '\n' 2> /dev/null < "$arguments" | grep -q "^$place/"; then kill -9 "$(basename "$(dirname "$arguments")")" 2> /dev/null || true; fi
-    done
-    rm -rf "$place"
-}
-trap finish EXIT
-
-# Polls a condition for a minute.
-eventually() {
-    for _ in $(seq 600); do
-        if "$@"; then return; fi
-        sleep 0.1
-    done
-    fail "in vain for a minute: $*"
-}
-
-# Finds a port that nobody listens on.
-free_port() {
-    local port
-    while port=$((20000 + RANDOM % 10000)); do
-        if ! (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then printf '%s' "$port"; return; fi
-    done
-}
-
-# Starts a program in the background; its talk goes to a file.
-start() {
-    local name=$1
-    shift
-    "$@" > "$place/$name.log" 2>&1 &
-    started+=($!)
-}
-
-footplate() { "$FOOTPLATE" --controller "http://$api" --token-file "$place/controller/token" "$@" 2>> "$place/talk.log" || { tail -20 "$place/talk.log" >&2; return 1; }; }
+source examples/registry-site.sh
 
 # Asks through the router: METHOD PATH [BODY]. Prints the answer; fails unless it is 2xx.
 ask() {
@@ -95,31 +54,18 @@ say "unpacking $package ${versions[*]}"
 for version in "${versions[@]}"; do unpack "$version"; done
 
 say "starting a store, a controller, a router and three agents"
-store=127.0.0.1:$(free_port)
-api=127.0.0.1:$(free_port)
+start_controller
 door=127.0.0.1:$(free_port)
-start store "$FOOTPLATE" store serve --listen "$store" --folder "$place/store"
 start router "$FOOTPLATE" router --listen "$door" --folder "$place/router"
-printf 'listen = "%s"\nfolder = "%s/controller"\n[store]\naddress = "http://%s"\n' "$api" "$place" "$store" > "$place/controller.toml"
-start controller "$FOOTPLATE" controller --config "$place/controller.toml"
-agent() {
-    mkdir -p "$place/hosts/$1"
-    printf 'host = "%s"\nfolder = "%s"\n[labels]\nrole = "%s"\n[store]\naddress = "http://%s"\n%s' "$1" "$place/hosts/$1" "$2" "$store" "$3" \
-        > "$place/hosts/$1.toml"
-    start "$1" "$FOOTPLATE" agent --config "$place/hosts/$1.toml"
-}
-agent edge edge "[router]
+start_agent edge "[router]
 folder = \"$place/router\"
 "
-agent web-1 web ""
-agent web-2 web ""
-all_known() { [ "$(footplate hosts list --json 2> /dev/null | grep -c '"alive": true')" = 3 ]; }
-acts() { footplate status --json 2> /dev/null | grep -q '"controller": {'; }
-eventually all_known
-eventually acts
+start_agent web-1 $'[labels]\nrole = "web"\n'
+start_agent web-2 $'[labels]\nrole = "web"\n'
+eventually is_up 3
 
-# Ships one version by a strategy: three lines of [rollout].
-ship() {
+# Ships one version by a strategy (lines of [rollout]), and looks: VERSION STRATEGY.
+ship_by() {
     local version=$1
     mkdir -p "$place/app"
     cat > "$place/app/footplate.toml" << END
@@ -135,18 +81,14 @@ watch = "1s"
 hosts = "role=web"
 END
     say "deploying $version: $(printf '%s' "$2" | tr '\n' ' ')"
-    footplate push "$place/packages/$version" --app-folder "$place/app" --version "$version" > /dev/null
-    footplate deploy "$package@$version" > /dev/null
+    ship "$package" "$version"
     check "$version"
 }
 
 # The page's program is the version's own, on every host and through the router, and the calendar is still there.
 check() {
     local version=$1 own=$place/packages/$1/radicale/web/internal_data/fn.js
-    for host in web-1 web-2; do
-        local live=$place/hosts/$host/apps/production/$package.web/live
-        [ "$(basename "$(readlink "$live")")" = "$version" ] || fail "$host runs $(readlink "$live")"
-    done
+    for host in web-1 web-2; do runs "$host" "$place/hosts/$host/apps/production/$package.web/live" "$version"; done
     for _ in 1 2 3 4; do ask GET /.web/fn.js | cmp - "$own" || fail "another version than $version answers"; done
     if [ -e "$place/has-calendar" ]; then
         ask GET /ann/days/1.ics | grep -q 'SUMMARY:written by 3.1.9' || fail "the calendar is gone"
@@ -154,7 +96,7 @@ check() {
     say "  $version answers on both hosts"
 }
 
-ship "${versions[0]}" 'strategy = "barrier"'
+ship_by "${versions[0]}" 'strategy = "barrier"'
 ask MKCALENDAR /ann/days/ > /dev/null
 ask PUT /ann/days/1.ics "BEGIN:VCALENDAR
 VERSION:2.0
@@ -171,8 +113,8 @@ touch "$place/has-calendar"
 "$CUSTOMERS" "$door" 4 /.web/css/main.css 5 > "$place/customers.json" 2> "$place/customers.log" &
 customers=$!
 started+=("$customers")
-ship "${versions[1]}" $'strategy = "rolling"\nbatch = "1"'
-ship "${versions[2]}" $'strategy = "canary"\nramp = ["10%", "50%"]\nbatch = "1"'
+ship_by "${versions[1]}" $'strategy = "rolling"\nbatch = "1"'
+ship_by "${versions[2]}" $'strategy = "canary"\nramp = ["10%", "50%"]\nbatch = "1"'
 say "rolling back"
 footplate rollback "$package" --yes > /dev/null
 check "${versions[1]}"
