@@ -47,7 +47,7 @@ pub mod path {
     pub const ORDERS: &str = "/v1/orders";
     /// `GET ?environment=&app=&seen=&wait_ms=`: everything, or one app; waits for a change when `seen` is given.
     pub const STATUS: &str = "/v1/status";
-    /// `GET ?environment=&app=&over_ms=`: the requests of every app with endpoints, or of one, over the last while. Or
+    /// `GET ?environment=&app=&over_ms=`: the requests of every app with endpoints that is called so, over the last while. Or
     /// `POST /HOST` a [`Look`](footplate_core::traffic::counts::Look): an agent tells what the router beside it counted; 409 when
     /// it follows a look that is not known here, and a whole one is wanted.
     pub const TRAFFIC: &str = "/v1/traffic";

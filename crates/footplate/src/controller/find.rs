@@ -31,15 +31,17 @@ pub(super) fn known<'a>(
     refuse_unreadable(site, path, what)?;
     let app = site.apps.get(path);
     let current = app.and_then(|app| app.current.as_ref());
-    let unknown = || {
-        let apps: Vec<String> = site.apps.keys().map(|path| format!("`{path}`")).collect();
-        let next = match apps.is_empty() {
-            true => "deploy it first".to_owned(),
-            false => format!("there are {}", apps.join(", ")),
-        };
-        Problem::new(ProblemKind::Unknown, what, "it was never deployed", &next)
-    };
+    let unknown = || Problem::new(ProblemKind::Unknown, what, "it was never deployed", &known_ones(site));
     Ok((current.ok_or_else(unknown)?, app.and_then(|app| app.rollout.as_ref())))
+}
+
+/// Says which apps there are, for somebody who named another.
+pub(super) fn known_ones(site: &Site) -> String {
+    let apps: Vec<String> = site.apps.keys().map(|path| format!("`{path}`")).collect();
+    match apps.is_empty() {
+        true => "deploy it first".to_owned(),
+        false => format!("there are {}", apps.join(", ")),
+    }
 }
 
 /// Finds the release that a person means.

@@ -11,20 +11,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppName, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
-use footplate_core::traffic::counts::{Counts, Heard, Look, Tally};
-use footplate_core::traffic::{EndpointState, Pool, Route, Share};
+use footplate_core::name::{AppName, AppPath, EnvironmentName, HostName};
+use footplate_core::traffic::RouterReport;
+use footplate_core::traffic::counts::{Heard, Look};
 use serde::Deserialize;
 
-use super::Shared;
 use super::extract::{Asked, Named, Sent};
 use super::site::{App, Site};
-use super::status;
-use crate::api::{
-    AppTraffic, COUNTS_AT_LEAST_EVERY, Endpoints, GroupTraffic, Measured, Problem, ProblemKind,
-    ReleaseTraffic, RouterTraffic,
-};
+use super::{Shared, find, status};
+use crate::api::{AppTraffic, COUNTS_AT_LEAST_EVERY, Problem, ProblemKind};
 use crate::clock;
+use sum::{Scene, Subject};
+
+mod sum;
 
 /// The largest look that is taken, in bytes: a hundred services with full histograms.
 pub(super) const LOOK_BYTES_MAX: usize = 16 << 20;
@@ -38,9 +37,10 @@ const OVER_MAX: Duration = Duration::from_secs(60);
 
 /// What each router told.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<BTreeMap<HostName, Teller>>);
+pub(crate) struct Told(Mutex<BTreeMap<HostName, Arc<Teller>>>);
 
 /// One router that tells.
+#[derive(Clone)]
 struct Teller {
     heard: Heard,
     at: Moment,
@@ -64,172 +64,19 @@ impl Told {
             return Err(Problem::new(ProblemKind::Unknown, what, because, "its agent tries again by itself"));
         }
         let now = Instant::now();
-        let teller = tellers.entry(host).or_insert_with(|| Teller {
-            heard: Heard::default(),
-            at: Moment::default(),
-            came: now,
-        });
+        let begun = || Arc::new(Teller { heard: Heard::default(), at: Moment::default(), came: now });
+        // Whoever adds up at this moment keeps what he has.
+        let teller = Arc::make_mut(tellers.entry(host).or_insert_with(begun));
         let heard = teller.heard.hear(look, now - teller.came);
         heard.map_err(|gap| Problem::new(ProblemKind::Refused, what, gap, "send everything again"))?;
         (teller.at, teller.came) = (clock::now(), now);
         Ok(())
     }
 
-    /// Returns an app's traffic over about the last `over`; nothing for an app without endpoints.
-    pub(super) fn of_app(
-        &self,
-        site: &Site,
-        path: &AppPath,
-        app: &App,
-        over: Duration,
-    ) -> Option<AppTraffic> {
-        let tellers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let follows =
-            |host: &HostName| site.routers.get(host).is_some_and(|router| router.follows(path).is_some());
-        let counted =
-            |teller: &Teller| teller.heard.counts().targets.keys().any(|target| target.path == *path);
-        let hosts: BTreeSet<&HostName> = site
-            .routers
-            .keys()
-            .filter(|host| follows(host))
-            .chain(tellers.iter().filter(|(_, teller)| counted(teller)).map(|(host, _)| host))
-            .collect();
-        let routers = hosts.iter().map(|host| {
-            let teller = tellers.get(*host);
-            RouterTraffic {
-                host: (*host).clone(),
-                told: teller.map(|teller| teller.at),
-                is_silent: teller.is_none_or(Teller::is_silent),
-            }
-        });
-        let sum = Sum::of(hosts.iter().filter_map(|host| tellers.get(*host)), over);
-        let mut groups: BTreeMap<TargetName, BTreeMap<HostName, Route>> = BTreeMap::new();
-        for (target, route) in &app.routes {
-            let name = TargetName { path: path.clone(), group: target.group.clone() };
-            groups.entry(name).or_default().insert(target.host.clone(), route.clone());
-        }
-        let groups = groups.into_iter().map(|(target, routes)| {
-            let pool = Pool::new(target.clone(), &routes, app.traffic.as_ref());
-            GroupTraffic { group: target.group.clone(), releases: sum.releases(&target, &pool, &routes) }
-        });
-        let groups: Vec<GroupTraffic> = groups.collect();
-        (!groups.is_empty()).then(|| AppTraffic {
-            path: path.clone(),
-            at: clock::now(),
-            rollout: None,
-            routers: routers.collect(),
-            groups,
-        })
+    /// Returns what each router told, as it is now.
+    fn now(&self) -> BTreeMap<HostName, Arc<Teller>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// What all routers of an app counted together.
-#[derive(Default)]
-struct Sum {
-    /// Since each began.
-    ever: Counts,
-    /// Over the last while, by those that tell.
-    lately: Counts,
-    /// The same a second: each router has a while of its own.
-    rates: BTreeMap<(TargetName, ReleaseId), Rates>,
-    /// The longest while; nothing when none tells.
-    over: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Rates {
-    requests: f64,
-    errors: f64,
-}
-
-impl Sum {
-    fn of<'a>(tellers: impl Iterator<Item = &'a Teller>, over: Duration) -> Self {
-        let mut sum = Self::default();
-        for teller in tellers {
-            sum.ever.add(teller.heard.counts());
-            let Some((while_, counts)) = teller.heard.latest(over).filter(|_| !teller.is_silent()) else {
-                continue;
-            };
-            sum.over = sum.over.max(Some(while_));
-            for (target, releases) in &counts.targets {
-                for (release, tally) in releases {
-                    let rates = sum.rates.entry((target.clone(), release.clone())).or_default();
-                    rates.requests += tally.requests as f64 / while_.as_secs_f64();
-                    rates.errors += tally.errors() as f64 / while_.as_secs_f64();
-                }
-            }
-            sum.lately.add(&counts);
-        }
-        sum
-    }
-
-    fn releases(
-        &self,
-        target: &TargetName,
-        pool: &Pool,
-        routes: &BTreeMap<HostName, Route>,
-    ) -> Vec<ReleaseTraffic> {
-        let nothing = BTreeMap::new();
-        let lately = self.lately.targets.get(target).unwrap_or(&nothing);
-        let asked = lately.iter().filter(|(_, tally)| tally.attempts() > 0).map(|(release, _)| release);
-        let routed = routes.values().flat_map(|route| route.endpoints.keys());
-        let all: BTreeSet<&ReleaseId> = routed.chain(asked).collect();
-        let rate = |release: &ReleaseId| {
-            self.rates.get(&(target.clone(), release.clone())).copied().unwrap_or_default()
-        };
-        let requests: f64 = all.iter().map(|release| rate(release).requests).sum();
-        let of_release = |release: &&ReleaseId| {
-            let ever = self.ever.of(target, release).cloned().unwrap_or_default();
-            let tally = lately.get(*release).cloned().unwrap_or_default();
-            let measured =
-                self.over.map(|over| measured(over, rate(release), requests, &tally, ever.in_flight));
-            ReleaseTraffic {
-                release: (*release).clone(),
-                wanted: pool.shares.get(*release).copied().unwrap_or_default(),
-                endpoints: endpoints(release, routes),
-                measured,
-                requests_total: ever.requests,
-                errors_total: ever.errors(),
-            }
-        };
-        all.iter().map(of_release).collect()
-    }
-}
-
-fn measured(over: Duration, rates: Rates, requests: f64, tally: &Tally, in_flight: u64) -> Measured {
-    let times = tally.all_times();
-    let quantile = |percent: u32| {
-        let time = times.quantile(Share::from_millionths(percent * 10_000))?;
-        u64::try_from(time.as_micros()).ok()
-    };
-    Measured {
-        over,
-        share: (requests > 0.0).then(|| millionths(rates.requests / requests)),
-        requests_per_second: rates.requests,
-        errors_per_second: rates.errors,
-        errors: (tally.ended() > 0).then(|| millionths(tally.errors() as f64 / tally.ended() as f64)),
-        p50_us: quantile(50),
-        p99_us: quantile(99),
-        in_flight,
-    }
-}
-
-fn millionths(part: f64) -> Share {
-    Share::from_millionths((part * f64::from(Share::ALL.millionths())).round() as u32)
-}
-
-fn endpoints(release: &ReleaseId, routes: &BTreeMap<HostName, Route>) -> Endpoints {
-    let states =
-        routes.values().filter_map(|route| route.endpoints.get(release)).map(|endpoint| endpoint.state);
-    let mut endpoints = Endpoints::default();
-    for state in states {
-        match state {
-            EndpointState::Serving => endpoints.ready += 1,
-            EndpointState::Draining => endpoints.draining += 1,
-            EndpointState::Standby => endpoints.standby += 1,
-        }
-    }
-    endpoints
 }
 
 /// `POST /HOST`: an agent tells what the router beside it counted.
@@ -244,37 +91,79 @@ pub(super) async fn hear(
 }
 
 /// Which traffic is asked for.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct TrafficQuery {
     environment: Option<EnvironmentName>,
     app: Option<AppName>,
     over_ms: Option<u64>,
 }
 
-/// `GET`: the traffic of every app with endpoints, or of one.
+impl TrafficQuery {
+    fn names(&self, path: &AppPath) -> bool {
+        self.environment.as_ref().is_none_or(|environment| *environment == path.environment)
+            && self.app.as_ref().is_none_or(|app| *app == path.app)
+    }
+
+    fn is_about_all(&self) -> bool {
+        self.environment.is_none() && self.app.is_none()
+    }
+
+    fn unknown(&self, site: &Site) -> Problem {
+        let of = self.app.as_ref().map(|app| format!(" of `{app}`")).unwrap_or_default();
+        let within = self.environment.as_ref().map(|name| format!(" in `{name}`")).unwrap_or_default();
+        let because = match &self.app {
+            Some(_) => "it was never deployed",
+            None => "nothing was ever deployed there",
+        };
+        let what = format!("cannot read the traffic{of}{within}");
+        Problem::new(ProblemKind::Unknown, what, because, &find::known_ones(site))
+    }
+}
+
+/// `GET`: the traffic of every app with endpoints, of one environment's, of one name's, or of one.
 pub(super) async fn read(
     State(shared): State<Arc<Shared>>,
     Asked(query): Asked<TrafficQuery>,
-) -> Json<Vec<AppTraffic>> {
-    let path = query.environment.zip(query.app).map(|(environment, app)| AppPath { environment, app });
+) -> Result<Json<Vec<AppTraffic>>, Problem> {
     let over = query.over_ms.map_or(OVER_DEFAULT, Duration::from_millis).min(OVER_MAX);
-    let (site, attended) = (shared.site(), shared.view.borrow().is_acting);
-    let apps = site.apps.iter().filter(|(other, _)| path.as_ref().is_none_or(|path| path == *other));
-    let traffic = apps.filter_map(|(path, app)| {
-        let traffic = shared.told.of_app(&site, path, app, over)?;
-        let under_way = app.rollout.as_ref().filter(|rollout| rollout.is_active());
-        let rollout =
-            under_way.map(|record| status::rollout(&site, record, attended, traffic.at).in_a_line());
-        Some(AppTraffic { rollout, ..traffic })
-    });
-    Json(traffic.collect())
+    let attended = shared.view.borrow().is_acting;
+    let scene = scene(&shared.site(), &query, attended)?;
+    Ok(Json(sum::traffic(scene, &shared.told.now(), over)))
+}
+
+/// Copies what the site says of the apps that are asked about and have endpoints: the site is not held while routers are added up.
+fn scene(site: &Site, query: &TrafficQuery, attended: bool) -> Result<Scene, Problem> {
+    let asked = || site.apps.iter().filter(|(path, _)| query.names(path));
+    if !query.is_about_all() && asked().next().is_none() {
+        return Err(query.unknown(site));
+    }
+    let at = clock::now();
+    let subject = |app: &App| Subject {
+        routes: app.routes.clone(),
+        traffic: app.traffic.clone(),
+        rollout: app
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.is_active())
+            .map(|rollout| status::rollout(site, rollout, attended, at).in_a_line()),
+    };
+    let with_endpoints = asked().filter(|(_, app)| !app.routes.is_empty());
+    let apps: BTreeMap<AppPath, Subject> =
+        with_endpoints.map(|(path, app)| (path.clone(), subject(app))).collect();
+    let follows = |report: &RouterReport| -> BTreeSet<AppPath> {
+        let paths = report.apps.iter().map(|following| &following.path);
+        paths.filter(|path| apps.contains_key(*path)).cloned().collect()
+    };
+    let routers = site.routers.iter().map(|(host, report)| (host.clone(), follows(report))).collect();
+    Ok(Scene { at, apps, routers })
 }
 
 #[cfg(test)]
 mod tests {
     use footplate_core::generation::Generation;
-    use footplate_core::name::Target;
-    use footplate_core::traffic::{Endpoint, Followed, Following, RouterReport};
+    use footplate_core::name::{Target, TargetName};
+    use footplate_core::traffic::counts::{Counts, Tally};
+    use footplate_core::traffic::{Endpoint, EndpointState, Followed, Following, Route};
 
     use super::*;
 
@@ -325,8 +214,8 @@ mod tests {
 
     /// `a telling, b silent; 1 100% 5.0/s, 2 …`.
     fn shown(site: &Site, told: &Told) -> String {
-        let traffic =
-            told.of_app(site, &path(), &site.apps[&path()], OVER_DEFAULT).expect("it has endpoints");
+        let scene = scene(site, &TrafficQuery::default(), true).expect("everything is asked for");
+        let traffic = sum::traffic(scene, &told.now(), OVER_DEFAULT).remove(0);
         let routers = traffic
             .routers
             .iter()
@@ -355,7 +244,7 @@ mod tests {
         let silence = |names: &[&str]| {
             let mut tellers = told.0.lock().expect("nothing panicked");
             for name in names {
-                let teller = tellers.get_mut(&host(name)).expect("it told");
+                let teller = Arc::make_mut(tellers.get_mut(&host(name)).expect("it told"));
                 teller.came =
                     Instant::now().checked_sub(SILENT_AFTER * 2).expect("this machine is up longer");
             }
@@ -377,5 +266,41 @@ mod tests {
         assert_eq!(kind(told.hear(host("x"), look(1, None, 1), known)), ProblemKind::Unknown);
         assert_eq!(kind(told.hear(host("a"), look(2, Some(1), 1), known)), ProblemKind::Refused);
         told.hear(host("a"), look(3, None, 1), known).expect("everything");
+    }
+
+    #[test]
+    fn an_environment_or_an_app_alone_is_filtered_by_and_an_unknown_name_is_told_what_there_is() {
+        let mut site = site(&["a"]);
+        let shop = site.apps[&path()].clone();
+        for other in ["staging.shop.web", "staging.search.web"] {
+            site.apps.insert(other.parse::<TargetName>().expect("a name").path, shop.clone());
+        }
+        site.apps.insert("edge.asleep.web".parse::<TargetName>().expect("a name").path, App::default());
+        let asked = |environment: Option<&str>, app: Option<&str>| {
+            let query = TrafficQuery {
+                environment: environment.map(|name| name.parse().expect("a name")),
+                app: app.map(|name| name.parse().expect("a name")),
+                over_ms: None,
+            };
+            let scene = scene(&site, &query, true)?;
+            let traffic = sum::traffic(scene, &Told::default().now(), OVER_DEFAULT);
+            let paths: Vec<String> = traffic.iter().map(|traffic| traffic.path.to_string()).collect();
+            Ok::<_, Problem>(paths.join(" "))
+        };
+        let found = |environment, app| asked(environment, app).expect("it is known");
+        assert_eq!(found(None, None), "production.shop staging.search staging.shop");
+        assert_eq!(found(Some("staging"), None), "staging.search staging.shop");
+        assert_eq!(found(None, Some("shop")), "production.shop staging.shop");
+        assert_eq!(found(Some("staging"), Some("shop")), "staging.shop");
+        assert_eq!(found(Some("edge"), None), "", "what is known and has no endpoint has no traffic");
+        for (environment, app, what) in [
+            (Some("nowhere"), None, "cannot read the traffic in `nowhere`"),
+            (None, Some("shpo"), "cannot read the traffic of `shpo`"),
+            (Some("production"), Some("search"), "cannot read the traffic of `search` in `production`"),
+        ] {
+            let problem = asked(environment, app).expect_err("nobody knows it");
+            assert_eq!((problem.what.as_str(), problem.kind), (what, ProblemKind::Unknown));
+            assert!(problem.next.expect("it says what there is").contains("`production.shop`"));
+        }
     }
 }

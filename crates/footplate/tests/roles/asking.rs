@@ -44,6 +44,9 @@ async fn a_request_that_makes_no_sense_is_told_what_why_and_what_next() {
         assert!(problem.because[0].contains(because), "{method} {path}: {problem:?}");
         assert!(problem.next.is_some() && problem.kind == ProblemKind::Invalid, "{problem:?}");
     }
+    let (found, problem) = asked(&site, Method::GET, "/v1/traffic?environment=nowhere", None).await;
+    assert_eq!((found, problem.kind), (StatusCode::NOT_FOUND, ProblemKind::Unknown));
+    assert_eq!(problem.what, "cannot read the traffic in `nowhere`");
     let (found, problem) = asked(&site, Method::GET, "/v1/nothing", None).await;
     assert_eq!((found, problem.kind), (StatusCode::NOT_FOUND, ProblemKind::Unknown));
     assert!(!problem.because.is_empty() && problem.next.is_some(), "{problem:?}");
