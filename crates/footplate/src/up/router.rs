@@ -1,7 +1,7 @@
 //! The router of `footplate up`: a process of its own under a keeper, told where requests go by the first host's agent.
 //!
 //! Invariants: it stands where it stood the last time, if nobody else does; one that was left running by an `up` that was killed
-//! goes on as it is.
+//! goes on as it is; it is there only once it has answered and takes connections, else it is stopped.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::release::service::Service;
-use footplate_drivers::service::{self, Order, Phase, ServiceError, ServiceName, Supervisor};
+use footplate_drivers::service::{self, Order, Phase, ServiceError, ServiceName, Status, Supervisor, tail};
+use footplate_router::control::{self, client};
+use reqwest::Method;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::agent;
 use crate::failure::{Exit, Failure};
@@ -18,6 +22,11 @@ use crate::failure::{Exit, Failure};
 const NAME: &str = "up.footplate.router.1";
 /// How many seconds requests have to finish when it ends.
 const DRAIN_SECONDS: u64 = 5;
+/// How long it may take to serve, and how often it is looked at meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The most of its last words that are shown when it does not.
+const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
 
 /// The router of this `up`.
 pub struct OwnRouter {
@@ -31,10 +40,9 @@ impl OwnRouter {
     pub async fn start(data: &Path, wanted: SocketAddr) -> Result<Self, Failure> {
         let keepers = service::open_keepers(&data.join("router").join("kept"), agent::program());
         let keepers = keepers.map_err(|error| failed("keep", &error))?;
-        let before = keepers.list().await.map_err(|error| failed("find", &error))?;
-        let before = before.into_iter().find(|status| status.name == name());
+        let before = status(keepers.as_ref()).await?;
         let is_up = before.as_ref().is_some_and(|status| status.phase != Phase::Stopped);
-        let port_before = before.and_then(|status| status.port);
+        let port_before = before.as_ref().and_then(|status| status.port);
         let address = match port_before {
             Some(port) if is_up => SocketAddr::new(wanted.ip(), port),
             _ => free(wanted, port_before).map_err(|error| {
@@ -45,7 +53,46 @@ impl OwnRouter {
         let router = Self { keepers, folder: data.join("router"), address };
         let order = router.order();
         router.keepers.start(&order).await.map_err(|error| failed("start", &error))?;
-        Ok(router)
+        match router.until_it_serves(before.as_ref()).await {
+            Ok(()) => Ok(router),
+            Err(failure) => {
+                router.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Waits until it serves; fails when it ended since it stood as `before`.
+    async fn until_it_serves(&self, before: Option<&Status>) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(silence) = self.answers().await {
+            let now = status(self.keepers.as_ref()).await?;
+            let ended = now.as_ref().and_then(|now| now.last_exit.as_ref()).filter(|exit| {
+                !exit.is_fine && before.and_then(|before| before.last_exit.as_ref()) != Some(*exit)
+            });
+            if let (Some(now), Some(exit)) = (&now, ended) {
+                return Err(self.unserved(exit.why.clone(), now));
+            }
+            if let Some(now) = now.filter(|_| Instant::now() > deadline) {
+                return Err(self.unserved(format!("it takes no connections: {silence}"), &now));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Asks it for a word, as somebody else may sit at its address, and for a connection there.
+    async fn answers(&self) -> std::io::Result<()> {
+        let socket = control::socket(&self.folder);
+        client::ask(&socket, Method::GET, "http://router/v1/health", Vec::new().into()).await?;
+        TcpStream::connect(self.address).await.map(drop)
+    }
+
+    fn unserved(&self, because: String, status: &Status) -> Failure {
+        let said = tail(&status.log, LAST_WORDS_BYTES_MAX).unwrap_or_default();
+        let failure = Failure::new(Exit::Failed, format!("cannot start the router at {}", self.address));
+        let failure = failure.because_of(because).details(last_run(&said));
+        failure.next("mend what it says, or give another address with `--router`")
     }
 
     /// Returns its folder, where it is told what to do.
@@ -95,6 +142,19 @@ impl OwnRouter {
 
 fn name() -> ServiceName {
     NAME.parse().expect("a service's name")
+}
+
+async fn status(keepers: &dyn Supervisor) -> Result<Option<Status>, Failure> {
+    let all = keepers.list().await.map_err(|error| failed("find", &error))?;
+    Ok(all.into_iter().find(|status| status.name == name()))
+}
+
+/// Returns what its last process said, without its keeper's own lines.
+fn last_run(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let begun = lines.iter().rposition(|line| line.starts_with("footplate: started")).map_or(0, |at| at + 1);
+    let said = lines[begun..].iter().filter(|line| !line.starts_with("footplate: "));
+    said.copied().collect::<Vec<_>>().join("\n")
 }
 
 /// Returns where to listen: where it did before or is wanted, if nobody else does, and else at any port.

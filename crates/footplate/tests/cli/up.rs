@@ -299,3 +299,23 @@ fn ctrl_c_in_the_middle_of_a_rollout_stops_it_well_and_the_next_start_goes_on_at
     up.wait_for("`production.shop` runs");
     assert_eq!(up.interrupt(), Some(0));
 }
+
+#[test]
+fn a_router_that_does_not_serve_is_not_said_to_and_ends_up_with_its_words() {
+    let folder = folder();
+    let table = folder.path().join(".footplate/router/table.json");
+    fs::create_dir_all(table.parent().expect("it has a folder")).expect("made");
+    fs::write(&table, "{ cut").expect("written");
+    let start = || run(folder.path(), &["up", "--once", "--agents", "1", "--router", "127.0.0.1:0"]);
+    let up = start();
+    assert_eq!(up.code, 1, "{}", up.stderr);
+    assert!(!up.stderr.contains("A router serves"), "{}", up.stderr);
+    let words = ["error: cannot start the router at 127.0.0.1:", "because: it ended with status 1"];
+    for part in words.into_iter().chain(["cannot read the table in FOLDER", "next: mend what it says"]) {
+        assert!(up.stderr.contains(part), "{part}: {}", up.stderr);
+    }
+    assert_eq!(processes_of(folder.path()), 0, "nothing is left of it");
+    fs::remove_file(&table).expect("it is there");
+    let again = start();
+    assert_eq!(again.code, 0, "{}", again.stderr);
+}
