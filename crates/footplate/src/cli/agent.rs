@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use footplate_core::name::HostName;
@@ -68,6 +68,8 @@ impl AgentArgs {
         let labels: BTreeMap<String, String> = file.labels.into_iter().chain(self.labels.clone()).collect();
         let join_token = self.join_token_file.clone().or(file.join_token_file);
         let folder = self.folder.clone().or(file.folder).unwrap_or_else(|| FOLDER_DEFAULT.into());
+        // Scripts and services run in folders of their own, so every path must hold from anywhere.
+        let folder = std::path::absolute(&folder).map_err(|error| unusable(&folder, &error))?;
         // A host that has joined needs the token no more, and its file may be gone.
         let has_joined = folder.join("state/credential").exists();
         let join_token = join_token.filter(|_| !has_joined);
@@ -96,6 +98,11 @@ impl AgentArgs {
             is_alone: true,
         })
     }
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> Failure {
+    let what = format!("cannot use the folder `{}`", folder.display());
+    Failure::new(Exit::Usage, what).because(error).next("name the agent's own folder with `--folder`")
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use footplate_drivers::service::Supervisor;
+use footplate_drivers::service::keeper::Keepers;
+
 use crate::program::run;
 use crate::site::{Role, Site};
 
@@ -252,4 +255,32 @@ fn an_interrupt_stops_the_watching_and_not_the_rollout() {
     assert_eq!(status["apps"][0]["rollout"]["ended"], false, "{status:#}");
     site.done(&["promote", "hello"]);
     assert_eq!(site.page("web-1").as_deref(), Some("page 1"));
+}
+
+/// Stops the services of a host: they outlive its agent.
+struct Kept(std::path::PathBuf);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let keepers = Keepers::new(&self.0, env!("CARGO_BIN_EXE_footplate").into());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            for status in keepers.list().await.unwrap_or_default() {
+                drop(keepers.stop(&status.name).await);
+            }
+        });
+    }
+}
+
+#[test]
+fn an_agent_whose_folder_is_relative_starts_services() {
+    let site = site(&["web-1"]);
+    let app = site.app("page 1", "true");
+    let config = "app = \"hello\"\n[build]\noutput = \"site\"\n[service.work]\ncommand = \"exec sleep 1000\"\n\
+                  [rollout]\nstrategy = \"rolling\"\n[environments.production]\nhosts = \"*\"\n";
+    std::fs::write(app.join("footplate.toml"), config).expect("a configuration");
+    let _kept = Kept(site.folder().join("web-1/services"));
+    site.done(&["push", "--app-folder", &app.display().to_string(), "--version", "1"]);
+    let ran = site.run(&["deploy", "hello@1"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
