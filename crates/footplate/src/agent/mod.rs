@@ -17,6 +17,7 @@ mod mishap;
 mod orders;
 mod outputs;
 mod presence;
+mod renewals;
 mod reporter;
 mod routing;
 mod services;

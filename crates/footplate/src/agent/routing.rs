@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use footplate_core::name::{AppPath, HostName, Target, TargetName};
 use footplate_core::record::{Key, Record, Stored, Written};
 use footplate_core::traffic::{
-    self, Busy, Canary, Disputed, Followed, Following, Pool, Route, RouterReport, Share, Traffic,
+    self, Busy, Disputed, Followed, Following, Pool, Route, RouterReport, Traffic,
 };
 use footplate_drivers::router::{EndpointName, Router, RouterError};
 use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Troubles, Watch};
@@ -19,6 +19,7 @@ use footplate_drivers::store::{Scope, Snapshot, Store, StoreError, Trouble, Trou
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::renewals::Renewals;
 use super::reporter::Reporter;
 
 /// How often a router is asked what is in flight, while something leaves.
@@ -47,17 +48,6 @@ pub struct Routing {
 struct Tree {
     traffic: BTreeMap<AppPath, Traffic>,
     routes: BTreeMap<TargetName, BTreeMap<HostName, Route>>,
-}
-
-/// When each app's canary was renewed last.
-#[derive(Default)]
-struct Renewals(BTreeMap<AppPath, Renewal>);
-
-/// One app's.
-struct Renewal {
-    number: u64,
-    /// Nothing for what was there when it was first seen: that may have been renewed long ago.
-    at: Option<Instant>,
 }
 
 /// What a router was told last.
@@ -95,15 +85,15 @@ impl Routing {
             }
             // Before the store was read once, the router goes on as it was told by an agent before this one.
             let Some(tree) = &tree else { continue };
-            renewals.note(tree);
+            renewals.note(&tree.traffic);
             let mut pools = tree.pools(&renewals);
             quarrels.note(traffic::settle(&mut pools));
             let told = self.tell(tree, pools, &mut last).await;
             if !std::mem::replace(&mut has_told, true) {
                 self.reporter.first_report_is_in();
             }
-            let pause =
-                mute.note(&told, self.router.as_ref()).min(last.due_in()).min(tree.next_end(&renewals));
+            let pause = mute.note(&told, self.router.as_ref()).min(last.due_in());
+            let pause = pause.min(renewals.next_end(&tree.traffic));
             let pause = if is_stale { Duration::ZERO } else { pause };
             tokio::select! {
                 () = news.notified() => is_stale = true,
@@ -179,26 +169,6 @@ impl Told {
     }
 }
 
-impl Renewals {
-    /// Notes whose number has risen.
-    fn note(&mut self, tree: &Tree) {
-        self.0.retain(|path, _| tree.traffic.contains_key(path));
-        for (path, traffic) in &tree.traffic {
-            let number = traffic.canary.as_ref().map_or(0, |canary| canary.renewed);
-            let known = self.0.entry(path.clone()).or_insert(Renewal { number, at: None });
-            if known.number != number {
-                *known = Renewal { number, at: Some(Instant::now()) };
-            }
-        }
-    }
-
-    /// Returns how long a canary may go on with its share; nothing once that is over.
-    fn left(&self, path: &AppPath, canary: &Canary) -> Option<Duration> {
-        let left = canary.validity.checked_sub(self.0.get(path)?.at?.elapsed())?;
-        (!left.is_zero()).then_some(left)
-    }
-}
-
 impl Tree {
     fn parse(divisions: &Snapshot, routes: &Snapshot) -> Self {
         let mut tree = Self::default();
@@ -215,26 +185,14 @@ impl Tree {
         tree
     }
 
-    /// Returns how long it is until a canary's time is over that nobody renews.
-    fn next_end(&self, renewals: &Renewals) -> Duration {
-        let left =
-            self.traffic.iter().filter_map(|(path, traffic)| renewals.left(path, traffic.canary.as_ref()?));
-        left.min().unwrap_or(Duration::MAX)
-    }
-
     /// Returns the pool of each process group. One without a route, because nothing of it is ready now, has no member: the router
     /// knows it all the same, and holds its requests.
     fn pools(&self, renewals: &Renewals) -> Vec<Pool> {
         let nowhere = BTreeMap::new();
         let pool = |target: &TargetName| {
             let routes = self.routes.get(target).unwrap_or(&nowhere);
-            let mut traffic = self.traffic.get(&target.path).cloned();
-            let canary = traffic.as_mut().and_then(|traffic| traffic.canary.as_mut());
-            if let Some(canary) = canary
-                && renewals.left(&target.path, canary).is_none()
-            {
-                canary.share = Share::NONE;
-            }
+            let traffic = self.traffic.get(&target.path);
+            let traffic = traffic.map(|traffic| renewals.in_force(&target.path, traffic));
             Pool::new(target.clone(), routes, traffic.as_ref())
         };
         let reached = self.traffic.iter().flat_map(|(path, traffic)| {

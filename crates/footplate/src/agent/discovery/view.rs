@@ -5,20 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use footplate_core::name::{AppPath, HostName, ReleaseId, TargetName};
 use footplate_core::record::{Key, Record, Stored};
-use footplate_core::traffic::{Canary, EndpointState, Pool, Route, Share, Traffic};
+use footplate_core::traffic::{EndpointState, Pool, Route, Traffic};
 use footplate_drivers::store::{Scope, Store, StoreError, Troubles, Watch};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-/// One process group.
-struct Group {
-    traffic: Option<Traffic>,
-    routes: BTreeMap<HostName, Route>,
-}
+use crate::agent::renewals::Renewals;
 
 /// What an endpoint of this host may do: its state, and its weight among all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +27,21 @@ pub struct Place {
 /// What the store says of the groups that this host serves.
 pub struct View {
     host: HostName,
-    groups: BTreeMap<TargetName, Group>,
-    /// Since when each app's canary has not been renewed.
-    renewals: BTreeMap<AppPath, (u64, Instant)>,
+    divisions: BTreeMap<AppPath, Traffic>,
+    /// Those of each process group.
+    routes: BTreeMap<TargetName, BTreeMap<HostName, Route>>,
+    renewals: Renewals,
 }
 
 impl View {
     pub fn new(host: HostName) -> Self {
-        Self { host, groups: BTreeMap::new(), renewals: BTreeMap::new() }
+        let (divisions, routes) = (BTreeMap::new(), BTreeMap::new());
+        Self { host, divisions, routes, renewals: Renewals::default() }
     }
 
     /// Tells whether the store said something of each of these.
     pub fn covers(&self, targets: &BTreeSet<TargetName>) -> bool {
-        targets.iter().all(|target| self.groups.contains_key(target))
+        targets.iter().all(|target| self.routes.contains_key(target))
     }
 
     /// Reads what the store says of these groups, and forgets all others.
@@ -52,74 +50,52 @@ impl View {
         store: &dyn Store,
         targets: &BTreeSet<TargetName>,
     ) -> Result<(), StoreError> {
-        let mut divisions: BTreeMap<AppPath, Option<Traffic>> = BTreeMap::new();
-        for path in targets.iter().map(|target| &target.path) {
+        let paths: BTreeSet<&AppPath> = targets.iter().map(|target| &target.path).collect();
+        let mut divisions = BTreeMap::new();
+        for path in paths {
             let key = Key::Traffic(path.clone()).to_string();
             let seen = store.read(&Scope::Key(key.clone())).await?;
-            divisions
-                .insert(path.clone(), seen.entries.get(&key).and_then(|entry| known(&key, &entry.value)));
+            let traffic = seen.entries.get(&key).and_then(|entry| known(&key, &entry.value));
+            divisions.extend(traffic.map(|traffic| (path.clone(), traffic)));
         }
-        let mut groups = BTreeMap::new();
+        let mut routes = BTreeMap::new();
         for target in targets {
-            let traffic = divisions.get(&target.path).cloned().flatten();
+            let traffic: Option<&Traffic> = divisions.get(&target.path);
             // Shares are of all hosts together; without one a host needs to know of itself alone.
-            let scope = match traffic.as_ref().and_then(|traffic| traffic.canary.as_ref()) {
+            let scope = match traffic.and_then(|traffic| traffic.canary.as_ref()) {
                 Some(_) => Scope::Prefix(Key::routes_of(target)),
                 None => Scope::Key(Key::Route(target.clone(), self.host.clone()).to_string()),
             };
             let seen = store.read(&scope).await?;
-            let routes = seen.entries.iter().filter_map(|(key, entry)| match key.parse() {
+            let of_hosts = seen.entries.iter().filter_map(|(key, entry)| match key.parse() {
                 Ok(Key::Route(_, host)) => Some((host, known(key, &entry.value)?)),
                 _ => None,
             });
-            groups.insert(target.clone(), Group { routes: routes.collect(), traffic });
+            routes.insert(target.clone(), of_hosts.collect());
         }
-        self.groups = groups;
-        self.note_renewals(&divisions);
+        self.renewals.note(&divisions);
+        (self.divisions, self.routes) = (divisions, routes);
         Ok(())
-    }
-
-    fn note_renewals(&mut self, divisions: &BTreeMap<AppPath, Option<Traffic>>) {
-        self.renewals.retain(|path, _| divisions.contains_key(path));
-        for (path, traffic) in divisions {
-            let canary = traffic.as_ref().and_then(|traffic| traffic.canary.as_ref());
-            let renewed = canary.map_or(0, |canary| canary.renewed);
-            let known = self.renewals.entry(path.clone()).or_insert((renewed, Instant::now()));
-            if known.0 != renewed {
-                *known = (renewed, Instant::now());
-            }
-        }
     }
 
     /// Returns how long it is until a canary's time is over that nobody renews.
     pub fn next_end(&self) -> Duration {
-        let left = self.groups.iter().filter_map(|(target, group)| {
-            let canary = group.traffic.as_ref()?.canary.as_ref()?;
-            canary.validity.checked_sub(self.renewals.get(&target.path)?.1.elapsed())
-        });
-        left.min().unwrap_or(Duration::MAX)
+        self.renewals.next_end(&self.divisions)
     }
 
     /// Returns what this host's endpoints of a group may do; nothing stands there that is in no route.
     pub fn places(&self, target: &TargetName) -> BTreeMap<ReleaseId, Place> {
-        let Some(group) = self.groups.get(target) else { return BTreeMap::new() };
-        let canary = self.canary(&target.path, group);
-        let traffic = group.traffic.clone().map(|traffic| Traffic { canary: canary.clone(), ..traffic });
-        let weights = Pool::new(target.clone(), &group.routes, traffic.as_ref()).weights(canary.as_ref());
-        let own = group.routes.get(&self.host).into_iter().flat_map(|route| &route.endpoints);
+        let Some(routes) = self.routes.get(target) else { return BTreeMap::new() };
+        let traffic = self.divisions.get(&target.path);
+        let traffic = traffic.map(|traffic| self.renewals.in_force(&target.path, traffic));
+        let canary = traffic.as_ref().and_then(|traffic| traffic.canary.as_ref());
+        let weights = Pool::new(target.clone(), routes, traffic.as_ref()).weights(canary);
+        let own = routes.get(&self.host).into_iter().flat_map(|route| &route.endpoints);
         own.map(|(release, endpoint)| {
             let weight = weights.get(&(self.host.clone(), release.clone())).copied().unwrap_or_default();
             (release.clone(), Place { state: endpoint.state, weight })
         })
         .collect()
-    }
-
-    /// Returns the canary's share as it is now: nothing, when nobody judges it any more.
-    fn canary(&self, path: &AppPath, group: &Group) -> Option<Canary> {
-        let canary = group.traffic.as_ref()?.canary.clone()?;
-        let since = self.renewals.get(path).map_or(Duration::ZERO, |(_, since)| since.elapsed());
-        let share = if since >= canary.validity { Share::NONE } else { canary.share };
-        Some(Canary { share, ..canary })
     }
 }
 
@@ -181,5 +157,53 @@ impl Bells {
     /// Waits until one rings.
     pub async fn ring(&self) {
         self.rung.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use footplate_core::record::Written;
+    use footplate_core::traffic::{Canary, Endpoint};
+    use footplate_drivers::store::memory::Memory;
+    use footplate_drivers::store::{Applied, Transaction, Write};
+
+    use super::*;
+
+    async fn put<T: Record>(store: &Memory, key: Key, record: &T) {
+        let value = serde_json::to_vec(&Written(record)).expect("a record");
+        let writes = vec![Write::Put(key.to_string(), value)];
+        let written = store.apply(&Transaction { guards: Vec::new(), writes }).await;
+        assert_eq!(written.expect("it answers"), Applied::Yes);
+    }
+
+    /// The division with a canary of a tenth, after so many renewals.
+    async fn divide(store: &Memory, path: &AppPath, renewed: u64) {
+        let canary = Canary {
+            release: "2".parse().expect("a release"),
+            share: "10%".parse().expect("a share"),
+            validity: Duration::from_secs(60),
+            renewed,
+        };
+        put(store, Key::Traffic(path.clone()), &Traffic { canary: Some(canary), ..Traffic::default() }).await;
+    }
+
+    #[tokio::test]
+    async fn a_canary_that_was_there_first_gets_nothing_until_it_is_seen_to_be_renewed() {
+        let store = Memory::default();
+        let target: TargetName = "production.shop.web".parse().expect("a target");
+        let host: HostName = "web-1".parse().expect("a host");
+        let endpoint = || Endpoint { address: "h:1".to_owned(), state: EndpointState::Serving, weight: 100 };
+        let endpoints = ["1", "2"].map(|release| (release.parse().expect("a release"), endpoint()));
+        let route = Route { endpoints: endpoints.into() };
+        put(&store, Key::Route(target.clone(), host.clone()), &route).await;
+        let mut view = View::new(host);
+        let mut shown = Vec::new();
+        for renewed in [7, 7, 8] {
+            divide(&store, &target.path, renewed).await;
+            view.refresh(&store, &[target.clone()].into()).await.expect("it is read");
+            shown.push(view.places(&target).values().map(|place| place.weight).collect::<Vec<_>>());
+        }
+        assert_eq!(shown, [vec![1000, 0], vec![1000, 0], vec![1000, 111]]);
+        assert!(view.next_end() <= Duration::from_secs(60));
     }
 }
