@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,6 +61,19 @@ impl Server {
             Some(mut running) => running.kill().and_then(|()| running.wait()).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Asks it to end, and waits until it has: one that has children ends them first. Fails when that takes longer than `patience`.
+    pub fn end(&self, patience: Duration) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let begun = Instant::now();
+        while !self.has_ended() {
+            if begun.elapsed() > patience {
+                return Err(Error::other(format!("it does not end; it said\n{}", self.log_tail())));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Stops it in its tracks: it keeps its connections and answers nothing, until [`Server::resume`].

@@ -82,6 +82,39 @@ impl Nginx {
     }
 }
 
+/// A master that is killed leaves its workers to themselves: it is asked to end, and ends them.
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let Some(server) = self.server.take().filter(|server| !server.has_ended()) else { return };
+        let ended = server.end(PATIENCE);
+        assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+    }
+}
+
+/// Lists the processes that a process has started and that are there.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let of: u32 = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
+        (of == parent).then_some(process)
+    });
+    processes.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_ends_with_its_workers_and_those_that_a_reload_left() {
+    let mut nginx = Nginx::start(Duration::ZERO).await;
+    let master = nginx.server.as_ref().and_then(Server::pid).unwrap();
+    let _slow = nginx.site.begin("/stream/300/50", "a/1").await;
+    nginx.site.follow("a/2", "2:100").await;
+    eventually("a worker leaves and another has come", PATIENCE, async || children(master).len() == 2).await;
+    let workers = children(master);
+    drop(nginx);
+    let alive = |process: &&u32| std::path::Path::new(&format!("/proc/{process}")).exists();
+    assert_eq!(workers.iter().filter(alive).collect::<Vec<_>>(), Vec::<&u32>::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_follows_by_reloads_and_what_leaves_is_busy_for_its_time() {
     let mut nginx = Nginx::start(Duration::from_millis(700)).await;
