@@ -78,14 +78,17 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// How much of a broken fleet's story is told when it is not replayed alone.
+const LAST_LINES: usize = 120;
+
 /// How the rollouts of many fleets ended.
 #[derive(Default)]
 struct Census {
     ends: BTreeMap<&'static str, u64>,
     /// At which step and part they turned back.
     turned: BTreeMap<(u32, &'static str), u64>,
-    /// The first fleet in which a promise broke.
-    broken: Option<(u64, Broken)>,
+    /// The fleets in which a promise broke.
+    broken: BTreeMap<u64, Broken>,
 }
 
 impl Census {
@@ -97,7 +100,7 @@ impl Census {
     }
 }
 
-/// Plays these fleets on all processors, until one breaks a promise.
+/// Plays these fleets on all processors.
 fn census(seeds: u64) -> Census {
     let (next, census) = (AtomicU64::new(0), Mutex::new(Census::default()));
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -111,11 +114,8 @@ fn census(seeds: u64) -> Census {
         match played {
             Ok(world) => census.count(world),
             Err(broken) => {
-                next.store(seeds, Ordering::Relaxed);
-                let is_first = census.broken.as_ref().is_none_or(|(other, _)| seed < *other);
-                if is_first {
-                    census.broken = Some((seed, broken));
-                }
+                eprintln!("fleet {seed} breaks `{}`: {}", broken.promise, broken.how);
+                census.broken.insert(seed, broken);
             }
         }
     };
@@ -137,12 +137,14 @@ fn simulated_fleets_keep_every_promise() {
     }
     let seeds = number("FOOTPLATE_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let Census { ends, turned, broken } = census(seeds);
-    if let Some((seed, broken)) = broken {
+    if let Some(seed) = broken.keys().next() {
+        let story = tell(*seed, None);
+        let lines: Vec<&str> = story.lines().collect();
+        let end = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+        let all: Vec<&u64> = broken.keys().collect();
         panic!(
-            "fleet {seed} breaks `{}`: {}\n{}\nreplay it with FOOTPLATE_SIMULATION_SEED={seed}",
-            broken.promise,
-            broken.how,
-            tell(seed, None)
+            "fleet {seed} breaks `{}`: {}\n{end}\nbroken in all: {all:?}; replay one with FOOTPLATE_SIMULATION_SEED={seed}",
+            broken[seed].promise, broken[seed].how,
         );
     }
     println!("{seeds} fleets, rollouts that ended: {ends:?}");

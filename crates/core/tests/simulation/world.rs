@@ -125,8 +125,7 @@ impl World {
     }
 
     pub fn story(&self) -> String {
-        let story = self.story.as_deref().unwrap_or_default();
-        story[story.len().saturating_sub(120)..].join("\n")
+        self.story.as_deref().unwrap_or_default().join("\n")
     }
 
     pub fn note(&mut self, what: impl FnOnce() -> String) {
