@@ -162,3 +162,61 @@ impl Trouble {
         *self.pause.insert(pause)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use async_trait::async_trait;
+    use axum::Json;
+    use axum::routing::post;
+    use footplate_core::target::Source;
+    use footplate_core::traffic::Pool;
+    use footplate_drivers::router::{EndpointName, RouterError};
+
+    use super::*;
+
+    /// A router that counted this.
+    struct Counted(Option<Counts>);
+
+    #[async_trait]
+    impl Router for Counted {
+        fn describe(&self) -> String {
+            "a router that is played".to_owned()
+        }
+
+        async fn follow(&self, _: &[Pool]) -> Result<(), RouterError> {
+            Ok(())
+        }
+
+        async fn in_flight(&self) -> Result<Option<BTreeSet<EndpointName>>, RouterError> {
+            Ok(None)
+        }
+
+        async fn counts(&self) -> Result<Option<Counts>, RouterError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    /// Takes one look at a router that counted this, and returns what the controller heard.
+    async fn heard(counts: Option<Counts>) -> Vec<Look> {
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let hear = post(async move |Json(look): Json<Look>| tell.send(look).expect("somebody listens"));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/edge", hear)).await });
+        let order = RouterOrder { counts: Source { base, token: None } };
+        let (_orders, orders) = watch::channel(Some(order.clone()));
+        let router = Arc::new(Counted(counts));
+        let host = "edge".parse().expect("a host");
+        let counting = Counting { host, router, clients: Arc::new(Clients::new(None)), orders };
+        counting.look(&order, &mut None, &mut Trouble::default()).await;
+        std::iter::from_fn(|| told.try_recv().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn of_a_router_that_counts_nothing_nothing_is_said() {
+        assert_eq!(heard(None).await, []);
+        assert_eq!(heard(Some(Counts::default())).await.len(), 1, "that nobody came is news at first");
+    }
+}
