@@ -1,5 +1,8 @@
 //! The pace of one rollout, and how requests go, from the command line.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+
 use crate::site::Site;
 
 fn site() -> Site {
@@ -52,4 +55,38 @@ fn top_says_that_there_is_nothing_to_count_and_knows_its_apps() {
     let refused = site.run(&["top", "hello", "--once"]);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert_eq!(site.json(&["status"])["traffic"], serde_json::json!([]));
+}
+
+/// Stands before a controller and answers with an error whoever asks how requests go; returns its address.
+fn hide_traffic(controller: &str) -> String {
+    let controller = controller.strip_prefix("http://").expect("a plain address").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        listener.incoming().try_for_each(|client| pass_unless_traffic(client?, &controller))
+    });
+    format!("http://{address}")
+}
+
+fn pass_unless_traffic(mut client: TcpStream, controller: &str) -> std::io::Result<()> {
+    let (mut head, mut lines) = (String::new(), BufReader::new(client.try_clone()?));
+    while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head)? > 0 {}
+    if head.contains("/traffic") {
+        let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        return client.write_all(answer.as_bytes());
+    }
+    let mut server = TcpStream::connect(controller)?;
+    // One answer for each connection, so that every request comes by here.
+    server.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
+    std::io::copy(&mut server, &mut client).map(drop)
+}
+
+#[test]
+fn status_says_what_runs_also_when_nobody_says_how_requests_go() {
+    let mut site = site();
+    site.controller = hide_traffic(&site.controller);
+    let ran = site.run(&["status"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("hello in production: 1 on 2 of 2 targets"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("how requests go is not known: "), "{}", ran.stderr);
 }

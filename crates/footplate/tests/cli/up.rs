@@ -220,6 +220,7 @@ fn the_second_start_goes_on_where_the_first_was() {
     let again = start();
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert!(!again.stderr.contains("Commit "), "nothing is shipped twice: {}", again.stderr);
+    assert!(again.stderr.contains("`production.hello` runs"), "it says how that ended: {}", again.stderr);
     assert!(again.stdout.contains("host-3"), "{}", again.stdout);
 }
 

@@ -1,7 +1,8 @@
-//! What was pushed and is kept by no environment is forgotten in time.
+//! What is forgotten: in time what was pushed and is kept by no environment; by order hosts that are gone.
 
 use std::time::{Duration, SystemTime};
 
+use footplate::api::{By, HostOrder, HostVerb, Status};
 use footplate_core::artifact::Digest;
 use footplate_core::fleet::Pushed;
 use footplate_core::moment::Moment;
@@ -9,6 +10,7 @@ use footplate_core::record::{Stored, Written};
 use footplate_core::release::Hooks;
 use footplate_drivers::store::Write;
 
+use crate::serving::builtin;
 use crate::site::{Site, refusal, within};
 
 const DAY: u64 = 24 * 3600;
@@ -99,4 +101,23 @@ async fn a_clean_lets_nothing_go_while_a_record_of_another_environment_cannot_be
         assert!(refused.contains(&key) && refused.contains("nothing was changed"), "{refused}");
     }
     assert_eq!(pushed(&site).await, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_of_which_only_its_router_spoke_is_known_until_it_is_removed() {
+    let mut site = Site::with_hosts(&[]).await;
+    let router = builtin(site.folder.path().join("router")).await;
+    site.start_agent_beside("edge", "edge", Some(router.config.clone()));
+    let lives = |status: &Status| status.hosts.iter().map(|host| host.alive).collect::<Vec<_>>();
+    site.until("it has joined", async |status: &Status| lives(status) == [true]).await;
+    let report = "agents/edge/router";
+    assert!(site.read_by_hand(report).await.is_some(), "a router's report comes before its host's name");
+    site.stop_agent("edge");
+    site.until("its agent is gone and it is not", async |status: &Status| lives(status) == [false]).await;
+    let remove = HostOrder { verb: HostVerb::Remove, by: By::default() };
+    site.client.host(&"edge".parse().unwrap(), &remove).await.unwrap();
+    assert_eq!(site.client.hosts().await.unwrap(), []);
+    assert_eq!(site.read_by_hand(report).await, None);
+    let again = refusal(site.client.host(&"edge".parse().unwrap(), &remove).await.unwrap_err());
+    assert!(again.contains("no such host is known"), "{again}");
 }
