@@ -63,6 +63,23 @@ async fn a_service_that_leaks_is_killed_and_says_why() {
 }
 
 #[tokio::test]
+async fn what_no_look_from_outside_would_stop_in_time_the_kernel_refuses_and_the_service_says_so() {
+    let site = Site::new();
+    // Its data may have a GiB more than its memory: two at once are too many.
+    let memory = Limits { memory_bytes: 64 << 20, ..Limits::default() };
+    let greedy = "exec dd if=/dev/zero of=/dev/null bs=2G count=1";
+    let files = Limits { files_max: 32, ..Limits::default() };
+    let hoarder = "exec python3 -c 'all = [open(\"/dev/null\") for _ in range(40)]'";
+    let stories = [("1", memory, greedy, "memory exhausted"), ("2", files, hoarder, "Too many open files")];
+    for (release, limits, command, words) in stories {
+        site.keepers.start(&Order { limits, ..site.worker(release, command) }).await.expect("started");
+        let status = site.eventually(release, |status| status.restarts >= 1).await;
+        assert_eq!(status.last_exit.expect("it ended").why, "it ended with status 1");
+        assert!(site.log(release).contains(words), "{}", site.log(release));
+    }
+}
+
+#[tokio::test]
 async fn memory_that_children_share_counts_once() {
     let site = Site::new();
     let limits = Limits { memory_bytes: 96 << 20, ..Limits::default() };

@@ -87,6 +87,7 @@ fn systemd_keeps_services_across_agents_crashes_and_boots() {
     a_service_runs_bounded_and_is_found_by_every_agent(&host);
     one_that_crashes_is_started_again_and_says_how_it_ended(&host);
     one_that_ignores_term_is_killed_with_all_it_started(&host);
+    one_that_leaks_ends_by_whoever_holds_its_limit(&host);
     one_runs_as_its_own_user_and_touches_its_heartbeat(&host);
     one_finds_its_socket_and_one_runs_by_the_clock(&host);
     a_boot_starts_what_ran_and_nothing_else(&mut host);
@@ -134,6 +135,21 @@ fn one_that_ignores_term_is_killed_with_all_it_started(host: &Host) {
     );
 }
 
+fn one_that_leaks_ends_by_whoever_holds_its_limit(host: &Host) {
+    let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
+    // Where systemd was given no controller for memory nobody holds the limit, which is said; then it ends at half a GiB by itself.
+    let leak = format!("ulimit -d 524288; exec {} leak", program().display());
+    host.start(&Order { limits, ..host.site.worker("7", &leak) });
+    let status = host.poll("7", |status| status.split('\t').nth(4).is_some_and(|end| !end.is_empty()));
+    let why = match status.split('\t').nth(3) {
+        Some("\"kernel\"") => "it used more than its 64 MiB of memory and was killed",
+        _ => "it was killed by signal ABRT",
+    };
+    assert!(status.ends_with(&format!("{why} (false)")), "{status}");
+    assert!(host.log("7").contains("32 MiB taken"), "{}", host.log("7"));
+    host.supervise("stop", &name("7").to_string()).expect("stopped");
+}
+
 fn one_runs_as_its_own_user_and_touches_its_heartbeat(host: &Host) {
     let command =
         "id -un; touch \"$HEARTBEAT\" && echo touched; trap 'echo heard' HUP; while :; do sleep 0.05; done";
@@ -166,6 +182,7 @@ fn a_boot_starts_what_ran_and_nothing_else(host: &mut Host) {
         ("4", "running"),
         ("5", "running"),
         ("6", "stopped"),
+        ("7", "stopped"),
     ] {
         if release == "5" {
             // The socket alone is started by a boot; the service comes with the first connection.
@@ -177,7 +194,7 @@ fn a_boot_starts_what_ran_and_nothing_else(host: &mut Host) {
 }
 
 fn what_is_forgotten_leaves_nothing(host: &Host) {
-    for release in ["1.0+1", "2", "3", "4", "5", "6"] {
+    for release in ["1.0+1", "2", "3", "4", "5", "6", "7"] {
         host.supervise("forget", &name(release).to_string()).expect("forgotten");
     }
     assert_eq!(host.supervise("list", "").expect("listed"), "");
