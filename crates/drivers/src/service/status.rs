@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ServiceName;
 
 /// How a service stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Which service.
     pub name: ServiceName,

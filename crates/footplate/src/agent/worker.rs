@@ -80,6 +80,8 @@ pub struct Worker {
     up: BTreeMap<ReleaseId, Up>,
     /// Which failures of services were left to be read with the logs.
     told: BTreeMap<ReleaseId, String>,
+    /// How many crashes of services were noted, of which only this memory may know.
+    crashes: BTreeMap<ReleaseId, u32>,
     /// Told when a service of the host changed.
     service_news: watch::Receiver<u64>,
     /// What the disk showed when the worker came to rest; nothing while it is at work.
@@ -127,6 +129,7 @@ impl Worker {
         Self {
             up: BTreeMap::new(),
             told: BTreeMap::new(),
+            crashes: BTreeMap::new(),
             service_news: shared.services.subscribe(),
             shared,
             target,
@@ -153,6 +156,8 @@ impl Worker {
     /// Works until it is told to stop; returns what it remembers.
     pub async fn run(mut self) -> (TargetName, Memory) {
         self.resume().await;
+        // What crashed under the order before did so before any newer one is heard.
+        self.look_at_services();
         self.hear().await;
         while !self.stop.is_cancelled() {
             self.pass().await;
@@ -221,10 +226,15 @@ impl Worker {
                 self.note_service(&release, failed);
             }
         }
-        for (release, crashed) in self.shared.services.take_crashes(&self.target) {
-            let has_failed =
-                self.memory.failed.get(&release).is_some_and(|known| known.lapse == Some(Lapse::Failed));
-            if !has_failed {
+        for (release, crashed) in self.shared.services.crashes(&self.target) {
+            let Some(Lapse::Crashed(times)) = crashed.lapse else { continue };
+            let is_known = match self.memory.failed.get(&release).and_then(|known| known.lapse) {
+                Some(Lapse::Failed) => true,
+                Some(Lapse::Crashed(known)) => known >= times,
+                None => false,
+            };
+            let is_noted = self.crashes.insert(release.clone(), times).is_some_and(|noted| noted >= times);
+            if !is_known && !is_noted {
                 self.note_service(&release, crashed);
             }
         }

@@ -201,11 +201,21 @@ impl Services {
         ours.filter_map(|(name, tended)| Some((name.release.clone(), tended.watched.failed()?))).collect()
     }
 
-    /// Says which services of a target crashed once they had settled, where that was not said yet.
-    pub fn take_crashes(&self, target: &TargetName) -> BTreeMap<ReleaseId, Failed> {
+    /// Says which services of a target crashed once they had settled, and how often, until [`Services::tell_crashes`].
+    pub fn crashes(&self, target: &TargetName) -> BTreeMap<ReleaseId, Failed> {
         let tended = self.tended();
         let ours = tended.iter().filter(|(name, _)| name.target == *target);
-        ours.filter_map(|(name, tended)| Some((name.release.clone(), tended.watched.take_crash()?))).collect()
+        ours.filter_map(|(name, tended)| Some((name.release.clone(), tended.watched.crash()?))).collect()
+    }
+
+    /// Notes that so many crashes of these releases stand on the disk, and need not be said again.
+    pub fn tell_crashes(&self, target: &TargetName, times: BTreeMap<ReleaseId, u32>) {
+        let tended = self.tended();
+        for (release, times) in times {
+            if let Some(tended) = tended.get(&ServiceName { target: target.clone(), release }) {
+                tended.watched.is_told(times);
+            }
+        }
     }
 
     /// Watches what runs of a target since before this agent: all but what was stopped.
@@ -311,12 +321,11 @@ impl Services {
 
     fn tend(&self, status: &Status, service: &Service, order: Option<&Order>, resumed: bool) {
         let place = Place::new(self.address, status, order, self.user.clone(), &self.folder);
-        let watched = Arc::new(Watched::begin(&service.health, place, resumed));
+        let watched = Arc::new(Watched::begin(&service.health, place, status, resumed));
         let watcher = watched::watch(
             Arc::clone(&watched),
             Arc::clone(&self.supervisor),
             self.asker.clone(),
-            status.clone(),
             self.statuses.subscribe(),
             self.news.clone(),
         );

@@ -46,9 +46,12 @@ pub struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Standing {
     condition: Condition,
-    /// How many of its late crashes the worker was told of.
+    /// How many of its late crashes stand in the target's memory.
     #[serde(default)]
     told: u32,
+    /// Its process as it was looked at last: what happened to it since is found out later, whoever was away meanwhile.
+    #[serde(default)]
+    seen: Option<Status>,
     /// Since when it is as it is.
     since: Moment,
     accepted: u32,
@@ -95,14 +98,16 @@ pub fn forget(folder: &Path, name: &ServiceName) {
 }
 
 impl Watched {
-    /// Begins to watch a service that was just started; one that ran before this agent goes on as it was remembered.
-    pub fn begin(health: &Health, place: Place, resumed: bool) -> Self {
+    /// Begins to watch a service that was just started; one that ran before this agent goes on as it was remembered, and with
+    /// what happened to its process since.
+    pub fn begin(health: &Health, place: Place, status: &Status, resumed: bool) -> Self {
         let now = clock::now();
         let condition = Condition::begin(health, now);
-        let fresh = Standing { condition, told: 0, since: now, accepted: 0 };
+        let fresh = Standing { condition, told: 0, seen: Some(status.clone()), since: now, accepted: 0 };
         let remembered = || serde_json::from_slice(&std::fs::read(&place.memory).ok()?).ok();
         let standing = if resumed { remembered().unwrap_or(fresh) } else { fresh };
         let watched = Self { place, health: health.clone(), standing: Mutex::new(standing) };
+        watched.see(status);
         watched.remember();
         watched
     }
@@ -127,18 +132,22 @@ impl Watched {
         Some(Failed { why, lapse, output: self.last_words(OUTPUT_TAIL_BYTES_MAX) })
     }
 
-    /// Says that it crashed once it had settled, if that was not said yet.
-    pub fn take_crash(&self) -> Option<Failed> {
+    /// Says that it crashed once it had settled, until [`Watched::is_told`].
+    pub fn crash(&self) -> Option<Failed> {
         let Crashed { times, why } = {
-            let mut standing = self.standing();
-            let crashed =
-                standing.condition.crashed.clone().filter(|crashed| crashed.times > standing.told)?;
-            standing.told = crashed.times;
-            crashed
+            let standing = self.standing();
+            standing.condition.crashed.clone().filter(|crashed| crashed.times > standing.told)?
         };
-        self.remember();
         let lapse = Some(Lapse::Crashed(times));
         Some(Failed { why, lapse, output: self.last_words(OUTPUT_TAIL_BYTES_MAX) })
+    }
+
+    /// Notes that so many of its crashes stand on the disk of whoever tells of them.
+    pub fn is_told(&self, times: u32) {
+        let is_news = std::mem::replace(&mut self.standing().told, times) != times;
+        if is_news {
+            self.remember();
+        }
     }
 
     /// Returns what it printed last. What cannot be read is nothing.
@@ -165,23 +174,46 @@ impl Watched {
 
     /// Takes what happened; tells whether others should know, and why it must be restarted, if it must.
     fn note(&self, event: &Event) -> (bool, Option<String>) {
-        let now = clock::now();
-        let (changed, restart) = {
-            let mut standing = self.standing();
-            let known = |condition: &Condition| (condition.failure.clone(), condition.crashed.clone());
-            let before = (readiness(&standing), known(&standing.condition));
-            let step = standing.condition.step(&self.health, event, now);
-            standing.condition = step.next;
-            let after = (readiness(&standing), known(&standing.condition));
-            if before.0 != after.0 {
-                standing.since = now;
-            }
-            (before != after, step.restart)
-        };
+        let mut restart = None;
+        let changed = self.change(|standing| {
+            let step = standing.condition.step(&self.health, event, clock::now());
+            (standing.condition, restart) = (step.next, step.restart);
+        });
         if changed {
             self.remember();
         }
         (changed, restart)
+    }
+
+    /// Takes how its process stands, and what happened to it since it was looked at last; tells whether others should know.
+    fn see(&self, status: &Status) -> bool {
+        let before = self.standing().seen.clone();
+        // It may go on while nobody keeps it: what it was before still counts.
+        if status.phase == Phase::Forsaken || before.as_ref() == Some(status) {
+            return false;
+        }
+        let happened = before.map(|before| status.since(&before)).unwrap_or_default();
+        let changed = self.change(|standing| {
+            for event in &happened {
+                standing.condition = standing.condition.step(&self.health, event, when(event, status)).next;
+            }
+            standing.seen = Some(status.clone());
+        });
+        self.remember();
+        changed
+    }
+
+    /// Tells whether others should know of a change.
+    fn change(&self, change: impl FnOnce(&mut Standing)) -> bool {
+        let mut standing = self.standing();
+        let known = |condition: &Condition| (condition.failure.clone(), condition.crashed.clone());
+        let before = (readiness(&standing), known(&standing.condition));
+        change(&mut standing);
+        let after = (readiness(&standing), known(&standing.condition));
+        if before.0 != after.0 {
+            standing.since = clock::now();
+        }
+        before != after
     }
 
     fn remember(&self) {
@@ -218,12 +250,21 @@ fn readiness(standing: &Standing) -> Readiness {
     }
 }
 
+/// Returns when something happened to a process that stands like this.
+fn when(event: &Event, status: &Status) -> Moment {
+    let at = match (event, &status.last_exit, &status.phase) {
+        (Event::Crashed(_), Some(exit), _) => exit.at,
+        (Event::Started, _, Phase::Running { since, .. }) => *since,
+        _ => clock::now(),
+    };
+    at.min(clock::now())
+}
+
 /// Watches one service until it is dropped.
 pub async fn watch(
     watched: Arc<Watched>,
     supervisor: Arc<dyn Supervisor>,
     asker: Asker,
-    mut before: Status,
     mut statuses: watch::Receiver<Statuses>,
     news: watch::Sender<u64>,
 ) {
@@ -239,31 +280,29 @@ pub async fn watch(
         let next = questions.iter().min_by_key(|(question, _)| due[question]);
         let at =
             next.map_or_else(|| Instant::now() + Duration::from_secs(3600), |(question, _)| due[question]);
-        let events = tokio::select! {
+        let event = tokio::select! {
             Ok(()) = statuses.changed() => {
                 let now = statuses.borrow_and_update().get(&name).cloned();
-                // Its process may go on while nobody keeps it: what it was before still counts.
                 is_forsaken = now.as_ref().is_some_and(|now| now.phase == Phase::Forsaken);
-                now.filter(|_| !is_forsaken).map_or_else(Vec::new, |now| {
-                    let happened = now.since(&before);
-                    before = now;
-                    happened
-                })
+                if now.is_some_and(|now| watched.see(&now)) {
+                    news.send_modify(|number| *number += 1);
+                }
+                None
             }
             () = tokio::time::sleep_until(at) => match next {
                 Some((question, probe)) => {
                     let answer = asker.ask(probe, &watched.place.probes).await;
                     due.insert(*question, Instant::now() + probe.interval);
-                    vec![match answer {
+                    Some(match answer {
                         Answer::Good => Event::Good(*question),
                         Answer::Bad(why) => Event::Bad(*question, why),
-                    }]
+                    })
                 }
-                None => Vec::new(),
+                None => None,
             },
-            () = tokio::time::sleep(watched.next_tick()) => vec![Event::Tick],
+            () = tokio::time::sleep(watched.next_tick()) => Some(Event::Tick),
         };
-        for event in events {
+        if let Some(event) = event {
             let (changed, restart) = watched.note(&event);
             if changed {
                 news.send_modify(|number| *number += 1);
@@ -287,3 +326,6 @@ pub async fn watch(
 fn first_pause(probe: &Probe) -> Duration {
     probe.interval.min(Duration::from_millis(100))
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,15 +95,16 @@ impl Worker {
     }
 
     pub(super) async fn save(&mut self) {
-        if !self.unsaved {
-            return;
-        }
-        match self.write(&self.memory.clone()).await {
-            Ok(()) => self.unsaved = false,
-            Err(reason) => {
-                tracing::warn!(host = %self.shared.host, app = %self.target, "cannot remember what was done: {reason}");
+        if self.unsaved {
+            match self.write(&self.memory.clone()).await {
+                Ok(()) => self.unsaved = false,
+                Err(reason) => {
+                    return tracing::warn!(host = %self.shared.host, app = %self.target, "cannot remember what was done: {reason}");
+                }
             }
         }
+        // An agent that is killed before this line finds them again.
+        self.shared.services.tell_crashes(&self.target, std::mem::take(&mut self.crashes));
     }
 
     async fn write(&self, memory: &Memory) -> Result<(), String> {
