@@ -1,7 +1,8 @@
 //! Which port belongs to which service of this host.
 //!
 //! Invariants: a port is on the disk before anybody learns it; no port belongs to two services; one that somebody else
-//! listens on is not given; one that was given back is the last to be given again, so that an old route hits nobody new.
+//! listens on is not given, and is given up by whom it was given to; one that was given back is the last to be given again, so
+//! that an old route hits nobody new.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -48,7 +49,9 @@ impl PortError {
     pub fn next(&self) -> String {
         match self {
             PortError::Disk(error) => error.next(),
-            PortError::Full(_) => "widen `ports` of the service in footplate.toml".to_owned(),
+            PortError::Full(_) => {
+                "widen `ports` of the service in footplate.toml, or end what listens there".to_owned()
+            }
         }
     }
 }
@@ -93,6 +96,17 @@ impl PortRegister {
         Ok(port)
     }
 
+    /// Takes the port of a service of which nothing runs, when somebody else listens on it, and returns it; the next one that it gets
+    /// is another. Blocking.
+    pub fn give_up_taken(&self, name: &ServiceName) -> Result<Option<u16>, DiskError> {
+        let port = self.given.lock().unwrap_or_else(PoisonError::into_inner).ports.get(name).copied();
+        let taken = port.filter(|port| !nobody_listens(*port));
+        if taken.is_some() {
+            self.give_back(name)?;
+        }
+        Ok(taken)
+    }
+
     /// Takes a port back when its service is forgotten. Blocking.
     pub fn give_back(&self, name: &ServiceName) -> Result<(), DiskError> {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,7 +125,7 @@ impl PortRegister {
 }
 
 /// Tells whether a port is free on every address of this machine.
-fn nobody_listens(port: u16) -> bool {
+pub fn nobody_listens(port: u16) -> bool {
     let taken = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
     // Any other error is about the address: a machine without version 6 has nobody listening on it.
     let free =
@@ -158,5 +172,29 @@ mod tests {
             "the given-back one comes last"
         );
         assert_eq!(again.take(&name("4"), range).expect("free"), one);
+    }
+
+    #[test]
+    fn a_port_that_a_stranger_took_is_given_up_for_another_while_there_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_taken, range) = range();
+        let register = PortRegister::open(folder.path()).expect("open");
+        let mut strangers = Vec::new();
+        let mut given = Vec::new();
+        for _ in 0..2 {
+            let port = register.take(&name("1"), range).expect("free");
+            assert_eq!(register.give_up_taken(&name("1")).expect("written"), None, "it is still free");
+            strangers.push(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("free a moment ago"));
+            assert_eq!(register.take(&name("1"), range).expect("its own"), port, "until it is given up");
+            assert_eq!(register.give_up_taken(&name("1")).expect("written"), Some(port));
+            given.push(port);
+        }
+        given.sort_unstable();
+        assert_eq!(given, [range.first + 1, range.first + 2]);
+        let error = register.take(&name("1"), range).expect_err("all are taken");
+        assert_eq!(error.to_string(), format!("every port from {} to {} is taken", range.first, range.last));
+        assert!(error.next().contains("widen `ports`"));
+        drop(strangers);
+        assert!(given.contains(&register.take(&name("1"), range).expect("free again")));
     }
 }

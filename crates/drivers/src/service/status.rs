@@ -110,6 +110,12 @@ impl Status {
         }
     }
 
+    /// Tells whether no process of its ran between this look and a later one: it waited to be started again all the while.
+    pub fn waited_until(&self, later: &Status) -> bool {
+        let waits = |status: &Status| matches!(status.phase, Phase::Waiting { .. });
+        waits(self) && waits(later) && (self.restarts, &self.last_exit) == (later.restarts, &later.last_exit)
+    }
+
     /// Lists what happened to its process since it stood as `before`: every crash, and the start of the present process.
     ///
     /// Nothing happened before the first look: what runs then was started by whoever began its `Condition`.
@@ -153,6 +159,23 @@ mod tests {
             enforced: Enforcement::default(),
             log: PathBuf::new(),
             heartbeat: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn it_waited_all_the_while_only_if_nothing_was_started_in_between() {
+        let waiting = |until| Phase::Waiting { until: Moment::from_millis(until) };
+        let first = at(waiting(1), 3, Some(("boom", 5)));
+        assert!(
+            first.waited_until(&at(waiting(2), 3, Some(("boom", 5)))),
+            "systemd says when, by its own clock"
+        );
+        for later in [
+            at(waiting(9), 4, Some(("boom", 8))),
+            at(Phase::Running { pid: 1, since: Moment::default() }, 4, Some(("boom", 5))),
+            at(Phase::Stopped, 3, Some(("boom", 5))),
+        ] {
+            assert!(!first.waited_until(&later) && !later.waited_until(&first), "{later:?}");
         }
     }
 

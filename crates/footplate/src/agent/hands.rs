@@ -131,7 +131,7 @@ impl Hands {
             let served = self.serve(action, want).await;
             let (failure, ended) = match served {
                 Ok(ended) => (None, ended),
-                Err(error) => (Some(footplate_drivers::chain(&error)), Ended::default()),
+                Err(error) => (Some(of_service(&error)), Ended::default()),
             };
             if failure.is_some() || !matches!(action, Action::Clean(_)) {
                 let Ended { unwilling, output } = ended;
@@ -186,6 +186,15 @@ fn failed(error: &WorkloadError) -> Done {
 /// The controller always sends the whole release that it names; an order that does not is not obeyed in part.
 fn not_in_order(id: &ReleaseId) -> Done {
     Done { failure: Some(format!("the order names release {id} but does not hold it")), ..Done::default() }
+}
+
+/// Returns why a service could not be started, stopped or forgotten, and what to do where no rollout's end says so.
+fn of_service(error: &ServicesError) -> String {
+    let why = footplate_drivers::chain(error);
+    match error {
+        ServicesError::Port(_) => format!("{why}; {}", error.next()),
+        _ => why,
+    }
 }
 
 /// Returns why it failed. What to do next is said where the rollout ends, once, and not on every host.

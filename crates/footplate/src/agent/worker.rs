@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use footplate_core::generation::Generation;
 use footplate_core::name::{HostName, ReleaseId, TargetName};
-use footplate_core::target::{self, Assignment, Failure, Lapse, Plan, Report, Up, Verb};
+use footplate_core::target::{self, Action, Assignment, Failure, Lapse, Plan, Report, Up, Verb};
 use footplate_drivers::failpoint;
 use footplate_drivers::store::{Store, Troubles};
 use footplate_drivers::workload::Observed;
@@ -183,6 +183,10 @@ impl Worker {
         }
         if self.memory.must_read_barrier(&self.seen) && self.barrier_read_for != Some(want.generation) {
             return self.read_barrier(&want).await;
+        }
+        // It is started again by the plan, if it is to run, and gets another port then.
+        if let Some(displaced) = self.shared.services.displaced(&self.target) {
+            return self.act(&Action::Stop(displaced), &want).await;
         }
         let plan = self.plan(&want);
         match plan.actions.first() {

@@ -9,6 +9,7 @@ mod deploying;
 mod discovering;
 mod forgetting;
 mod guarding;
+mod keeping;
 mod reached;
 mod recorded;
 mod seconds;

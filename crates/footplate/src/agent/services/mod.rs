@@ -1,8 +1,10 @@
 //! The services of this host: started and stopped as orders say, watched, and told to the workers.
 //!
 //! Invariants: what runs is watched, whoever started it; how a service was is remembered across the agent's own restarts,
-//! so that one that is ready stays so; a service without a watcher is in nobody's report.
+//! so that one that is ready stays so; a service without a watcher is in nobody's report; one whose port is somebody else's gets
+//! another.
 
+mod strangers;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use footplate_core::name::{HostName, ReleaseId, TargetName};
+use footplate_core::release::service::Listen;
 use footplate_core::release::{Release, Service, service};
 use footplate_core::target::{Acceptance, AcceptanceHook, Lapse, Up};
 use footplate_drivers::chain;
@@ -25,6 +28,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use strangers::Strangers;
 use watched::{Place, Watched};
 
 /// How often the processes are looked at.
@@ -51,6 +55,7 @@ pub struct Services {
     /// Told when the first service is tended.
     begun: Notify,
     statuses: watch::Sender<Statuses>,
+    strangers: Strangers,
     /// Rises with everything that workers should know.
     news: watch::Sender<u64>,
 }
@@ -58,6 +63,8 @@ pub struct Services {
 /// One service that is watched.
 struct Tended {
     watched: Arc<Watched>,
+    /// Who opens its port.
+    listen: Listen,
     _watcher: AbortOnDropHandle<()>,
 }
 
@@ -132,6 +139,7 @@ impl Services {
             tended: Mutex::default(),
             begun: Notify::new(),
             statuses: watch::Sender::new(Arc::default()),
+            strangers: Strangers::default(),
             news: watch::Sender::new(0),
         }))
     }
@@ -154,6 +162,7 @@ impl Services {
             }
             match self.supervisor.list().await {
                 Ok(list) => {
+                    self.look_for_strangers(&list).await;
                     let all = list.into_iter().map(|status| (status.name.clone(), status)).collect();
                     self.statuses.send_replace(Arc::new(all));
                 }
@@ -218,6 +227,18 @@ impl Services {
         }
     }
 
+    /// Returns the release of a target whose service cannot begin, as somebody else listens on its port. Started anew it gets another.
+    pub fn displaced(&self, target: &TargetName) -> Option<ReleaseId> {
+        self.strangers.displaced(target)
+    }
+
+    async fn look_for_strangers(&self, list: &[Status]) {
+        let opens = |status: &Status| self.tended().get(&status.name).map(|tended| tended.listen);
+        if self.strangers.look(list, opens, self.supervisor.as_ref()).await {
+            self.news.send_modify(|number| *number += 1);
+        }
+    }
+
     /// Watches what runs of a target since before this agent: all but what was stopped.
     pub async fn resume(
         &self,
@@ -253,7 +274,7 @@ impl Services {
         let service = release.service(&target.group).ok_or_else(missing)?;
         let name = ServiceName { target: target.clone(), release: release.id.clone() };
         let port = match service.ports() {
-            Some(range) => Some(self.take_port(name, range).await?),
+            Some(range) => Some(self.port(name, range).await?),
             None => None,
         };
         let order = self.order(target, release, folder, port)?;
@@ -266,6 +287,7 @@ impl Services {
     pub async fn stop(&self, target: &TargetName, release: &ReleaseId) -> Result<Ended, ServicesError> {
         let name = ServiceName { target: target.clone(), release: release.clone() };
         self.supervisor.stop(&name).await?;
+        self.strangers.forget(&name);
         let watched = self.tended().remove(&name).map(|tended| tended.watched);
         watched::forget(&self.folder, &name);
         let output = watched.map(|watched| watched.last_words(LAST_WORDS_BYTES_MAX)).unwrap_or_default();
@@ -314,9 +336,26 @@ impl Services {
         Order::of(&self.host, target, release, folder, user, port)
     }
 
-    async fn take_port(&self, name: ServiceName, range: service::Ports) -> Result<u16, PortError> {
+    /// Returns the port of a service that is to be started: another one than it had, when that is somebody else's by now.
+    async fn port(&self, name: ServiceName, range: service::Ports) -> Result<u16, ServicesError> {
+        let there = self.supervisor.list().await?;
+        let is_there = there.iter().any(|status| status.name == name && status.phase != Phase::Stopped);
         let ports = Arc::clone(&self.ports);
-        blocking(move || ports.take(&name, range)).await
+        Ok(blocking(move || {
+            let taken = if is_there { None } else { ports.give_up_taken(&name)? };
+            let port = ports.take(&name, range);
+            match (taken, &port) {
+                (Some(taken), Ok(port)) => {
+                    tracing::warn!(service = %name, "somebody else listens on port {taken}; it gets port {port}");
+                }
+                (Some(taken), Err(error)) => {
+                    tracing::error!(service = %name, "somebody else listens on port {taken}: {error}\n  next: {}", error.next());
+                }
+                (None, _) => {}
+            }
+            port
+        })
+        .await?)
     }
 
     fn tend(&self, status: &Status, service: &Service, order: Option<&Order>, resumed: bool) {
@@ -330,7 +369,8 @@ impl Services {
             self.news.clone(),
         );
         let watcher = AbortOnDropHandle::new(tokio::spawn(watcher));
-        self.tended().insert(status.name.clone(), Tended { watched, _watcher: watcher });
+        let listen = order.map_or(Listen::Socket, |order| order.listen);
+        self.tended().insert(status.name.clone(), Tended { watched, listen, _watcher: watcher });
         self.begun.notify_one();
         self.news.send_modify(|number| *number += 1);
     }
