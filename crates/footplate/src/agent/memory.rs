@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::services::Failed;
 
-/// For how long it is told that a service crashed, which runs again.
-const CRASH_TOLD: Duration = Duration::from_secs(10 * 60);
+/// For how long it is told that a service crashed, which runs again, or that one had to be killed, which is gone.
+const TOLD: Duration = Duration::from_secs(10 * 60);
+/// How many of its last lines are told of a service that had to be killed.
+const LAST_LINES_MAX: usize = 5;
 
 /// What an agent remembers of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,10 +61,10 @@ impl Memory {
     }
 
     /// Takes a newer order. Failures of an older one are forgotten, as a new order is tried at once, but for crashes of what
-    /// runs on; so is the barrier, because one remembered from before a store was restored could open an order that nobody opened.
+    /// runs on and for how something had to be ended; so is the barrier, because one remembered from before a store was restored could open an order that nobody opened.
     pub fn obey(&mut self, offer: Assignment) {
         if offer.generation > self.generation {
-            self.failed.retain(|_, failure| is_crash(failure));
+            self.failed.retain(|_, failure| is_crash(failure) || failure.verb == Verb::Stop);
             self.barrier = None;
         }
         self.generation = offer.generation;
@@ -78,6 +80,8 @@ impl Memory {
     pub fn note_success(&mut self, verb: Verb, release: &ReleaseId) -> bool {
         let stays = |failure: &Failure| match failure.verb {
             Verb::Activate => verb == Verb::Prepare,
+            // How it ended is told on, whatever becomes of its files.
+            Verb::Stop => !matches!(verb, Verb::Start | Verb::Stop),
             _ => is_crash(failure) && verb != Verb::Start,
         };
         let is_forgotten = self.failed.get(release).is_some_and(|failure| !stays(failure));
@@ -93,13 +97,24 @@ impl Memory {
         self.failed.insert(release.clone(), failure);
     }
 
-    /// Forgets crashes of services that are gone, or have run well for long enough since.
-    pub fn forget_crashes(&mut self, up: &BTreeMap<ReleaseId, Up>, now: Moment) -> bool {
-        let is_news = |release: &ReleaseId, failure: &Failure| {
-            up.contains_key(release) && now.since(failure.at) < CRASH_TOLD
-        };
+    /// Notes that a service had to be killed to stop it: it is stopped, and its last lines say more.
+    pub fn note_unwilling(&mut self, release: &ReleaseId, why: String, output: &str, now: Moment) {
+        let lines: Vec<&str> = output.trim_end().lines().collect();
+        let output = lines[lines.len().saturating_sub(LAST_LINES_MAX)..].join("\n");
+        self.failed.remove(release);
+        let output = tail(&output).to_owned();
+        self.note_failure(Verb::Stop, release, Failed { why, lapse: None, output }, now);
+    }
+
+    /// Forgets crashes of services that are gone, or have run well for long enough since, and what had to be killed long ago.
+    pub fn forget_old(&mut self, up: &BTreeMap<ReleaseId, Up>, now: Moment) -> bool {
+        let is_recent = |failure: &Failure| now.since(failure.at) < TOLD;
         let before = self.failed.len();
-        self.failed.retain(|release, failure| !is_crash(failure) || is_news(release, failure));
+        self.failed.retain(|release, failure| match (is_crash(failure), failure.verb) {
+            (true, _) => up.contains_key(release) && is_recent(failure),
+            (false, Verb::Stop) => up.contains_key(release) || is_recent(failure),
+            (false, _) => true,
+        });
         self.failed.len() < before
     }
 
@@ -249,9 +264,28 @@ mod tests {
             id("2"),
             Up { readiness: Readiness::Ready, address: None, since: at, accepted: 0 },
         )]);
-        assert!(!memory.forget_crashes(&up, at + CRASH_TOLD / 2));
-        assert!(memory.forget_crashes(&up, at + CRASH_TOLD));
+        assert!(!memory.forget_old(&up, at + TOLD / 2));
+        assert!(memory.forget_old(&up, at + TOLD));
         assert!(memory.failed.is_empty());
+    }
+
+    #[test]
+    fn what_had_to_be_killed_is_told_with_its_last_lines_until_it_is_old_or_started_again() {
+        let at = Moment::from_millis(1000);
+        let killed = || {
+            let mut memory = Memory::default();
+            memory.obey(order(5));
+            memory.note_unwilling(&id("2"), "it was killed".to_owned(), "1\n2\n3\n4\n5\n6\n", at);
+            memory
+        };
+        let mut memory = killed();
+        memory.obey(order(6));
+        assert!(!memory.note_success(Verb::Clean, &id("2")), "its files say nothing of it");
+        let failure = &memory.failed[&id("2")];
+        assert_eq!((failure.verb, failure.output.as_str()), (Verb::Stop, "2\n3\n4\n5\n6"));
+        assert!(!memory.forget_old(&BTreeMap::new(), at + TOLD / 2));
+        assert!(memory.forget_old(&BTreeMap::new(), at + TOLD));
+        assert!(killed().note_success(Verb::Start, &id("2")), "another life");
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Worker {
                 self.note_service(&release, crashed);
             }
         }
-        self.unsaved |= self.memory.forget_crashes(&self.up, clock::now());
+        self.unsaved |= self.memory.forget_old(&self.up, clock::now());
         self.told.retain(|release, _| self.up.contains_key(release));
     }
 

@@ -150,6 +150,7 @@ fn one_that_ignores_term_is_killed_when_it_is_taken_back() {
     let ended = deploy.wait();
     let said = story.judge(ended, deploy.said());
     assert!(said.contains("aborted"), "{said}");
+    assert!(said.contains("/web:\nit did not end within its grace and was killed"), "{said}");
     assert!(told.exists(), "it was told to end, and stayed until it was killed");
     story.logs("it did not end within its grace and was killed");
     story.must_be_undone("2");

@@ -288,10 +288,11 @@ impl Services {
         let name = ServiceName { target: target.clone(), release: release.clone() };
         self.supervisor.stop(&name).await?;
         self.strangers.forget(&name);
+        let status = self.supervisor.list().await?.into_iter().find(|status| status.name == name);
+        // It is in no report from here on, and how it ended is in the same one: nothing is waited for in between.
         let watched = self.tended().remove(&name).map(|tended| tended.watched);
         watched::forget(&self.folder, &name);
         let output = watched.map(|watched| watched.last_words(LAST_WORDS_BYTES_MAX)).unwrap_or_default();
-        let status = self.supervisor.list().await?.into_iter().find(|status| status.name == name);
         let unwilling = status.and_then(|status| status.last_exit).filter(Exit::was_unwilling);
         Ok(Ended { unwilling: unwilling.map(|exit| exit.why), output })
     }

@@ -112,6 +112,11 @@ impl Worker {
                 tracing::info!(%host, %app, %release, "{past}");
                 // Most often there is no failure to forget, and then nothing to write either.
                 self.unsaved |= self.memory.note_success(verb, release);
+                if let Some(why) = done.unwilling {
+                    tracing::warn!(%host, %app, %release, "{why}");
+                    self.memory.note_unwilling(release, why, &done.output, clock::now());
+                    self.unsaved = true;
+                }
             }
             Some(reason) => {
                 self.note_failure(verb, release, Failed { why: reason, lapse: None, output: done.output })
