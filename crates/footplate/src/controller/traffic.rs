@@ -166,6 +166,7 @@ mod tests {
     use footplate_core::traffic::{Endpoint, EndpointState, Followed, Following, Route};
 
     use super::*;
+    use crate::api::ReleaseTraffic;
 
     fn path() -> AppPath {
         "production.shop.web".parse::<TargetName>().expect("a name").path
@@ -256,6 +257,28 @@ mod tests {
         );
         silence(&["a"]);
         assert_eq!(shown(&site, &told), nothing);
+    }
+
+    #[test]
+    fn a_release_that_is_gone_has_no_share_of_what_came_to_the_others() {
+        let (mut site, told) = (site(&["a"]), Told::default());
+        let known = |host: &HostName| site.routers.contains_key(host);
+        told.hear(host("a"), look(1, None, 0), known).expect("it is known");
+        told.hear(host("a"), look(2, Some(1), 30), known).expect("it follows");
+        let shares = |site: &Site| {
+            let scene = scene(site, &TrafficQuery::default(), true).expect("everything is asked for");
+            let traffic = sum::traffic(scene, &told.now(), OVER_DEFAULT).remove(0);
+            let share = |release: &ReleaseTraffic| release.measured.as_ref().expect("it tells").share;
+            let shown = |release| share(release).map_or("-".to_owned(), |share| share.to_string());
+            traffic.groups[0].releases.iter().map(shown).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shares(&site), "100% 0%");
+        let route = site.apps.get_mut(&path()).expect("there").routes.values_mut().next().expect("there");
+        let gone = route.endpoints.remove(&"1".parse().expect("a release")).expect("it was there");
+        assert_eq!(shares(&site), "- -", "what is left was not asked yet");
+        let route = site.apps.get_mut(&path()).expect("there").routes.values_mut().next().expect("there");
+        route.endpoints = [("1".parse().expect("a release"), gone)].into();
+        assert_eq!(shares(&site), "100%");
     }
 
     #[test]

@@ -162,17 +162,22 @@ fn releases(
     let counted = sum.counted.get(target).unwrap_or(&nobody);
     let asked =
         counted.iter().filter(|(_, counted)| counted.lately.attempts() > 0).map(|(release, _)| release);
-    let routed = routes.values().flat_map(|route| route.endpoints.keys());
-    let all: BTreeSet<&ReleaseId> = routed.chain(asked).collect();
+    let routed: BTreeSet<&ReleaseId> = routes.values().flat_map(|route| route.endpoints.keys()).collect();
+    let all: BTreeSet<&ReleaseId> = routed.iter().copied().chain(asked).collect();
     let of = |release: &ReleaseId| counted.get(release).unwrap_or(&nothing);
-    let requests: f64 = all.iter().map(|release| of(release).requests_per_second).sum();
+    // What came to a release that is gone is in no share: the others had no part in it yet.
+    let requests: f64 = routed.iter().map(|release| of(release).requests_per_second).sum();
     let of_release = |release: &&ReleaseId| {
         let counted = of(release);
         ReleaseTraffic {
             release: (*release).clone(),
             wanted: pool.shares.get(*release).copied().unwrap_or_default(),
             endpoints: endpoints(release, routes),
-            measured: sum.over.map(|over| measured(over, counted, requests)),
+            measured: sum.over.map(|over| {
+                let share = counted.requests_per_second / requests;
+                let share = (requests > 0.0 && routed.contains(release)).then(|| millionths(share));
+                measured(over, counted, share)
+            }),
             requests_total: counted.ever.requests,
             errors_total: counted.ever.errors(),
         }
@@ -180,7 +185,7 @@ fn releases(
     all.iter().map(of_release).collect()
 }
 
-fn measured(over: Duration, counted: &Counted, requests: f64) -> Measured {
+fn measured(over: Duration, counted: &Counted, share: Option<Share>) -> Measured {
     let Counted { ever, lately, requests_per_second, errors_per_second } = counted;
     let times = lately.all_times();
     let quantile = |percent: u32| {
@@ -189,7 +194,7 @@ fn measured(over: Duration, counted: &Counted, requests: f64) -> Measured {
     };
     Measured {
         over,
-        share: (requests > 0.0).then(|| millionths(requests_per_second / requests)),
+        share,
         requests_per_second: *requests_per_second,
         errors_per_second: *errors_per_second,
         errors: (lately.ended() > 0).then(|| millionths(lately.errors() as f64 / lately.ended() as f64)),
