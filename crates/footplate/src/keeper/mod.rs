@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use footplate_drivers::disk::{self, HeldFolder};
 use footplate_drivers::service::Folder;
@@ -20,6 +21,10 @@ use footplate_drivers::shell;
 
 use crate::failure::{Exit, Failure};
 use keep::Keeper;
+
+/// How long what a killed keeper was just starting may hold its folder.
+const FORMER_LIFE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Look after one service (the agent calls this by itself)
 #[derive(clap::Args, Debug)]
@@ -111,11 +116,18 @@ fn end(folder: &Path, has_groups: bool) -> Result<(), Failure> {
     keeper.stay().map_err(|error| failed("end the service").because(&*error))
 }
 
+/// Holds the folder; nothing while another keeper looks after it.
 fn hold(folder: &Path) -> Result<Option<(HeldFolder, Folder)>, Failure> {
-    let held = HeldFolder::take(folder);
-    let held =
-        held.map_err(|error| failed("hold the service's folder").because(&error).next(error.next()))?;
-    Ok(held.map(|held| (held, Folder::at(folder))))
+    let begun = Instant::now();
+    loop {
+        let held = HeldFolder::take(folder);
+        let held =
+            held.map_err(|error| failed("hold the service's folder").because(&error).next(error.next()))?;
+        if held.is_some() || post::is_answered(folder) || begun.elapsed() > FORMER_LIFE {
+            return Ok(held.map(|held| (held, Folder::at(folder))));
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
 }
 
 /// Tells whoever waits on our standard output, and lets go of it: nobody reads it any more.

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use footplate_drivers::disk;
@@ -30,6 +31,13 @@ pub(super) fn open(folder: &Folder) -> Result<UnixListener, Fatal> {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Tells whether a keeper of this folder is there to take orders.
+pub(super) fn is_answered(folder: &Path) -> bool {
+    let connect =
+        |place: File| UnixStream::connect(format!("/proc/self/fd/{}/orders.sock", place.as_raw_fd()));
+    File::open(folder).and_then(connect).is_ok()
 }
 
 /// Takes one order; `None` when nobody waits. Whoever says nothing sensible is told so.

@@ -1,6 +1,7 @@
 //! Services outlive whoever started them, and their keepers too.
 
 use footplate_core::release::service::Listen;
+use footplate_drivers::disk::HeldFolder;
 use footplate_drivers::service::{Order, Phase, Supervisor};
 use rustix::process::{Pid, Signal};
 
@@ -104,6 +105,29 @@ async fn a_stop_ends_a_service_whose_keeper_was_killed() {
     assert!(!is_alive(pid(&status)));
     eventually("nothing is left", || site.processes().is_empty()).await;
     assert_eq!(site.status("1").await.phase, Phase::Stopped);
+}
+
+#[tokio::test]
+async fn what_a_killed_keeper_still_holds_for_an_instant_keeps_nobody_from_its_service() {
+    let site = Site::new();
+    site.keepers.start(&site.worker("1", "exec sleep 1000")).await.expect("started");
+    kill(site.keeper_of("1").expect("it has a keeper"));
+    site.eventually("1", |status| status.phase == Phase::Forsaken).await;
+    let last_hold = || HeldFolder::take(&site.folder_of("1")).expect("a folder");
+    let mut lock = last_hold();
+    while lock.is_none() {
+        lock = last_hold();
+    }
+    let keepers = site.another();
+    let stop = tokio::spawn(async move { keepers.stop(&name("1")).await });
+    let is_at_it = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("--end")
+    };
+    eventually("somebody comes to end it", || site.processes().iter().any(is_at_it)).await;
+    drop(lock);
+    stop.await.expect("no panic").expect("stopped");
+    eventually("nothing is left", || site.processes().is_empty()).await;
 }
 
 #[tokio::test]
