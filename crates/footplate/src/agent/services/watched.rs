@@ -223,9 +223,12 @@ impl Watched {
         }
     }
 
-    /// Returns what to ask now.
+    /// Returns what to ask now: nothing while it waits to be started again, as whoever answers at its port then is a stranger.
     fn questions(&self) -> Vec<(Question, Probe)> {
         let standing = self.standing();
+        if standing.seen.as_ref().is_some_and(|seen| matches!(seen.phase, Phase::Waiting { .. })) {
+            return Vec::new();
+        }
         let asked = standing.condition.questions(&self.health);
         asked.into_iter().map(|(question, probe)| (question, probe.clone())).collect()
     }

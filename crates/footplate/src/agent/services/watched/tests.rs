@@ -1,5 +1,6 @@
 //! Crashes that nobody saw, or that nobody could tell of in time.
 
+use footplate_core::release::service::Check;
 use footplate_drivers::service::{Enforcement, Exit};
 
 use super::*;
@@ -80,4 +81,18 @@ fn a_process_that_goes_on_without_its_keeper_was_not_started_again() {
     let watched = begin(folder.path(), &Status { phase: Phase::Forsaken, ..runs.clone() }, true);
     assert!(!watched.see(&runs));
     assert_eq!(watched.up().readiness, Readiness::Ready);
+}
+
+#[test]
+fn nobody_is_asked_at_its_port_while_it_waits_to_be_started_again() {
+    let (folder, now) = (folder(), clock::now());
+    let runs = status(7, now, None);
+    let health = Health { readiness: Some(Probe::new(Check::Tcp)), ..Health::default() };
+    let place = Place::new([127, 0, 0, 1].into(), &runs, None, None, folder.path());
+    let watched = Watched::begin(&health, place, &runs, false);
+    assert_eq!(watched.questions().len(), 1);
+    watched.see(&Status { phase: Phase::Waiting { until: now }, ..status(7, now, Some(now)) });
+    assert_eq!(watched.questions(), []);
+    watched.see(&status(8, now, Some(now)));
+    assert_eq!(watched.questions().len(), 1);
 }
