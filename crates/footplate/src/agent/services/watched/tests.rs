@@ -87,7 +87,7 @@ fn a_process_that_goes_on_without_its_keeper_was_not_started_again() {
 fn nobody_is_asked_at_its_port_while_it_waits_to_be_started_again() {
     let (folder, now) = (folder(), clock::now());
     let runs = status(7, now, None);
-    let health = Health { readiness: Some(Probe::new(Check::Tcp)), ..Health::default() };
+    let health = Health { startup: Some(Probe::new(Check::Tcp)), ..Health::default() };
     let place = Place::new([127, 0, 0, 1].into(), &runs, None, None, folder.path());
     let watched = Watched::begin(&health, place, &runs, false);
     assert_eq!(watched.questions().len(), 1);
