@@ -42,6 +42,7 @@ pub use orders::{age, assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
 pub use outline::{StepOutline, outline, whereabouts};
 pub use plan::{Request, plan};
+pub(crate) use policy::is_usual;
 pub use policy::{During, OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
 pub use strategy::{

@@ -243,7 +243,7 @@ pub(super) fn begin(
             to: what.to,
             generation,
             kept_since,
-            roll_call: current.orders,
+            roll_call: current.roll_call,
             groups: what.delivery.groups.clone(),
             policy: what.policy,
             delivery: (what.delivery != current.delivery).then_some(what.delivery),

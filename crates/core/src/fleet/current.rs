@@ -37,6 +37,9 @@ pub struct Current {
     pub rollouts: u64,
     /// The number of the latest rollout whose end is accounted for here.
     pub settled: u64,
+    /// What a router must have followed to be waited for while its agent is away, as the latest rollout that called them left it.
+    #[serde(default, skip_serializing_if = "crate::rollout::is_usual")]
+    pub roll_call: Generation,
     /// What is deployed when the rollout under way is over; the newest only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Box<Waiting>>,
@@ -70,6 +73,7 @@ impl Current {
             orders: seen,
             rollouts: 0,
             settled: 0,
+            roll_call: Generation::default(),
             waiting: None,
             delivery,
         }

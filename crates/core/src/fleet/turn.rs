@@ -154,6 +154,7 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
                 break;
             }
         }
+        current.roll_call = current.roll_call.max(rollout.roll_call);
         current.settle(rollout);
     }
     said.extend(waiting::take_up(&mut current, &mut rollout, seen));

@@ -27,7 +27,7 @@ pub struct Request {
     pub generation: Generation,
     /// Since which order every target keeps `to`, when it does already; see [`Rollout::kept_since`].
     pub kept_since: Option<Generation>,
-    /// How the traffic is divided now: routers that follow it are there, even while their agents are not.
+    /// What the rollouts before have left; see [`Rollout::roll_call`].
     pub roll_call: Generation,
     /// The process groups to move on each host.
     pub groups: BTreeSet<GroupName>,

@@ -1,6 +1,6 @@
 //! Stories of routers that follow late, or whose agents are away.
 
-use crate::check_from;
+use crate::{check, check_from};
 use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, ROLLING, TWO_SERVES_ON_A, TWO_STARTS_ON_A, WITHOUT_Q};
 
 #[test]
@@ -80,6 +80,35 @@ fn routers_whose_agents_are_away_are_given_up_where_a_rollout_may_go_on_without_
           step 2 of 2 of `production.shop` is done: `2` is watched on 2 of 2 hosts
           `production.shop` runs `2` on 2 targets
         wait 10s
+        ",
+    );
+}
+
+#[test]
+fn a_router_whose_agent_went_away_before_it_heard_the_last_news_is_called_too() {
+    check(
+        "
+        services
+        strategy rolling 1
+        policy replace
+        hosts a b
+        runs 1
+        router r
+        follows r
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        deploy 3
+          `production.shop` was not moved to `2`: ann moves it to `3` instead
+          ann prepares `3` of `production.shop` on 2 hosts
+        gone r
+        works a b
+          step 1 of 2 of `production.shop`: `3` starts on 1 of 2 hosts
+        works a b
+        waiting
+          waiting for the router on r, whose agent is away, to follow the new shares, for another 30 s
+        wait 30s
+        waiting
+          waiting for a (0 of 1 targets with a healthy `3`), for another 5 min
         ",
     );
 }
