@@ -96,7 +96,7 @@ impl Name {
             }
             Name::Router => {
                 "Several runs, minimum / median / maximum; a target is met by the median. Each proxy has one thread on one core and passes a \
-                 body of 100 bytes;\nservice and clients share another core, so what a proxy manages at most depends on them too: compare the requests per CPU-second."
+                 body of 100 bytes;\nservice and clients share another core, so what a proxy manages at most depends on them too: compare the requests per CPU-second.\nA p99 is the median of the p99 of windows of 50 ms, as a virtual machine stops for milliseconds now and then; the rows beside it hold such stops as well."
             }
             Name::Swaps => {
                 "Several runs, minimum / median / maximum; a promise (no failed request) is met by every single run, a ratio by the median.\nEach run of swaps \

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::program;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,15 +17,30 @@ pub struct Process {
 
 impl Process {
     /// Starts a program with its output in `log`.
-    pub fn start(mut command: Command, log: &Path) -> Result<Process, Failure> {
+    pub fn start(command: Command, log: &Path) -> Result<Process, Failure> {
+        Process::start_reading(command, log, Stdio::null())
+    }
+
+    /// Starts a program that is told more in lines; see [`Process::tell`].
+    pub fn start_listening(command: Command, log: &Path) -> Result<Process, Failure> {
+        Process::start_reading(command, log, Stdio::piped())
+    }
+
+    fn start_reading(mut command: Command, log: &Path, input: Stdio) -> Result<Process, Failure> {
         let name = program::render(&command);
         let failure = |error: std::io::Error| {
             Failure::new(format!("cannot start `{name}`"), error, "build it, or install it")
         };
         let out = File::create(log).map_err(failure)?;
         let talk = out.try_clone().map_err(failure)?;
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(talk).spawn().map_err(failure)?;
+        let child = command.stdin(input).stdout(out).stderr(talk).spawn().map_err(failure)?;
         Ok(Process { child, name, log: log.to_path_buf() })
+    }
+
+    /// Tells a program that listens a line.
+    pub fn tell(&mut self, line: &str) -> Result<(), Failure> {
+        let told = self.child.stdin.as_mut().map_or(Ok(()), |input| writeln!(input, "{line}"));
+        told.map_err(|error| self.failure(error.to_string()))
     }
 
     /// Returns the program's id.

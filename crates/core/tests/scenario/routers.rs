@@ -1,7 +1,7 @@
 //! Stories of routers that follow late, or whose agents are away.
 
-use crate::{check, check_from};
 use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, ROLLING, TWO_SERVES_ON_A, TWO_STARTS_ON_A, WITHOUT_Q};
+use crate::{check, check_from};
 
 #[test]
 fn a_router_that_does_not_follow_turns_it_back() {

@@ -4,19 +4,20 @@
 //! is what a proxy adds to the p99 of the service itself at the same given rate: half of what the slowest proxy managed.
 
 mod proxies;
+mod service;
 mod swaps;
 
-use super::process::{Process, poll};
+use super::process::Process;
 use super::programs::Programs;
 use super::report::Row;
 use crate::failure::Failure;
-use crate::{packages, program};
+use crate::packages;
 use proxies::{Kind, Proxy};
 pub use proxies::{free_address, start_router};
 use serde::Deserialize;
+use service::Service;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 const NEXT: &str = "run it again on a quiet machine, then profile the router";
 /// Clients that ask as fast as they are answered.
@@ -57,6 +58,8 @@ pub struct Seen {
     seconds: f64,
     p50_us: f64,
     p99_us: f64,
+    /// The median of the p99 of short windows.
+    windows_p99_us: f64,
     /// CPU time of the proxy meanwhile, in seconds.
     #[serde(skip)]
     cpu: f64,
@@ -121,59 +124,19 @@ impl Ground {
         serde_json::from_str(first)
             .map_err(|_| Failure::new("the clients said nothing sensible", said.trim(), NEXT))
     }
-
-    /// Starts a service that answers with a small body; returns its address too.
-    pub fn serve(&self, name: &str) -> Result<(Process, String), Failure> {
-        let process = self.start(name, self.cores.1, &self.load, &["serve", "127.0.0.1:0", "100"], &[])?;
-        let address = poll("the service", Duration::from_secs(10), || {
-            let said = self.said(name);
-            Ok(said.lines().next().map(str::to_owned).filter(|_| said.ends_with('\n')))
-        })?;
-        Ok((process, address))
-    }
-
-    /// Asks at an address: as fast as it answers, or at a rate. `cpu` tells the CPU time of whoever is measured.
-    fn ask(
-        &self,
-        address: &str,
-        seconds: u64,
-        rate: Option<f64>,
-        cpu: impl Fn() -> f64,
-    ) -> Result<Seen, Failure> {
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", &self.cores.1.to_string()]).arg(&self.load);
-        match rate {
-            None => command.args(["closed", address, CLIENTS, &seconds.to_string()]),
-            Some(rate) => {
-                command.args(["open", address, CLIENTS_OPEN, &seconds.to_string(), &format!("{rate:.0}")])
-            }
-        };
-        let before = cpu();
-        let said = program::read(&mut command, NEXT)?;
-        let cpu = cpu() - before;
-        let seen: Seen = serde_json::from_str(&said)
-            .map_err(|error| Failure::new("the clients said nothing sensible", error, NEXT))?;
-        if seen.failed > 0 {
-            return Err(Failure::new(
-                "a proxy failed under load",
-                format!("{} requests at {address}", seen.failed),
-                NEXT,
-            ));
-        }
-        Ok(Seen { cpu, whole: seconds as f64, ..seen })
-    }
 }
 
 /// Measures everything, each run one proxy after the other.
 pub fn measure(ground: &Ground, options: &Options) -> Result<Vec<Row>, Failure> {
-    let (_service, address) = ground.serve("service")?;
+    let mut service = Service::start(ground, "service")?;
+    let address = service.address.clone();
     let proxies = Kind::ALL.map(|kind| Proxy::start(ground, kind, &address));
     let proxies = proxies.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut closed = vec![Vec::new(); proxies.len()];
     for run in 0..options.runs {
         for (proxy, seen) in proxies.iter().zip(&mut closed) {
             eprintln!("run {} of {}: {}", run + 1, options.runs, proxy.kind.name());
-            seen.push(ground.ask(&proxy.address, options.seconds, None, || proxy.cpu())?);
+            seen.push(service.ask(ground, &proxy.address, options.seconds, None, || proxy.cpu())?);
         }
     }
     let slowest = closed.iter().flatten().map(Seen::rate).fold(f64::INFINITY, f64::min);
@@ -181,12 +144,12 @@ pub fn measure(ground: &Ground, options: &Options) -> Result<Vec<Row>, Failure> 
     let mut open = vec![Vec::new(); proxies.len()];
     let mut direct = Vec::new();
     for _ in 0..options.runs {
-        direct.push(ground.ask(&address, options.seconds, Some(rate), || 0.0)?);
+        direct.push(service.ask(ground, &address, options.seconds, Some(rate), || 0.0)?);
         for (proxy, seen) in proxies.iter().zip(&mut open) {
-            seen.push(ground.ask(&proxy.address, options.seconds, Some(rate), || proxy.cpu())?);
+            seen.push(service.ask(ground, &proxy.address, options.seconds, Some(rate), || proxy.cpu())?);
         }
     }
-    drop(proxies);
+    drop((proxies, service));
     let growth = swaps::growth(ground, options.swaps)?;
     Ok(rows(&closed, &open, &direct, rate, growth))
 }
@@ -198,7 +161,7 @@ fn rows(closed: &[Vec<Seen>], open: &[Vec<Seen>], direct: &[Seen], rate: f64, gr
     };
     let added = |seen: &[Seen]| {
         let pairs = seen.iter().zip(direct);
-        pairs.map(|(seen, direct)| (seen.p99_us - direct.p99_us).max(1.0)).collect::<Vec<_>>()
+        pairs.map(|(seen, direct)| (seen.windows_p99_us - direct.windows_p99_us).max(1.0)).collect::<Vec<_>>()
     };
     let mut rows = Vec::new();
     for (place, kind) in Kind::ALL.into_iter().enumerate() {
@@ -215,8 +178,13 @@ fn rows(closed: &[Vec<Seen>], open: &[Vec<Seen>], direct: &[Seen], rate: f64, gr
             &values(&open[place], |seen| seen.p50_us),
         ));
         rows.push(Row::new(name(&format!("p99 added at {rate:.0}/s")), "µs", &added(&open[place])));
+        let whole = values(&open[place], |seen| seen.p99_us);
+        rows.push(Row::new(name(&format!("p99 at {rate:.0}/s with the machine's stops")), "µs", &whole));
     }
-    rows.push(Row::new(format!("no proxy: p99 at {rate:.0}/s"), "µs", &values(direct, |seen| seen.p99_us)));
+    let direct_p99 = values(direct, |seen| seen.windows_p99_us);
+    rows.push(Row::new(format!("no proxy: p99 at {rate:.0}/s"), "µs", &direct_p99));
+    let whole = values(direct, |seen| seen.p99_us);
+    rows.push(Row::new(format!("no proxy: p99 at {rate:.0}/s with the machine's stops"), "µs", &whole));
     let of = |kind: Kind| Kind::ALL.iter().position(|other| *other == kind).expect("all kinds are in it");
     let (router, haproxy) = (of(Kind::Router), of(Kind::Haproxy));
     let efficiency =

@@ -167,7 +167,7 @@ fn nginx(ground: &Ground, address: &str, service: &str) -> Result<Process, Failu
         .map(|kind| format!("  {kind}_temp_path {place}/nginx-{kind};\n"))
         .collect();
     let text = format!(
-        "worker_processes 1;\ndaemon off;\npid {place}/nginx.pid;\nevents {{ worker_connections 4096; }}\nhttp {{\n  access_log off;\n{temporary}  \
+        "master_process off;\ndaemon off;\npid {place}/nginx.pid;\nevents {{ worker_connections 4096; }}\nhttp {{\n  access_log off;\n{temporary}  \
          keepalive_requests 1000000000;\n  upstream back {{ server {service}; keepalive 256; keepalive_requests 1000000000; }}\n  \
          server {{ listen {address}; location / {{ proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
          proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; }} }}\n}}\n"

@@ -1,6 +1,7 @@
 //! Memory of the router over many swaps under load: every swap is to a version and an endpoint that were never there.
 
 use super::proxies::{put_table, start_router};
+use super::service::Service;
 use super::{CLIENTS, Ground};
 use crate::failure::Failure;
 use std::process::Command;
@@ -13,11 +14,11 @@ const SWAPS_BEFORE: usize = 100;
 
 /// Returns how much memory has grown after the first swaps, in MiB.
 pub fn growth(ground: &Ground, swaps: usize) -> Result<f64, Failure> {
-    let services = [ground.serve("swap-a")?, ground.serve("swap-b")?];
+    let services = [Service::start(ground, "swap-a")?, Service::start(ground, "swap-b")?];
     let folder = ground.folder.path().join("swaps");
     let address = super::proxies::free_address()?;
     let router = start_router(ground, &folder, &address, "swaps")?;
-    put_table(&folder, 1, "0", &services[0].1)?;
+    put_table(&folder, 1, "0", &services[0].address)?;
     let seconds = (swaps + SWAPS_BEFORE) as u64 * 30 / 1_000 + 2;
     let mut load = Command::new("taskset");
     load.args(["--cpu-list", &ground.cores.1.to_string()]).arg(&ground.load);
@@ -25,7 +26,7 @@ pub fn growth(ground: &Ground, swaps: usize) -> Result<f64, Failure> {
     let mut load = crate::bench::process::Process::start(load, &ground.folder.path().join("swaps-load.log"))?;
     let mut early = 0;
     for swap in 0..swaps + SWAPS_BEFORE {
-        put_table(&folder, swap as u64 + 2, &(swap + 1).to_string(), &services[swap % 2].1)?;
+        put_table(&folder, swap as u64 + 2, &(swap + 1).to_string(), &services[swap % 2].address)?;
         std::thread::sleep(TURN);
         if swap == SWAPS_BEFORE {
             early = router.memory().unwrap_or(0);

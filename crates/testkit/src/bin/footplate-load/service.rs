@@ -1,46 +1,60 @@
 //! A service that answers every request at once with a body of one size. Requests have no body.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::{self, EventData, EventFlags};
 
 use crate::Failed;
+use crate::watch::Watch;
 
-/// Answers until it is killed.
-pub fn run(address: &str, bytes: usize) -> Result<(), Failed> {
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {bytes}\r\n\r\n{}",
-        "x".repeat(bytes)
-    );
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    println!("{}", listener.local_addr()?);
-    let poll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&poll, &listener, EventData::new_u64(u64::MAX), EventFlags::IN)?;
-    let mut clients: Vec<Option<TcpStream>> = Vec::new();
-    let mut events = Vec::with_capacity(256);
-    loop {
-        events.clear();
-        epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None)?;
-        for event in &events {
-            match event.data.u64() {
-                u64::MAX => {
-                    while let Ok((client, _)) = listener.accept() {
-                        client.set_nonblocking(true)?;
-                        client.set_nodelay(true)?;
-                        epoll::add(&poll, &client, EventData::new_u64(clients.len() as u64), EventFlags::IN)?;
-                        clients.push(Some(client));
-                    }
-                }
-                place => {
-                    let client = &mut clients[place as usize];
-                    if !client.as_mut().is_some_and(|client| serve(client, answer.as_bytes())) {
-                        *client = None;
-                    }
-                }
+/// The events of the service are those with this bit; the rest of a connection's is its place.
+pub const MARK: u64 = 1 << 63;
+/// The events of the listener.
+const LISTENER: u64 = u64::MAX;
+
+/// A service with its connections.
+pub struct Service {
+    listener: TcpListener,
+    answer: String,
+    clients: Vec<Option<TcpStream>>,
+}
+
+impl Service {
+    /// Listens.
+    pub fn open(watch: &Watch, address: &str, bytes: usize) -> Result<Service, Failed> {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {bytes}\r\n\r\n{}",
+            "x".repeat(bytes)
+        );
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        epoll::add(&watch.poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        Ok(Service { listener, answer, clients: Vec::new() })
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> Result<SocketAddr, Failed> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Does what an event asks for.
+    pub fn take(&mut self, watch: &Watch, event: u64) -> Result<(), Failed> {
+        if event == LISTENER {
+            while let Ok((client, _)) = self.listener.accept() {
+                client.set_nonblocking(true)?;
+                client.set_nodelay(true)?;
+                let place = MARK | self.clients.len() as u64;
+                epoll::add(&watch.poll, &client, EventData::new_u64(place), EventFlags::IN)?;
+                self.clients.push(Some(client));
             }
+            return Ok(());
         }
+        let client = &mut self.clients[(event & !MARK) as usize];
+        if !client.as_mut().is_some_and(|client| serve(client, self.answer.as_bytes())) {
+            *client = None;
+        }
+        Ok(())
     }
 }
 
