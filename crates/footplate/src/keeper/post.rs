@@ -33,11 +33,17 @@ pub(super) fn open(folder: &Folder) -> Result<UnixListener, Fatal> {
     Ok(listener)
 }
 
-/// Tells whether a keeper of this folder is there to take orders.
+/// Tells whether a keeper of this folder answers; one that ends still listens for a moment.
 pub(super) fn is_answered(folder: &Path) -> bool {
-    let connect =
-        |place: File| UnixStream::connect(format!("/proc/self/fd/{}/orders.sock", place.as_raw_fd()));
-    File::open(folder).and_then(connect).is_ok()
+    let ask = || {
+        let place = File::open(folder)?;
+        let stream = UnixStream::connect(format!("/proc/self/fd/{}/orders.sock", place.as_raw_fd()))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        serde_json::to_writer(&stream, &Request::Status)?;
+        (&stream).write_all(b"\n")?;
+        BufReader::new(stream).read_line(&mut String::new())
+    };
+    ask().is_ok_and(|bytes| bytes > 0)
 }
 
 /// Takes one order; `None` when nobody waits. Whoever says nothing sensible is told so.

@@ -1,6 +1,7 @@
 //! A host's folder of services, with footplate's real keepers.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Site {
     folder: TempDir,
     pub keepers: Keepers,
     pub ports: PortRegister,
+    /// Its own by all odds: a port whose service is being restarted looks free to others.
+    range: Ports,
 }
 
 impl Site {
@@ -26,7 +29,9 @@ impl Site {
         let folder = tempfile::tempdir().expect("a folder");
         let services = folder.path().join("services");
         let ports = PortRegister::open(&services).expect("open");
-        Self { keepers: keepers(&services), ports, folder }
+        let first = 23_000 + 50 * (RandomState::new().hash_one(0) % 180) as u16;
+        let range = Ports { first, last: first + 49 };
+        Self { keepers: keepers(&services), ports, range, folder }
     }
 
     /// Returns a host where no control group may be written.
@@ -69,8 +74,7 @@ impl Site {
 
     /// Returns an order for a web service with a port of its own, run by the example `service`.
     pub fn web(&self, release: &str, arguments: &str) -> Order {
-        let range = Ports { first: 23_000, last: 31_999 };
-        let port = self.ports.take(&name(release), range).expect("a free port");
+        let port = self.ports.take(&name(release), self.range).expect("a free port");
         let mut order = self.worker(release, &format!("exec {} {arguments}", program().display()));
         order.environment.insert("PORT".to_owned(), port.to_string());
         Order { port: Some(port), ..order }
