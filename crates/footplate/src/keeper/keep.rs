@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use footplate_core::moment::Moment;
+use footplate_core::release::service::Listen;
 use footplate_drivers::service::{Enforcement, Exit, Folder, Log, Order, Phase, State};
 use footplate_drivers::shell::{self, Kept, User, census, cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -115,7 +116,8 @@ impl Keeper {
         match (&self.kept, process) {
             (Some(kept), _) => {
                 let pid = kept.identity().pid;
-                self.socket = kept.socket();
+                // One that opens its port itself may well have that at the same number.
+                self.socket = (self.order.listen == Listen::Socket).then(|| kept.socket()).flatten();
                 self.note(&format!("a new keeper has found process {pid} running"));
             }
             // It ended while nobody watched; or the machine was booted since.

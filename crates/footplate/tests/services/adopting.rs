@@ -55,6 +55,8 @@ async fn a_killed_keeper_is_replaced_and_its_service_does_not_notice() {
     kill(pid(&before));
     let after = site.eventually("1", |status| status.restarts == 1 && status.is_running()).await;
     assert_ne!(pid(&after), pid(&before), "the new keeper restarts it like the old one");
+    eventually("it answers again", || get(port).is_some()).await;
+    assert_eq!(site.status("1").await.restarts, 1, "it finds its port free: {}", site.log("1"));
 }
 
 #[tokio::test]
