@@ -44,6 +44,7 @@ async fn starting_and_stopping_may_be_repeated() {
     let first = site.keepers.start(&order).await.expect("started");
     let again = site.keepers.start(&order).await.expect("as it is");
     assert_eq!(pid(&first), pid(&again));
+    eventually_said(&site, "begun", 1).await;
     site.keepers.stop(&order.name).await.expect("stopped");
     site.keepers.stop(&order.name).await.expect("stays so");
     assert!(!is_alive(pid(&first)));
