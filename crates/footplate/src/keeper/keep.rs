@@ -247,6 +247,8 @@ impl Keeper {
     fn look_at_the_clock(&mut self) -> Result<(), Fatal> {
         let now = clock::now();
         match self.state.phase {
+            // It was told to end in the instant in which it was due.
+            Some(Phase::Waiting { .. } | Phase::Resting { .. }) if self.then == Then::End => Ok(()),
             Some(Phase::Waiting { until } | Phase::Resting { until }) if now >= until => self.start(),
             // The clock was set back: nobody waits for longer than his rules say.
             Some(Phase::Waiting { until }) if until.since(now) > self.order.restart.delay_max => self.start(),
