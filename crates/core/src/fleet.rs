@@ -19,16 +19,19 @@ mod assign;
 mod change;
 mod claims;
 mod current;
+mod groups;
 mod pushed;
 mod routes;
+mod track;
 mod turn;
 mod waiting;
 
 pub use assign::assignments;
-pub use change::{Deploy, Order, Records, clean, command, deploy, release_may_go, remove, rollback};
+pub use change::{Back, Deploy, Order, Records, clean, command, deploy, release_may_go, remove, rollback};
 pub use claims::{Claim, claimed, claims, refuse_claimed};
-pub use current::{Current, Past, first_generation};
+pub use current::{Current, first_generation};
 pub use pushed::Pushed;
+pub use track::{Past, Track};
 pub use turn::{Seen, Turn, turn};
 pub use waiting::{Waiting, forgo};
 

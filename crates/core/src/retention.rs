@@ -96,6 +96,23 @@ pub struct Plan {
     pub goes: Vec<ReleaseId>,
 }
 
+impl Plan {
+    /// Adds what stays and goes on other targets: what stays anywhere does not go.
+    pub(crate) fn join(&mut self, other: Plan) {
+        let goes = std::mem::take(&mut self.goes).into_iter().chain(other.goes).collect::<Vec<_>>();
+        for (id, why) in other.stays {
+            if self.stays.iter().all(|(known, _)| *known != id) {
+                self.stays.push((id, why));
+            }
+        }
+        for id in goes {
+            if !self.goes.contains(&id) && self.stays.iter().all(|(known, _)| *known != id) {
+                self.goes.push(id);
+            }
+        }
+    }
+}
+
 /// Plans what stays. `candidates` are the releases that the hosts hold, the one that runs first, then newest first.
 pub fn plan(
     rule: &Retention,

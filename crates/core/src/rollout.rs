@@ -19,6 +19,7 @@ mod announce;
 mod course;
 mod delivery;
 mod following;
+mod leaving;
 mod obey;
 mod observe;
 mod orders;
@@ -37,6 +38,8 @@ mod waiting;
 pub use announce::{Announcement, announce};
 pub use course::{At, Course, Part, Position, WayBack};
 pub use delivery::Delivery;
+pub use leaving::{Leaving, divided};
+pub(crate) use leaving::{named_groups, subject};
 pub(crate) use orders::distinct;
 pub use orders::{age, assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
@@ -65,12 +68,18 @@ pub struct Rollout {
     pub to: Release,
     /// Further releases that stay prepared meanwhile.
     pub keep: Vec<Release>,
+    /// The process groups that leave something else than `from` and `keep`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<GroupName, Leaving>,
     /// The age of its present orders; rises when it turns back or ends with nothing switched.
     pub generation: Generation,
     /// The age from which a report that names `to` as prepared counts: since then every order has kept it.
     pub kept_since: Generation,
     /// The process groups that it moves on each host.
     pub groups: BTreeSet<GroupName>,
+    /// Whether these were chosen by whoever ordered it: the app's others go on as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_partial: bool,
     /// The hosts that must take part: the matching ones when the rollout was planned.
     pub hosts: BTreeSet<HostName>,
     /// Hosts that it no longer waits for: they vanished, or were cordoned and are not any more. They have its orders.

@@ -137,11 +137,21 @@ pub struct Canary {
     pub release: ReleaseId,
     /// Its part.
     pub share: Share,
+    /// Of which process groups; of all when none is named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<GroupName>,
     /// How long a router may go on with it without seeing the record renewed. Then it gets nothing: nobody judges it.
     #[serde(with = "duration_millis")]
     pub validity: Duration,
     /// Rises while somebody judges.
     pub renewed: u64,
+}
+
+impl Canary {
+    /// Tells whether it is one of this process group.
+    pub fn is_of(&self, group: &GroupName) -> bool {
+        self.groups.is_empty() || self.groups.contains(group)
+    }
 }
 
 /// What a router says, for as long as its agent's session lives. Written by the agent beside it.

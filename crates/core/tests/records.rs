@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use footplate_core::artifact::{ArtifactRef, Digest};
-use footplate_core::fleet::{Current, HostState, Past, Presence, Pushed, Restriction, Vitals, Waiting};
+use footplate_core::fleet::{
+    Current, HostState, Past, Presence, Pushed, Restriction, Track, Vitals, Waiting,
+};
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, ReleaseId, Target, Version};
@@ -21,8 +23,8 @@ use footplate_core::release::{
 };
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
-    At, Course, Delivery, During, Kind, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion, Position,
-    REASON_CHARS_MAX, Rollout, Signature, Strategy, Why,
+    At, Course, Delivery, During, Kind, Leaving, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion,
+    Position, REASON_CHARS_MAX, Rollout, Signature, Strategy, Why,
 };
 use footplate_core::target::{
     Acceptance, AcceptanceHook, Assignment, Failure, Lapse, OUTPUT_TAIL_BYTES_MAX, Readiness, Report, Source,
@@ -140,9 +142,11 @@ fn rollout(phase: Phase) -> Rollout {
         from: Some(bare("1")),
         to: full(),
         keep: vec![bare("0.9")],
+        apart: BTreeMap::new(),
         generation: Generation::new(1, 42),
         kept_since: Generation::new(1, 42),
         groups: BTreeSet::from(["web".parse().unwrap(), "worker".parse().unwrap()]),
+        is_partial: false,
         hosts: BTreeSet::from(["web-1".parse().unwrap(), "web-2.example".parse().unwrap()]),
         excused: BTreeSet::from(["web-3".parse().unwrap()]),
         set_aside: BTreeMap::new(),
@@ -221,10 +225,13 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
     let canary = Canary {
         release: id("1.2+3"),
         share: Share::from_millionths(12_500),
+        groups: BTreeSet::new(),
         validity: Duration::from_secs(60),
         renewed: 77,
     };
     check("traffic-v1", Traffic { revision, canary: Some(canary.clone()), ..Traffic::default() });
+    let some = Canary { groups: BTreeSet::from(["web".parse().unwrap()]), ..canary.clone() };
+    check("traffic-some-v1", Traffic { revision, canary: Some(some), ..Traffic::default() });
     check(
         "traffic-reached-v1",
         Traffic { revision, canary: Some(canary), groups: reaches(), salt: "production.shop.7".to_owned() },
@@ -366,6 +373,12 @@ fn rollouts_keep_their_stored_form_in_every_phase() {
             ..rollout(Phase::Switching { until: at(600) })
         },
     );
+    let leaving = Leaving { from: Some(bare("2")), keep: vec![bare("1")] };
+    let apart = BTreeMap::from([("worker".parse().unwrap(), leaving)]);
+    check(
+        "rollout-apart-v1",
+        Rollout { apart, is_partial: true, ..rollout(Phase::Preparing { until: at(600) }) },
+    );
     let set_aside = BTreeMap::from([("web-4".parse().unwrap(), Generation::new(1, 41))]);
     check("rollout-set-aside-v1", Rollout { set_aside, ..rollout(Phase::Preparing { until: at(600) }) });
     let failed = BTreeMap::from([("web-1/web".to_owned(), "it broke".to_owned())]);
@@ -386,7 +399,7 @@ fn rollouts_keep_their_stored_form_in_every_phase() {
 }
 
 #[test]
-fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
+fn the_records_of_apps_keep_their_stored_form() {
     let new = Current::new(path(), delivery("role=web,zone!=b"), Generation::default());
     check("current-new-v1", new.clone());
     let waiting = Waiting {
@@ -397,16 +410,26 @@ fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
         reason: Some("the sale goes on".to_owned()),
         since: at(690),
         at_any_end: true,
+        only: None,
     };
+    let only = Some(BTreeSet::from(["worker".parse().unwrap()]));
+    let some = Waiting { only, ..waiting.clone() };
+    check("current-waiting-some-v1", Current { waiting: Some(Box::new(some)), ..new.clone() });
     check("current-waiting-v1", Current { waiting: Some(Box::new(waiting)), ..new.clone() });
+    let track = Track {
+        release: Some(full()),
+        since: Some(at(700)),
+        by: Some("ann".parse().unwrap()),
+        past: vec![Past { release: bare("1"), until: at(700), left_by: Kind::Deploy }],
+        verified: Some(id("1")),
+    };
+    let worker = Track { release: Some(bare("3")), ..track.clone() };
+    let apart = BTreeMap::from([("worker".parse().unwrap(), worker)]);
+    check("current-apart-v1", Current { track: track.clone(), apart, ..new.clone() });
     check(
         "current-v1",
         Current {
-            release: Some(full()),
-            since: Some(at(700)),
-            by: Some("ann".parse().unwrap()),
-            past: vec![Past { release: bare("1"), until: at(700), left_by: Kind::Deploy }],
-            verified: Some(id("1")),
+            track: track.clone(),
             generation: Generation::new(1, 43),
             orders: Generation::new(1, 42),
             rollouts: 7,
@@ -418,6 +441,10 @@ fn the_records_of_apps_hosts_and_lanes_keep_their_stored_form() {
             ..new
         },
     );
+}
+
+#[test]
+fn the_records_of_hosts_and_lanes_keep_their_stored_form() {
     let labels = BTreeMap::from([("role".to_owned(), "web".to_owned())]);
     let presence = |vitals| Presence {
         instance: "9b0c".to_owned(),

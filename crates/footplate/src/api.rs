@@ -23,7 +23,7 @@ pub use host::{HostOrder, HostStatus, HostVerb};
 pub use release::{Clean, Cleaned, Push, Wanted};
 pub use rollout::{Deploy, Order, OrderVerb, Overrides, Planned, RollBack};
 pub use status::{
-    Acting, AppStatus, ReleaseSummary, RolloutStatus, Stage, Status, TargetStatus, WaitingStatus,
+    Acting, AppStatus, GroupStatus, ReleaseSummary, RolloutStatus, Stage, Status, TargetStatus, WaitingStatus,
 };
 pub use traffic::{
     AppTraffic, COUNTS_AT_LEAST_EVERY, Endpoints, GroupTraffic, Measured, ReleaseTraffic, RouterTraffic,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Current, Host};
 use crate::generation::Generation;
-use crate::name::{HostName, Target};
+use crate::name::{GroupName, HostName, Target};
 use crate::rollout::{self, Delivery, Outcome, Phase, Rollout};
 use crate::target::Assignment;
 
@@ -23,17 +23,17 @@ pub fn assignments(
     let left = |target: &Target| {
         let reached = |host: &Host| deliveries.iter().any(|delivery| host.is_reached(target, delivery));
         let gone = hosts.get(&target.host).is_some_and(|host| host.presence.is_some() && !reached(host));
-        gone && current.release.is_some()
+        gone && current.track.release.is_some()
     };
     let mut orders = BTreeMap::new();
-    if let Some(order) = steady(current, rollout) {
-        let free = || hosts.iter().filter(|(_, host)| host.state.is_none());
-        for delivery in &deliveries {
-            let joined = free().filter(|(name, host)| host.matches(name, &delivery.selector));
-            let targets = joined.flat_map(|(host, _)| {
-                delivery.groups.iter().map(|group| Target { host: host.clone(), group: group.clone() })
-            });
-            orders.extend(targets.map(|target| (target, order.clone())));
+    for delivery in &deliveries {
+        let free = hosts.iter().filter(|(_, host)| host.state.is_none());
+        let joined = free.filter(|(name, host)| host.matches(name, &delivery.selector));
+        let joined: Vec<&HostName> = joined.map(|(name, _)| name).collect();
+        for group in &delivery.groups {
+            let Some(order) = steady(current, rollout, group) else { continue };
+            let target = |host: &&HostName| Target { host: (*host).clone(), group: group.clone() };
+            orders.extend(joined.iter().map(target).map(|target| (target, order.clone())));
         }
     }
     if let Some(rollout) = standing {
@@ -50,18 +50,23 @@ pub(super) fn age(current: &Current, rollout: Option<&Rollout>, target: &Target)
         standing.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
     match theirs {
         Some(rollout) => Some(rollout::age(rollout, &target.host)),
-        None => steady_age(current, rollout),
+        None => steady_age(current, rollout, &target.group),
     }
 }
 
-/// Returns the age of the steady orders: while a rollout switches or turns back, they follow it.
-fn steady_age(current: &Current, rollout: Option<&Rollout>) -> Option<Generation> {
-    let moving = rollout
+/// Returns the age of a process group's steady orders: while a rollout of it switches or turns back, they follow it.
+fn steady_age(current: &Current, rollout: Option<&Rollout>, group: &GroupName) -> Option<Generation> {
+    let moving = moving(rollout, group)
         .filter(|rollout| matches!(rollout.phase, Phase::Switching { .. } | Phase::TurningBack { .. }));
     match moving {
         Some(rollout) => Some(rollout.generation),
-        None => current.release.as_ref().map(|_| current.orders),
+        None => current.track_of(group).release.as_ref().map(|_| current.orders),
     }
+}
+
+/// Returns the rollout that moves this process group now.
+fn moving<'a>(rollout: Option<&'a Rollout>, group: &GroupName) -> Option<&'a Rollout> {
+    rollout.filter(|rollout| rollout.is_active() && rollout.groups.contains(group))
 }
 
 /// Lists by which deliveries targets have a steady order: the app's own, but the rollout's while it switches. What such
@@ -83,17 +88,17 @@ fn deliveries<'a>(current: &'a Current, rollout: Option<&'a Rollout>) -> Vec<&'a
     }
 }
 
-/// Returns the order of a target that takes no part in a rollout; nothing before an app's first switch.
-fn steady(current: &Current, rollout: Option<&Rollout>) -> Option<Assignment> {
-    let active = rollout.filter(|rollout| rollout.is_active());
-    let (generation, run, keep) = match active.map(|rollout| (rollout, &rollout.phase)) {
+/// Returns the order of a process group's targets that take no part in a rollout; nothing before an app's first switch.
+fn steady(current: &Current, rollout: Option<&Rollout>, group: &GroupName) -> Option<Assignment> {
+    let track = current.track_of(group);
+    let (generation, run, keep) = match moving(rollout, group).map(|rollout| (rollout, &rollout.phase)) {
         Some((rollout, Phase::Switching { .. })) => {
-            (rollout.generation, Some(&rollout.to), rollout.kept_forward())
+            (rollout.generation, Some(&rollout.to), rollout.kept_forward(group))
         }
         Some((rollout, Phase::TurningBack { .. })) => {
-            (rollout.generation, rollout.from.as_ref(), rollout.kept_back())
+            (rollout.generation, rollout.from_of(group), rollout.kept_back(group))
         }
-        _ => (current.orders, current.release.as_ref(), current.kept().cloned().collect()),
+        _ => (current.orders, track.release.as_ref(), track.kept().cloned().collect()),
     };
     let run = Some(run?.id.clone());
     let pace = &current.delivery.policy.pace;

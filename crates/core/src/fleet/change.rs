@@ -1,16 +1,18 @@
 //! What people order: deploy, roll back, promote, pause, resume, abort, clean. Each returns the records to write, or a
 //! refusal; the next turn does the rest.
 
-use super::{Current, waiting};
+use std::collections::BTreeSet;
+
+use super::{Current, Track, groups, waiting};
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::name::{Actor, ReleaseId};
+use crate::name::{Actor, GroupName, ReleaseId};
 use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::retention::{self, Protection, Retention};
 use crate::rollout::{
-    self, Announcement, Command, Delivery, Event, Kind, Observation, Outcome, Phase, Policy, Request,
-    Rollout, Step, announce,
+    self, Announcement, Command, Delivery, Event, Kind, Leaving, Observation, Outcome, Phase, Policy,
+    Request, Rollout, Step, announce,
 };
 
 /// The records to write together, and what to say once they are.
@@ -35,6 +37,8 @@ pub struct Deploy {
     pub delivery: Delivery,
     /// The rules of this rollout.
     pub policy: Policy,
+    /// The process groups that alone are moved; all of them when absent. With some, the delivery stays the app's own.
+    pub only: Option<BTreeSet<GroupName>>,
 }
 
 /// Plans a deployment on the hosts of `seen` that match now; these were looked at with the new delivery's selector.
@@ -47,31 +51,41 @@ pub fn deploy(
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
+    let what = groups::chosen(current, what)?;
     if let Some(active) = latest.filter(|latest| latest.is_active()) {
         return waiting::meet(current, active, what, by, seen);
     }
-    let kept_since = kept_since(current, &what.to.id);
-    begin(current, kept_since, Kind::Deploy, what, by, seen)
+    begin(current, Kind::Deploy, what, by, seen)
 }
 
-/// Goes back: to `to`, or to the release that the app's record proposes.
+/// What is to be gone back to, and which process groups go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Back {
+    /// Where to; to what the app's record proposes when absent.
+    pub to: Option<Release>,
+    /// The process groups that alone go back; all of them when absent.
+    pub only: Option<BTreeSet<GroupName>>,
+}
+
+/// Goes back: to a release, or to the one that the app's record proposes.
 ///
 /// Never waits behind a rollout under way. To what ran before that rollout, it is turned back (before its switch:
 /// aborted); to any other release, it is replaced by one that goes there.
 pub fn rollback(
     current: &Current,
     latest: Option<&Rollout>,
-    to: Option<Release>,
+    back: Back,
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
+    let Back { to, only } = back;
+    groups::refuse_unknown(current, only.as_ref(), "roll back")?;
     let Some(active) = latest.filter(|latest| latest.is_active()) else {
-        let to = to.or_else(|| current.proposal().cloned()).ok_or_else(|| nothing_before(current))?;
-        let kept_since = kept_since(current, &to.id);
-        return begin(current, kept_since, Kind::Rollback, as_delivered(current, to), by, seen);
+        let to = to.map_or_else(|| groups::proposal(current, only.as_ref()), Ok)?;
+        return begin(current, Kind::Rollback, as_delivered(current, to, only), by, seen);
     };
-    let other = to.filter(|to| active.from.as_ref().is_none_or(|from| from.id != to.id));
-    match other {
+    groups::refuse_others(current, active, only.as_ref())?;
+    match to.filter(|to| !active.goes_back_to(&to.id)) {
         None => command(current, active, &Command::Rollback { reason: by.reason }, by.actor, seen.now),
         Some(to) if to.id == active.to.id => Err(Refusal::new(
             format!("cannot roll back `{}` to `{}`", current.path, to.id),
@@ -83,7 +97,8 @@ pub fn rollback(
         }
         Some(to) => {
             let why = format!("{} rolls back to `{}`", by.actor, to.id);
-            let mut records = replace(current, active, as_delivered(current, to), Kind::Rollback, by, seen)?;
+            let what = as_delivered(current, to, only);
+            let mut records = replace(current, active, what, Kind::Rollback, by, seen)?;
             let mut before = current.clone();
             records.announcements.extend(waiting::let_go(&mut before, active, &why));
             Ok(records)
@@ -147,9 +162,18 @@ pub fn clean(
     now: Moment,
 ) -> Result<(Current, retention::Plan), Refusal> {
     refuse_active(current, latest, "clean up")?;
-    let protected = |id: &ReleaseId| current.protection(id);
-    let plan = retention::plan(&current.delivery.retention, &current.candidates(), protected, now);
-    let next = if plan.goes.is_empty() { current.clone() } else { without(current, &plan.goes, now) };
+    let rule = &current.delivery.retention;
+    let mut plan = current.track.cleaned(rule, now);
+    let mut next = without(current, &plan.goes, now);
+    for (group, track) in &current.apart {
+        let own = track.cleaned(rule, now);
+        next.apart.insert(group.clone(), track.without(&own.goes));
+        plan.join(own);
+    }
+    next.rejoin();
+    if next.tracks().eq(current.tracks()) {
+        next = current.clone();
+    }
     Ok((next, plan))
 }
 
@@ -162,7 +186,7 @@ pub fn remove(
 ) -> Result<Current, Refusal> {
     release_may_go(current, latest, id)?;
     refuse_active(current, latest, &format!("remove `{id}` from"))?;
-    if !current.past.iter().any(|past| past.release.id == *id) {
+    if !current.kept().any(|release| release.id == *id) {
         return Err(Refusal::new(
             format!("cannot remove `{id}` from `{}`", current.path),
             "its hosts do not keep it",
@@ -176,9 +200,7 @@ pub fn remove(
 pub fn release_may_go(current: &Current, latest: Option<&Rollout>, id: &ReleaseId) -> Result<(), Refusal> {
     let active = latest.filter(|latest| latest.is_active());
     let waits = current.waiting.as_ref().is_some_and(|waiting| waiting.to.id == *id);
-    let moving = active.is_some_and(|active| {
-        active.to.id == *id || active.from.iter().chain(&active.keep).any(|release| release.id == *id)
-    });
+    let moving = active.is_some_and(|active| active.releases().any(|release| release.id == *id));
     let protection = current.protection(id).or((moving || waits).then_some(Protection::InRollout));
     match protection {
         None => Ok(()),
@@ -204,47 +226,59 @@ fn refuse_active(current: &Current, latest: Option<&Rollout>, verb: &str) -> Res
     }
 }
 
-fn nothing_before(current: &Current) -> Refusal {
-    Refusal::new(
-        format!("cannot roll back `{}`", current.path),
-        "no earlier release is kept that was not rolled back itself",
-        format!(
-            "name one: `footplate rollback {} --to RELEASE`, or deploy a better version",
-            current.path.app
-        ),
-    )
-}
-
 /// Lets releases go: they leave the record, and the steady orders get a new generation.
 fn without(current: &Current, goes: &[ReleaseId], now: Moment) -> Current {
     let mut next = current.clone();
-    next.past.retain(|past| !goes.contains(&past.release.id));
+    next.track = next.track.without(goes);
+    next.apart.values_mut().for_each(|track| *track = track.without(goes));
+    next.rejoin();
     next.generation = current.generation.after(now);
     next.orders = next.generation;
     next
 }
 
+/// Begins a rollout of the process groups that are not there yet.
 pub(super) fn begin(
     current: &Current,
-    kept_since: Option<Generation>,
     kind: Kind,
     what: Deploy,
     by: Order,
     seen: &Observation,
 ) -> Result<Records, Refusal> {
+    let moved = groups::moved(current, &what);
+    let kept_since = kept_since(current, &moved, &what.to.id);
+    begin_with(current, moved, kept_since, (kind, what), by, seen)
+}
+
+fn begin_with(
+    current: &Current,
+    groups: BTreeSet<GroupName>,
+    kept_since: Option<Generation>,
+    (kind, what): (Kind, Deploy),
+    by: Order,
+    seen: &Observation,
+) -> Result<Records, Refusal> {
     let (generation, number) = (current.generation.after(seen.now), current.rollouts + 1);
+    let leaving = groups.iter().map(|group| {
+        let track = current.track_of(group);
+        let keep = keep(track, &current.delivery.retention, &what, (kind, &by.actor), seen.now);
+        (group.clone(), Leaving { from: track.release.clone(), keep })
+    });
+    let (Leaving { from, keep }, apart) = rollout::divided(leaving.collect());
     let rollout = rollout::plan(
         Request {
             path: current.path.clone(),
             number,
             kind,
-            from: current.release.clone(),
-            keep: keep(current, &what, kind, &by.actor, seen.now),
+            from,
+            keep,
+            apart,
             to: what.to,
             generation,
             kept_since,
             roll_call: current.roll_call,
-            groups: what.delivery.groups.clone(),
+            groups,
+            is_partial: what.only.is_some(),
             policy: what.policy,
             delivery: (what.delivery != current.delivery).then_some(what.delivery),
             actor: by.actor,
@@ -257,15 +291,16 @@ pub(super) fn begin(
     Ok(Records { current, rollout, replaced: None, announcements })
 }
 
-/// Returns what takes the app to `to` and leaves its delivery as it is.
-fn as_delivered(current: &Current, to: Release) -> Deploy {
+/// Returns what takes these process groups to `to` and leaves the app's delivery as it is.
+fn as_delivered(current: &Current, to: Release, only: Option<BTreeSet<GroupName>>) -> Deploy {
     let delivery = current.delivery.clone();
-    Deploy { to, policy: delivery.policy.clone(), delivery }
+    Deploy { to, policy: delivery.policy.clone(), delivery, only }
 }
 
-/// Returns since which order every target keeps this release, when it does.
-pub(super) fn kept_since(current: &Current, to: &ReleaseId) -> Option<Generation> {
-    current.kept().any(|release| release.id == *to).then_some(current.orders)
+/// Returns since which order every target of these process groups keeps this release, when it does.
+fn kept_since(current: &Current, groups: &BTreeSet<GroupName>, to: &ReleaseId) -> Option<Generation> {
+    let keeps = |group| current.track_of(group).kept().any(|release| release.id == *to);
+    groups.iter().all(keeps).then_some(current.orders)
 }
 
 /// Ends a rollout under way and begins one to another release, in one write.
@@ -282,16 +317,18 @@ pub(super) fn replace(
     let mut ended = active.clone();
     ended.paused = None;
     ended.phase = Phase::Ended { at: seen.now, outcome };
-    let kept = active.keep.iter().any(|release| release.id == to);
-    let kept_since = kept_since(current, &to).filter(|_| kept);
-    // Hosts that take no part in the new rollout must leave the old one's orders as well.
+    let mut groups = groups::moved(current, &what);
+    if active.has_reached() {
+        groups.extend(active.groups.iter().cloned());
+    }
+    let kept = |group: &&GroupName| active.keep_of(group).iter().any(|release| release.id == to);
+    let all_kept = groups.intersection(&active.groups).all(|group| kept(&group));
+    let kept_since = kept_since(current, &groups, &to).filter(|_| all_kept);
+    // Targets that take no part in the new rollout must leave the old one's orders as well.
     let steady = current.generation.after(seen.now);
     let current = Current { generation: steady, orders: steady, settled: active.number, ..current.clone() };
     let seen = along(active, seen);
-    let mut records = begin(&current, kept_since, kind, what, by, &seen)?;
-    if active.has_reached() {
-        records.rollout.groups.extend(active.groups.iter().cloned());
-    }
+    let mut records = begin_with(&current, groups, kept_since, (kind, what), by, &seen)?;
     records.announcements.insert(0, announce(&ended));
     records.replaced = Some(ended);
     Ok(records)
@@ -309,12 +346,18 @@ fn along(active: &Rollout, seen: &Observation) -> Observation {
 
 /// Lists what stays prepared besides `from` and `to`: what is protected now, and what the rules keep once `to` runs, the
 /// one that holds and the one that holds then.
-fn keep(current: &Current, what: &Deploy, kind: Kind, by: &Actor, now: Moment) -> Vec<Release> {
-    let moved = current.moved(&what.to, kind, by, now);
-    let protected = |id: &ReleaseId| moved.protection(id).or_else(|| current.protection(id));
+fn keep(
+    track: &Track,
+    rule: &Retention,
+    what: &Deploy,
+    (kind, by): (Kind, &Actor),
+    now: Moment,
+) -> Vec<Release> {
+    let moved = track.moved(&what.to, kind, by, now);
+    let protected = |id: &ReleaseId| moved.protection(id).or_else(|| track.protection(id));
     let plan = |rule: &Retention| retention::plan(rule, &moved.candidates(), protected, now).stays;
-    let plans = [plan(&current.delivery.retention), plan(&what.delivery.retention)];
+    let plans = [plan(rule), plan(&what.delivery.retention)];
     let stays = |release: &Release| plans.iter().flatten().any(|(id, _)| *id == release.id);
-    let past = current.past.iter().map(|past| &past.release);
+    let past = track.past.iter().map(|past| &past.release);
     past.filter(|release| stays(release)).cloned().collect()
 }

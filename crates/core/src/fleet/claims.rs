@@ -3,7 +3,9 @@
 //! Invariant: what is claimed is computed from what every app runs and moves to, in every environment of the site, since a
 //! router serves them all. A rollback is never refused for it.
 
-use super::Current;
+use std::collections::BTreeSet;
+
+use super::{Current, Track};
 use crate::name::{AppPath, GroupName, TargetName};
 use crate::refusal::Refusal;
 use crate::release::{Entrance, Release};
@@ -32,28 +34,47 @@ pub fn claims(path: &AppPath, release: &Release) -> Vec<Claim> {
 
 /// Lists what an app claims by what it runs, by the rollout under way and by what waits for it.
 pub fn claimed(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
-    let moving = rollout.filter(|rollout| rollout.is_active()).map(|rollout| &rollout.to);
-    let waiting = current.waiting.iter().map(|waiting| &waiting.to);
-    current
-        .release
-        .iter()
-        .chain(moving)
-        .chain(waiting)
-        .flat_map(|release| claims(&current.path, release))
-        .collect()
+    let mut all = claimed_now(current);
+    if let Some(moving) = rollout.filter(|rollout| rollout.is_active()) {
+        let moves = |group: &GroupName| current.is_changed_by(moving, group);
+        all.extend(claims(&current.path, &moving.to).into_iter().filter(|claim| moves(&claim.by.group)));
+    }
+    if let Some(waiting) = &current.waiting {
+        let moves = |group: &GroupName| waiting.only.as_ref().is_none_or(|only| only.contains(group));
+        all.extend(claims(&current.path, &waiting.to).into_iter().filter(|claim| moves(&claim.by.group)));
+    }
+    all
 }
 
-/// Refuses a release that claims requests of another service, its own or another app's.
+/// Lists what an app claims by what it runs.
+fn claimed_now(current: &Current) -> Vec<Claim> {
+    let of = |track: &Track| {
+        track.release.iter().flat_map(|release| claims(&current.path, release)).collect::<Vec<_>>()
+    };
+    let own = of(&current.track).into_iter().filter(|claim| !current.apart.contains_key(&claim.by.group));
+    let apart = current
+        .apart
+        .iter()
+        .flat_map(|(group, track)| of(track).into_iter().filter(move |claim| claim.by.group == *group));
+    own.chain(apart).collect()
+}
+
+/// Refuses a release that claims requests of another service, its own or another app's. With `only`, these process groups
+/// alone move to it, and the others claim what they do now.
 ///
 /// Where no router is, services that do not say what they answer are left alone: nobody sends them anything.
 pub fn refuse_claimed(
-    path: &AppPath,
+    current: &Current,
     to: &Release,
+    only: Option<&BTreeSet<GroupName>>,
     others: &[Claim],
     has_routers: bool,
 ) -> Result<(), Refusal> {
-    let own = claims(path, to);
-    let known = others.iter().filter(|other| other.by.path != *path);
+    let path = &current.path;
+    let moves = |claim: &Claim| only.is_none_or(|only| only.contains(&claim.by.group));
+    let stays: Vec<Claim> = claimed_now(current).into_iter().filter(|claim| !moves(claim)).collect();
+    let own: Vec<Claim> = claims(path, to).into_iter().filter(moves).collect();
+    let known = stays.iter().chain(others.iter().filter(|other| other.by.path != *path));
     for (place, claim) in own.iter().enumerate() {
         let same = |other: &&Claim| {
             other.entrance == claim.entrance && (has_routers || (other.is_said && claim.is_said))
@@ -122,7 +143,10 @@ mod tests {
     fn told(groups: &str, other: &str, other_groups: &str, has_routers: bool) -> String {
         let (path, other) = (path("production.shop"), path(other));
         let others = claims(&other, &release(&other, other_groups));
-        let refused = refuse_claimed(&path, &release(&path, groups), &others, has_routers);
+        let to = release(&path, groups);
+        let delivery = Delivery::new("*".parse().unwrap(), BTreeSet::new());
+        let current = Current::new(path, delivery, Default::default());
+        let refused = refuse_claimed(&current, &to, None, &others, has_routers);
         refused.err().map_or_else(String::new, |refusal| refusal.because)
     }
 
@@ -183,11 +207,15 @@ mod tests {
             reason: None,
             since: Moment::default(),
             at_any_end: false,
+            only: None,
         };
+        let blog = Current::new(blog, delivery.clone(), Generation::default());
         let mut current = Current::new(shop, delivery, Generation::default());
         assert_eq!(claimed(&current, None), []);
         current.waiting = Some(Box::new(waiting));
-        assert!(refuse_claimed(&blog, &release(&blog, "web a/"), &claimed(&current, None), true).is_err());
+        let claims = claimed(&current, None);
+        let refused = refuse_claimed(&blog, &release(&blog.path, "web a/"), None, &claims, true);
+        assert!(refused.is_err());
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! What an app runs in an environment when nothing rolls out, and what it ran before.
 //!
-//! Invariants: `generation` is at least as high as every order given; `orders` never exceeds it; `past` names only
-//! releases that the steady orders keep.
+//! Invariants: `generation` is at least as high as every order given; `orders` never exceeds it; `apart` names process groups
+//! of the delivery whose releases differ from the app's, and never all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Waiting;
+use super::{Track, Waiting};
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::name::{Actor, AppPath, ReleaseId};
-use crate::release::Release;
-use crate::retention::{Candidate, Protection};
-use crate::rollout::{Delivery, Kind, Outcome, Rollout};
+use crate::name::{AppPath, GroupName, ReleaseId};
+use crate::release::{Reach, Release};
+use crate::retention::Protection;
+use crate::rollout::{Delivery, Rollout};
 use crate::selector::Selector;
 
 /// One app in one environment.
@@ -19,16 +21,12 @@ use crate::selector::Selector;
 pub struct Current {
     /// Which.
     pub path: AppPath,
-    /// What runs; nothing before the first deployment arrived.
-    pub release: Option<Release>,
-    /// Since when it does.
-    pub since: Option<Moment>,
-    /// Who ordered it.
-    pub by: Option<Actor>,
-    /// What ran before and is still kept, newest first.
-    pub past: Vec<Past>,
-    /// The last release that went live on every target.
-    pub verified: Option<ReleaseId>,
+    /// What its process groups run, but for those apart.
+    #[serde(flatten)]
+    pub track: Track,
+    /// What the process groups run that were deployed on their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<GroupName, Track>,
     /// The highest generation issued.
     pub generation: Generation,
     /// The age of the steady orders. A rollout's orders stand as long as they are not older.
@@ -48,27 +46,13 @@ pub struct Current {
     pub delivery: Delivery,
 }
 
-/// A release that ran.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
-    /// Which.
-    pub release: Release,
-    /// When it stopped being the current one.
-    pub until: Moment,
-    /// Whether it was followed or rolled back; one that was rolled back is not proposed again.
-    pub left_by: Kind,
-}
-
 impl Current {
     /// Returns an app that never ran, whose first order will be newer than anything `seen` in the store.
     pub fn new(path: AppPath, delivery: Delivery, seen: Generation) -> Self {
         Self {
             path,
-            release: None,
-            since: None,
-            by: None,
-            past: Vec::new(),
-            verified: None,
+            track: Track::default(),
+            apart: BTreeMap::new(),
             generation: seen,
             orders: seen,
             rollouts: 0,
@@ -86,51 +70,57 @@ impl Current {
         &delivery.selector
     }
 
-    /// Lists the releases that the steady orders keep, what runs first.
-    pub fn kept(&self) -> impl Iterator<Item = &Release> {
-        self.release.iter().chain(self.past.iter().map(|past| &past.release))
+    /// Returns what this process group runs and ran; one that is new stands where the app does.
+    pub fn track_of(&self, group: &GroupName) -> &Track {
+        self.apart.get(group).unwrap_or(&self.track)
     }
 
-    /// Returns the release that a rollback goes back to when none is named: the newest that was not rolled back itself.
-    pub fn proposal(&self) -> Option<&Release> {
-        self.past.iter().find(|past| past.left_by == Kind::Deploy).map(|past| &past.release)
+    /// Lists every track once, the app's own first.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        [&self.track].into_iter().chain(self.apart.values())
+    }
+
+    /// Lists the releases that the steady orders keep, what runs first; one that several tracks keep more than once.
+    pub fn kept(&self) -> impl Iterator<Item = &Release> {
+        self.tracks().flat_map(Track::kept)
+    }
+
+    /// Returns the requests that its process groups answer, by what each of them runs.
+    pub(super) fn reaches(&self) -> BTreeMap<GroupName, Reach> {
+        let of = |track: &Track| {
+            let release = track.release.as_ref();
+            release.map(|release| release.reaches(&self.path.environment)).unwrap_or_default()
+        };
+        let mut reaches = of(&self.track);
+        for (group, track) in &self.apart {
+            reaches.remove(group);
+            reaches.extend(of(track).remove_entry(group));
+        }
+        reaches
+    }
+
+    /// Tells whether what a rollout leads to says how this process group is: it moves it, or brings it.
+    pub(super) fn is_changed_by(&self, rollout: &Rollout, group: &GroupName) -> bool {
+        rollout.groups.contains(group) || !self.delivery.groups.contains(group)
+    }
+
+    /// Lists what these process groups run, by release.
+    pub fn running<'a>(
+        &'a self,
+        groups: &'a BTreeSet<GroupName>,
+    ) -> BTreeMap<&'a ReleaseId, BTreeSet<&'a GroupName>> {
+        let mut running: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for group in groups {
+            if let Some(release) = &self.track_of(group).release {
+                running.entry(&release.id).or_default().insert(group);
+            }
+        }
+        running
     }
 
     /// Tells why a release may not leave the hosts.
     pub fn protection(&self, id: &ReleaseId) -> Option<Protection> {
-        let is = |release: Option<&Release>| release.is_some_and(|release| release.id == *id);
-        let reasons = [
-            (is(self.release.as_ref()), Protection::Current),
-            (is(self.past.first().map(|past| &past.release)), Protection::Previous),
-            (is(self.proposal()), Protection::Proposed),
-            (self.verified.as_ref() == Some(id), Protection::Verified),
-        ];
-        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, protection)| protection)
-    }
-
-    /// Returns what this record becomes when the app moves to `to`: the past grows by what runs now.
-    pub(super) fn moved(&self, to: &Release, kind: Kind, by: &Actor, now: Moment) -> Self {
-        let left =
-            self.release.iter().map(|release| Past { release: release.clone(), until: now, left_by: kind });
-        let past = left.chain(self.past.iter().cloned()).filter(|past| past.release.id != to.id);
-        Self {
-            release: Some(to.clone()),
-            since: Some(now),
-            by: Some(by.clone()),
-            past: past.collect(),
-            ..self.clone()
-        }
-    }
-
-    /// Lists the releases for a retention rule, what runs first, then newest first.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let current =
-            self.release.iter().map(|release| Candidate { release: release.id.clone(), until: None });
-        let past = self
-            .past
-            .iter()
-            .map(|past| Candidate { release: past.release.id.clone(), until: Some(past.until) });
-        current.chain(past).collect()
+        self.tracks().find_map(|track| track.protection(id))
     }
 
     /// Accounts for how a rollout stands: its generation at once, its end when it has ended.
@@ -140,17 +130,36 @@ impl Current {
             return;
         };
         if outcome.arrived() {
-            let now = rollout.phase.ended_at().unwrap_or(rollout.begun_at);
-            *self = self.moved(&rollout.to, rollout.kind, &rollout.actor, now);
             self.delivery = rollout.delivery.clone().unwrap_or_else(|| self.delivery.clone());
         }
-        if *outcome == Outcome::Done {
-            self.verified = Some(rollout.to.id.clone());
-        }
-        let kept = |id: &ReleaseId| rollout.from.iter().chain(&rollout.keep).any(|release| release.id == *id);
-        self.past.retain(|past| kept(&past.release.id));
+        let tracks = self.delivery.groups.iter().map(|group| {
+            let track = self.track_of(group);
+            let settled = match rollout.groups.contains(group) {
+                true => track.settled(rollout, outcome, &rollout.kept_back(group)),
+                false => track.clone(),
+            };
+            (group.clone(), settled)
+        });
+        self.arrange(tracks.collect(), &rollout.groups);
         self.settled = rollout.number;
         self.orders = rollout.generation;
+    }
+
+    /// Takes over what each process group runs: the app's own track is that of a process group which stayed on it, or else of
+    /// the first that was on it; those that differ are apart.
+    fn arrange(&mut self, tracks: BTreeMap<GroupName, Track>, moved: &BTreeSet<GroupName>) {
+        let first =
+            tracks.keys().min_by_key(|group| (self.apart.contains_key(*group), moved.contains(*group)));
+        if let Some(track) = first.and_then(|first| tracks.get(first)) {
+            self.track = track.clone();
+        }
+        self.apart = tracks;
+        self.rejoin();
+    }
+
+    /// Takes process groups that say the same as the app back to its own track.
+    pub(super) fn rejoin(&mut self) {
+        self.apart.retain(|_, track| !track.is_like(&self.track));
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Current, Host, Restriction};
+use super::{Current, Host, Restriction, Track};
 use crate::moment::Moment;
 use crate::name::{GroupName, HostName, ReleaseId, Target};
 use crate::release::{Reach, Release};
@@ -58,12 +58,11 @@ fn state(
     }
     let concerned =
         rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
+    let track = current.track_of(&target.group);
     match concerned {
-        Some(rollout) if moves(rollout) => rollout.endpoint_state(&target.host, id, report),
-        Some(rollout) if current.release.is_none() && is_untried(rollout, report, id) => {
-            EndpointState::Standby
-        }
-        _ if serves(current, report, id) => EndpointState::Serving,
+        Some(rollout) if moves(rollout) => rollout.endpoint_state(target, id, report),
+        Some(rollout) if track.release.is_none() && is_untried(rollout, report, id) => EndpointState::Standby,
+        _ if serves(track, report, id) => EndpointState::Serving,
         _ => EndpointState::Draining,
     }
 }
@@ -83,9 +82,9 @@ fn is_untried(rollout: &Rollout, report: &Report, id: &ReleaseId) -> bool {
 
 /// Tells whether what no rollout moves takes requests: the current release does, and what it followed until it is ready
 /// there. Before an app has one, whatever is up does.
-fn serves(current: &Current, report: &Report, id: &ReleaseId) -> bool {
-    let Some(release) = &current.release else { return true };
-    let followed = current.past.first().filter(|past| past.left_by == Kind::Deploy);
+fn serves(track: &Track, report: &Report, id: &ReleaseId) -> bool {
+    let Some(release) = &track.release else { return true };
+    let followed = track.past.first().filter(|past| past.left_by == Kind::Deploy);
     release.id == *id
         || (followed.is_some_and(|past| past.release.id == *id) && !report.is_ready(&release.id))
 }
@@ -93,8 +92,8 @@ fn serves(current: &Current, report: &Report, id: &ReleaseId) -> bool {
 /// Returns how the app's traffic is divided; nothing for an app without services.
 pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment) -> Option<Traffic> {
     let active = rollout.filter(|rollout| rollout.is_active());
-    let has_services = |release: Option<&Release>| release.is_some_and(Release::has_services);
-    if !has_services(current.release.as_ref()) && !active.is_some_and(|active| active.to.has_services()) {
+    let mut running = current.tracks().flat_map(|track| &track.release);
+    if !running.any(Release::has_services) && !active.is_some_and(|active| active.to.has_services()) {
         return None;
     }
     let marked = rollout.and_then(|rollout| rollout.course.as_ref()).map(|course| course.mark);
@@ -104,6 +103,7 @@ pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment)
         Some(Canary {
             release: rollout.to.id.clone(),
             share,
+            groups: rollout.groups.clone(),
             validity: CANARY_VALIDITY,
             renewed: renewal(now),
         })
@@ -115,10 +115,10 @@ pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment)
 /// reached as the rollout says. By what clients stay with a version is the business of the new one.
 fn reaches(current: &Current, active: Option<&Rollout>) -> BTreeMap<GroupName, Reach> {
     let environment = &current.path.environment;
-    let new = active.map(|active| active.to.reaches(environment)).unwrap_or_default();
-    let own = current.release.as_ref().map(|release| release.reaches(environment)).unwrap_or_default();
+    let mut new = active.map(|active| active.to.reaches(environment)).unwrap_or_default();
+    new.retain(|group, _| active.is_some_and(|active| current.is_changed_by(active, group)));
     let mut reaches = new.clone();
-    for (group, reach) in own {
+    for (group, reach) in current.reaches() {
         let sticky = new.get(&group).map_or(reach.sticky, |new| new.sticky.clone());
         reaches.insert(group, Reach { sticky, entrances: reach.entrances });
     }

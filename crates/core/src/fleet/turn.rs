@@ -217,7 +217,7 @@ fn obsolete(
     rollout: Option<&Rollout>,
     wanted: &BTreeMap<Target, Assignment>,
 ) -> BTreeSet<Target> {
-    let idle = current.release.is_none();
+    let idle = current.track.release.is_none();
     let concerned =
         |host: &HostName| rollout.is_some_and(|rollout| rollout.is_active() && rollout.concerns(host));
     let leaves = |target: &&Target| {

@@ -3,16 +3,18 @@
 //! Invariants: what waits stands in the app's record, so that it survives every controller; only the newest waits; it begins in a turn
 //! after the one that ended the rollout, so that the end is written first; what waited for an arrival that did not come is dropped, and that is said.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::change::{Records, begin, kept_since, replace};
-use super::{Current, Deploy, Order, Seen, observe};
+use super::change::{Records, begin, replace};
+use super::{Current, Deploy, Order, Seen, groups, observe};
 use crate::moment::Moment;
-use crate::name::{Actor, AppPath};
+use crate::name::{Actor, AppPath, GroupName};
 use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rollout::{
-    Announcement, Delivery, During, Kind, Observation, Outcome, Phase, Policy, Rollout, announce,
+    Announcement, Delivery, During, Kind, Observation, Outcome, Phase, Policy, Rollout, announce, subject,
 };
 
 /// A deployment that waits for the end of the rollout under way.
@@ -24,6 +26,9 @@ pub struct Waiting {
     pub delivery: Delivery,
     /// The rules of its rollout.
     pub policy: Policy,
+    /// The process groups that alone are moved; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<BTreeSet<GroupName>>,
     /// Who ordered it.
     pub actor: Actor,
     /// Why, when they said so.
@@ -40,16 +45,22 @@ pub struct Waiting {
 impl Waiting {
     /// Says in a sentence without a full stop what it waits for.
     pub fn sentence(&self, active: &Rollout) -> String {
-        let (to, path, number) = (&self.to.id, &active.path, active.number);
+        let (to, what, number) = (&self.to.id, subject(&active.path, self.only.as_ref()), active.number);
         match self.at_any_end {
             true => {
-                format!("`{to}` of `{path}` begins when rollout {number} to `{}` has gone back", active.to.id)
+                format!("`{to}` of {what} begins when rollout {number} to `{}` has gone back", active.to.id)
             }
             false => format!(
-                "`{to}` of `{path}` waits for rollout {number} to `{}`, and begins when that arrives",
+                "`{to}` of {what} waits for rollout {number} to `{}`, and begins when that arrives",
                 active.to.id
             ),
         }
+    }
+
+    /// Returns what it deploys.
+    fn deploy(&self) -> Deploy {
+        let (to, delivery) = (self.to.clone(), self.delivery.clone());
+        Deploy { to, delivery, policy: self.policy.clone(), only: self.only.clone() }
     }
 
     fn said(&self, path: &AppPath, number: u64, stage: &str, text: String) -> Announcement {
@@ -62,7 +73,7 @@ impl Waiting {
     }
 
     fn dropped_of(&self, path: &AppPath, number: u64, why: &str) -> Announcement {
-        let text = format!("`{}` of `{path}` waits no more: {why}", self.to.id);
+        let text = format!("`{}` of {} waits no more: {why}", self.to.id, subject(path, self.only.as_ref()));
         self.said(path, number, "waits no more:", text)
     }
 }
@@ -85,7 +96,8 @@ pub(super) fn meet(
         return Err(Refusal::new(refused, because, next));
     }
     let goes_back = matches!(active.phase, Phase::TurningBack { .. });
-    if what.to.id == active.to.id && !goes_back {
+    let about = what.only.as_ref().unwrap_or(&what.delivery.groups);
+    if what.to.id == active.to.id && !goes_back && about.is_subset(&active.groups) {
         let next = format!("see it with `footplate status {}`", current.path.app);
         return Err(Refusal::new(refused, format!("rollout {} is moving it there", active.number), next));
     }
@@ -93,7 +105,9 @@ pub(super) fn meet(
         return Err(Refusal::new(refused, "it cannot be deployed to this app", "push a version of the app"));
     }
     let replaces = what.policy.during == During::Replace;
-    if replaces && !(active.goes_in_steps() && active.has_reached()) {
+    // What it did to process groups that are not moved now, only its own way back undoes.
+    let undoes = what.only.as_ref().is_none_or(|only| only.is_superset(&active.groups));
+    if replaces && (!active.has_reached() || (undoes && !active.goes_in_steps())) {
         return in_its_place(current, active, what, by, seen);
     }
     let mut records = Records {
@@ -128,9 +142,9 @@ fn in_its_place(
 }
 
 fn wait(records: &mut Records, what: Deploy, by: Order, at_any_end: bool, now: Moment) {
-    let Deploy { to, delivery, policy } = what;
+    let Deploy { to, delivery, policy, only } = what;
     let Order { actor, reason } = by;
-    let waiting = Waiting { to, delivery, policy, actor, reason, since: now, at_any_end };
+    let waiting = Waiting { to, delivery, policy, only, actor, reason, since: now, at_any_end };
     let active = &records.rollout;
     let text = waiting.sentence(active);
     records.announcements.push(waiting.said(&active.path, active.number, "waits:", text));
@@ -181,11 +195,12 @@ pub(super) fn take_up(
         return vec![waiting.dropped(latest, &format!("{why}; deploy it again if it is well"))];
     }
     let dropped = |why: &str| vec![waiting.dropped(latest, why)];
-    let (to, delivery, policy) = (waiting.to.clone(), waiting.delivery.clone(), waiting.policy.clone());
     let by = Order { actor: waiting.actor.clone(), reason: waiting.reason.clone() };
-    let hosts = observe(&delivery.selector, None, &seen.hosts, seen.now);
-    let since = kept_since(current, &to.id);
-    match begin(current, since, Kind::Deploy, Deploy { to, delivery, policy }, by, &hosts) {
+    let begun = groups::chosen(current, waiting.deploy()).and_then(|what| {
+        let hosts = observe(&what.delivery.selector, None, &seen.hosts, seen.now);
+        begin(current, Kind::Deploy, what, by, &hosts)
+    });
+    match begun {
         Ok(records) => {
             *current = records.current;
             *rollout = Some(records.rollout);

@@ -25,19 +25,16 @@ pub struct Announcement {
 /// A function of the record: a controller that takes over says it again, so a crash between writing and saying loses
 /// nothing.
 pub fn announce(rollout: &Rollout) -> Announcement {
-    let (path, to) = (&rollout.path, &rollout.to.id);
+    let (path, to, what) = (&rollout.path, &rollout.to.id, rollout.subject());
     let hosts = count(rollout.hosts.len(), "host");
     let text = match &rollout.phase {
         Phase::Preparing { .. } => begun(rollout),
         Phase::Holding { .. } => {
-            format!(
-                "`{to}` of `{path}` is prepared on {hosts} and waits for `footplate promote {}`",
-                path.app
-            )
+            format!("`{to}` of {what} is prepared on {hosts} and waits for `footplate promote {}`", path.app)
         }
-        Phase::Switching { .. } => format!("`{path}` switches to `{to}` on {hosts}"),
+        Phase::Switching { .. } => format!("{what} switches to `{to}` on {hosts}"),
         Phase::Stepping { step, part, .. } => stepped(rollout, *step, *part),
-        Phase::TurningBack { why, .. } => format!("`{path}` turns back from `{to}`: {why}"),
+        Phase::TurningBack { why, .. } => format!("{what} turns back from `{to}`: {why}"),
         Phase::Ended { outcome, .. } => describe(rollout, outcome),
     };
     Announcement {
@@ -51,7 +48,7 @@ pub fn announce(rollout: &Rollout) -> Announcement {
 
 fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
     let (path, to, goals) = (&rollout.path, &rollout.to.id, rollout.goals());
-    let which = format!("step {} of {} of `{path}`", step + 1, goals.len());
+    let which = format!("step {} of {} of {}", step + 1, goals.len(), rollout.subject());
     let goal = rollout.goal(step);
     let hosts = format!("{} of {}", goal.up, count(rollout.hosts.len(), "host"));
     match (part, goal.share) {
@@ -81,12 +78,12 @@ fn loud(part: Part) -> Part {
 }
 
 fn begun(rollout: &Rollout) -> String {
-    let (path, to) = (&rollout.path, &rollout.to.id);
+    let (what, to) = (rollout.subject(), &rollout.to.id);
     let hosts = count(rollout.hosts.len(), "host");
     match (&rollout.promoted, rollout.kind) {
-        (Some(promoted), _) => format!("{} promotes `{to}` of `{path}` on {hosts}", promoted.actor),
-        (None, Kind::Deploy) => format!("{} prepares `{to}` of `{path}` on {hosts}", rollout.actor),
-        (None, Kind::Rollback) => format!("{} rolls `{path}` back to `{to}` on {hosts}", rollout.actor),
+        (Some(promoted), _) => format!("{} promotes `{to}` of {what} on {hosts}", promoted.actor),
+        (None, Kind::Deploy) => format!("{} prepares `{to}` of {what} on {hosts}", rollout.actor),
+        (None, Kind::Rollback) => format!("{} rolls {what} back to `{to}` on {hosts}", rollout.actor),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::strategy::{Goal, Strategy, goals};
 use super::{Kind, Phase, Rollout};
 use crate::generation::Generation;
-use crate::name::{HostName, ReleaseId};
+use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
 use crate::target::{Acceptance, Assignment, Report};
 use crate::traffic::{EndpointState, Share};
@@ -164,7 +164,7 @@ impl Rollout {
 
     /// Tells whether what it leaves has services.
     pub(super) fn leaves_services(&self) -> bool {
-        self.from.as_ref().is_some_and(Release::has_services)
+        self.all_from().any(Release::has_services)
     }
 
     /// Tells whether the old and the new release may be up at once on a host.
@@ -206,17 +206,18 @@ impl Rollout {
         }
     }
 
-    /// Returns what one of the two releases may do on this host, were it ready there.
+    /// Returns what one of the two releases may do on this target, were it ready there.
     ///
     /// On the way back the old one takes requests only once its agent has obeyed the order to keep it: by the one before it
     /// may be stopping it.
-    pub fn endpoint_state(&self, host: &HostName, release: &ReleaseId, report: &Report) -> EndpointState {
+    pub fn endpoint_state(&self, target: &Target, release: &ReleaseId, report: &Report) -> EndpointState {
         use EndpointState::{Draining, Serving, Standby};
-        let is_from_ready = self.from.as_ref().is_some_and(|from| report.is_ready(&from.id));
+        let (host, from) = (&target.host, self.from_of(&target.group).map(|from| &from.id));
+        let is_from_ready = from.is_some_and(|from| report.is_ready(from));
         let is_restored = is_from_ready && report.generation >= self.since(host);
         let carries = self.runs_beside();
         let is_new = *release == self.to.id;
-        if !is_new && self.from.as_ref().is_none_or(|from| from.id != *release) {
+        if !is_new && from != Some(release) {
             return Draining;
         }
         let course = self.course.as_ref();
@@ -238,10 +239,11 @@ impl Rollout {
         if is_new { new } else { old }
     }
 
-    /// Returns the order of a host by its position; its age is told apart.
-    pub(super) fn order_at(&self, host: &HostName, course: &Course) -> Assignment {
+    /// Returns the order of a target by its host's position; its age is told apart.
+    pub(super) fn order_at(&self, target: &Target, course: &Course) -> Assignment {
+        let Target { host, group } = target;
         let position = course.positions.get(host);
-        let from = self.from.as_ref().map(|from| &from.id);
+        let from = self.from_of(group).map(|from| &from.id);
         let to = Some(&self.to.id);
         let both = self.runs_beside();
         let (run, beside) = match position.map(|position| position.at) {
@@ -254,10 +256,12 @@ impl Rollout {
             Some(At::Restoring) => (from, None),
         };
         let keep = match position.map(|position| position.at) {
-            _ if self.leads_forward() => self.kept_forward(),
+            _ if self.leads_forward() => self.kept_forward(group),
             // `to` stays on the disk until it has been stopped.
-            Some(At::Returning | At::Restoring) => super::distinct(self.kept_back().iter().chain([&self.to])),
-            _ => self.kept_back(),
+            Some(At::Returning | At::Restoring) => {
+                super::distinct(self.kept_back(group).iter().chain([&self.to]))
+            }
+            _ => self.kept_back(group),
         };
         let keep_to = run == to || beside == to;
         Assignment {
@@ -268,13 +272,13 @@ impl Rollout {
         }
     }
 
-    /// Returns the order of a host once the rollout has arrived: whatever its position was, it runs the new release.
-    pub(super) fn order_at_end(&self, host: &HostName, course: &Course) -> Assignment {
-        let is_over = course.positions.get(host).is_some_and(|position| position.at == At::Over);
+    /// Returns the order of a target once the rollout has arrived: whatever its host's position was, it runs the new release.
+    pub(super) fn order_at_end(&self, target: &Target, course: &Course) -> Assignment {
+        let is_over = course.positions.get(&target.host).is_some_and(|position| position.at == At::Over);
         if is_over {
-            return self.order_at(host, course);
+            return self.order_at(target, course);
         }
-        let order = self.order_at(host, course);
+        let order = self.order_at(target, course);
         let (run, linger) = (Some(self.to.id.clone()), self.policy.pace.drain);
         Assignment { run, beside: None, linger, ..order }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{At, Course, Outcome, Phase, Rollout, targets_of};
 use crate::generation::Generation;
-use crate::name::{HostName, Target};
+use crate::name::{GroupName, HostName, Target};
 use crate::release::Release;
 use crate::target::{Assignment, Switch};
 
@@ -20,13 +20,14 @@ pub fn assignments(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
     if rollout.goes_in_steps() {
         return in_steps(rollout);
     }
-    let order = if rollout.leads_forward() { forward(rollout) } else { back(rollout) };
-    rollout.participants().map(|target| (target, order.clone())).chain(left_out(rollout)).collect()
+    let order = if rollout.leads_forward() { forward } else { back };
+    let ordered = |target: Target| (target.clone(), order(rollout, &target.group));
+    rollout.participants().map(ordered).chain(left_out(rollout)).collect()
 }
 
 fn left_out(rollout: &Rollout) -> impl Iterator<Item = (Target, Assignment)> {
     rollout.set_aside.iter().flat_map(|(host, age)| {
-        targets_of(host, &rollout.groups).map(|target| (target, aside(rollout, *age)))
+        targets_of(host, &rollout.groups).map(|target| (target.clone(), aside(rollout, &target.group, *age)))
     })
 }
 
@@ -36,14 +37,14 @@ fn in_steps(rollout: &Rollout) -> BTreeMap<Target, Assignment> {
     let course = rollout.course.as_ref().unwrap_or(&staged);
     let arrived = rollout.outcome().is_some_and(Outcome::keeps_forward_orders);
     let order = |target: &Target| match &rollout.phase {
-        Phase::Preparing { .. } | Phase::Holding { .. } => rollout.order_at(&target.host, &staged),
+        Phase::Preparing { .. } | Phase::Holding { .. } => rollout.order_at(target, &staged),
         // A switch is the barrier's; were there one here, its hosts would have their positions all the same.
         Phase::Switching { .. } | Phase::Stepping { .. } | Phase::TurningBack { .. } => {
-            rollout.order_at(&target.host, course)
+            rollout.order_at(target, course)
         }
-        Phase::Ended { .. } if arrived => rollout.order_at_end(&target.host, course),
-        Phase::Ended { .. } if course.way_back.is_some() => rollout.order_at(&target.host, course),
-        Phase::Ended { .. } => back(rollout),
+        Phase::Ended { .. } if arrived => rollout.order_at_end(target, course),
+        Phase::Ended { .. } if course.way_back.is_some() => rollout.order_at(target, course),
+        Phase::Ended { .. } => back(rollout, &target.group),
     };
     let aged = |target: &Target| Assignment { generation: age(rollout, &target.host), ..order(target) };
     rollout.participants().map(|target| (target.clone(), aged(&target))).chain(left_out(rollout)).collect()
@@ -95,31 +96,19 @@ pub(crate) fn distinct<'a>(releases: impl IntoIterator<Item = &'a Release>) -> V
     kept
 }
 
-impl Rollout {
-    /// Lists what its forward orders keep, most urgent first.
-    pub(crate) fn kept_forward(&self) -> Vec<Release> {
-        distinct([&self.to].into_iter().chain(&self.from).chain(&self.keep))
-    }
-
-    /// Lists what its orders back keep.
-    pub(crate) fn kept_back(&self) -> Vec<Release> {
-        distinct(self.from.iter().chain(&self.keep))
-    }
-}
-
-fn forward(rollout: &Rollout) -> Assignment {
+fn forward(rollout: &Rollout, group: &GroupName) -> Assignment {
     let switch = Switch { to: rollout.to.id.clone(), barrier: rollout.generation };
-    Assignment { switch: Some(switch), keep: rollout.kept_forward(), ..back(rollout) }
+    Assignment { switch: Some(switch), keep: rollout.kept_forward(group), ..back(rollout, group) }
 }
 
-fn back(rollout: &Rollout) -> Assignment {
-    let run = rollout.from.as_ref().map(|from| from.id.clone());
+fn back(rollout: &Rollout, group: &GroupName) -> Assignment {
+    let run = rollout.from_of(group).map(|from| from.id.clone());
     let alone = rollout.policy.pace.alone;
-    Assignment { alone, ..Assignment::to_run(rollout.generation, run, rollout.kept_back()) }
+    Assignment { alone, ..Assignment::to_run(rollout.generation, run, rollout.kept_back(group)) }
 }
 
 /// Under another delivery the host may never have run the app, so the order names nothing to run: whatever runs stays.
-fn aside(rollout: &Rollout, generation: Generation) -> Assignment {
-    let back = back(rollout);
+fn aside(rollout: &Rollout, group: &GroupName, generation: Generation) -> Assignment {
+    let back = back(rollout, group);
     Assignment { generation, run: back.run.filter(|_| rollout.delivery.is_none()), ..back }
 }

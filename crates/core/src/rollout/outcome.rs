@@ -160,30 +160,30 @@ impl Outcome {
 
 /// Returns the sentence that says how this rollout ended.
 pub fn describe(rollout: &Rollout, outcome: &Outcome) -> String {
-    let (path, to) = (&rollout.path, &rollout.to.id);
-    let stays = match &rollout.from {
-        Some(from) => format!("`{}` stays live", from.id),
+    let (what, to) = (rollout.subject(), &rollout.to.id);
+    let stays = match rollout.former() {
+        Some(former) => format!("{former} stays live"),
         None => "nothing was switched".to_owned(),
     };
     match outcome {
-        Outcome::Done => format!("`{path}` runs `{to}` on {}", count(rollout.required().count(), "target")),
+        Outcome::Done => format!("{what} runs `{to}` on {}", count(rollout.required().count(), "target")),
         Outcome::DoneExcept { failed, more } => {
-            format!("`{path}` runs `{to}` except on {}", reasons(failed, *more))
+            format!("{what} runs `{to}` except on {}", reasons(failed, *more))
         }
-        Outcome::Failed { why, .. } => format!("`{path}` was not moved to `{to}`: {why}; {stays}"),
-        Outcome::Aborted { by } => format!("`{path}` was not moved to `{to}`: {by} aborted it; {stays}"),
+        Outcome::Failed { why, .. } => format!("{what} was not moved to `{to}`: {why}; {stays}"),
+        Outcome::Aborted { by } => format!("{what} was not moved to `{to}`: {by} aborted it; {stays}"),
         Outcome::TurnedBack { why, missing, more } => {
-            let from = rollout.from.as_ref().map_or_else(String::new, |from| format!(" to `{}`", from.id));
+            let from = rollout.former().map_or_else(String::new, |former| format!(" to {former}"));
             let missing = Few::new(missing.iter().map(Target::to_string), *more as usize);
             let tail = if missing.is_empty() { String::new() } else { format!("; not back yet: {missing}") };
-            format!("`{path}` went back{from}: {why}{tail}")
+            format!("{what} went back{from}: {why}{tail}")
         }
         Outcome::Replaced { by, to: other } => {
-            format!("`{path}` was not moved to `{to}`: {by} moves it to `{other}` instead")
+            format!("{what} was not moved to `{to}`: {by} ordered `{other}` instead")
         }
         Outcome::LeftAsIs { why } => {
             format!(
-                "`{path}` was not moved to `{to}` everywhere: {why}; there is nothing to go back to, so `{to}` stays where it was activated"
+                "{what} was not moved to `{to}` everywhere: {why}; there is nothing to go back to, so `{to}` stays where it was activated"
             )
         }
     }

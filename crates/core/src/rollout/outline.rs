@@ -59,7 +59,7 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
         number if before.up == 0 => Some(format!("{number} of {}", count(all, "host"))),
         number => Some(format!("{number} more ({} of {})", goal.up, count(all, "host"))),
     };
-    let Some(from) = rollout.from.as_ref().map(|from| &from.id) else {
+    let Some(from) = rollout.former() else {
         return format!("start `{to}` on {}", further.unwrap_or_default());
     };
     let share = |share: Share| match share {
@@ -67,34 +67,34 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
         share => format!("{share} of the requests"),
     };
     match (goal.share, further) {
-        (Some(part), Some(on)) => format!("start `{to}` beside `{from}` on {on}, give it {}", share(part)),
+        (Some(part), Some(on)) => format!("start `{to}` beside {from} on {on}, give it {}", share(part)),
         (Some(part), None) => format!("give `{to}` {}", share(part)),
         (None, Some(on)) if rollout.runs_beside() => {
-            format!("start `{to}` on {on}, move their requests to it, stop `{from}` there")
+            format!("start `{to}` on {on}, move their requests to it, stop {from} there")
         }
         (None, Some(on)) if rollout.leaves_services() => {
-            format!("let the requests to `{from}` finish on {on}, stop it, start `{to}`")
+            format!("let the requests to {from} finish on {on}, stop it, start `{to}`")
         }
         (None, Some(on)) => format!("activate `{to}` on {on}"),
-        (None, None) => format!("stop `{from}` on all {}", count(all, "host")),
+        (None, None) => format!("stop {from} on all {}", count(all, "host")),
     }
 }
 
 fn undo(rollout: &Rollout, goal: Goal) -> String {
     let to = &rollout.to.id;
-    let Some(from) = rollout.from.as_ref().map(|from| &from.id) else {
+    let Some(from) = rollout.former() else {
         return "there is nothing to go back to yet".to_owned();
     };
     let gone = count(goal.over, "host");
     match rollout.runs_beside() {
         true if goal.over == 0 => {
-            format!("`{from}` is still up and gets its requests back, `{to}` drains and stops")
+            format!("{from} is still up and gets its requests back, `{to}` drains and stops")
         }
-        true => format!("`{from}` starts again on {gone} and takes the requests, `{to}` drains and stops"),
+        true => format!("{from} starts again on {gone} and takes the requests, `{to}` drains and stops"),
         false if rollout.leaves_services() => {
-            format!("the requests to `{to}` finish on {gone}, it stops, `{from}` starts again")
+            format!("the requests to `{to}` finish on {gone}, it stops, {from} starts again")
         }
-        false => format!("`{from}` becomes active again on {gone}"),
+        false => format!("{from} becomes active again on {gone}"),
     }
 }
 
@@ -112,14 +112,14 @@ pub fn whereabouts(rollout: &Rollout) -> Option<String> {
             Some(format!("step {} of {}, {}: {about}", step + 1, rollout.goals().len(), part.word()))
         }
         Phase::TurningBack { .. } => {
-            let from = rollout.from.as_ref().map(|from| &from.id)?;
+            let from = rollout.former()?;
             let word = match rollout.way_back()? {
-                WayBack::Restoring => format!("`{from}` comes up where it is gone"),
-                WayBack::Shifting => format!("`{from}` takes all requests"),
+                WayBack::Restoring => format!("{from} comes up where it is gone"),
+                WayBack::Shifting => format!("{from} takes all requests"),
                 WayBack::Draining => format!("`{to}` finishes its requests"),
                 WayBack::Stopping => format!("`{to}` is stopped"),
             };
-            Some(format!("on the way back to `{from}`: {word}"))
+            Some(format!("on the way back to {from}: {word}"))
         }
         Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Switching { .. } | Phase::Ended { .. } => {
             None

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Delivery, Kind, Observation, Phase, Policy, Rollout};
+use super::{Delivery, Kind, Leaving, Observation, Phase, Policy, Rollout};
 use crate::generation::Generation;
 use crate::name::{Actor, AppPath, GroupName};
 use crate::refusal::Refusal;
@@ -23,6 +23,8 @@ pub struct Request {
     pub to: Release,
     /// Further releases that stay prepared.
     pub keep: Vec<Release>,
+    /// The process groups that leave something else than `from` and `keep`.
+    pub apart: BTreeMap<GroupName, Leaving>,
     /// Higher than every order given so far.
     pub generation: Generation,
     /// Since which order every target keeps `to`, when it does already; see [`Rollout::kept_since`].
@@ -31,6 +33,8 @@ pub struct Request {
     pub roll_call: Generation,
     /// The process groups to move on each host.
     pub groups: BTreeSet<GroupName>,
+    /// Whether these were chosen, and the app's others stay as they are.
+    pub is_partial: bool,
     /// The rules.
     pub policy: Policy,
     /// How the app is delivered once it arrives; as before when absent.
@@ -60,9 +64,11 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         from: request.from,
         to: request.to,
         keep: request.keep,
+        apart: request.apart,
         generation: request.generation,
         kept_since: request.kept_since.unwrap_or(request.generation),
         groups: request.groups,
+        is_partial: request.is_partial,
         hosts: seen.eligible().cloned().collect(),
         excused: BTreeSet::new(),
         set_aside: BTreeMap::new(),
@@ -91,7 +97,9 @@ fn nonsense(request: &Request) -> Option<(String, String)> {
             format!("push a version of `{}`", path.app),
         ));
     }
-    if request.from.as_ref().is_some_and(|from| from.id == to.id) {
+    let from = |group| request.apart.get(group).map_or(&request.from, |leaving| &leaving.from);
+    let runs_it = |group| from(group).as_ref().is_some_and(|from| from.id == to.id);
+    if request.groups.iter().all(runs_it) {
         let because = "it runs that release already".to_owned();
         return Some((because, format!("see it with `footplate status {}`", path.app)));
     }

@@ -101,8 +101,8 @@ impl Rollout {
 
     /// Tells whether the old release is up and healthy on this host, under the order that says so.
     pub(super) fn has_old(&self, seen: &Observation, host: &HostName) -> bool {
-        let Some(from) = &self.from else { return true };
         let is_there = |target: Target| {
+            let Some(from) = self.from_of(&target.group) else { return true };
             let report = seen.report(&target).filter(|report| report.generation >= self.since(&target.host));
             report.is_some_and(|report| !from.has_services() || report.is_ready(&from.id))
         };

@@ -44,7 +44,7 @@ impl Rollout {
     }
 
     pub(super) fn came_back<'a>(&self, seen: &'a Observation, target: &Target) -> Standing<'a> {
-        let from = self.from.as_ref().map(|from| &from.id);
+        let from = self.from_of(&target.group).map(|from| &from.id);
         let is_alone = |report: &Report| report.up.keys().all(|id| Some(id) == from);
         match seen.report(target).filter(|report| report.generation >= self.since(&target.host)) {
             Some(report) if from.is_none_or(|from| report.runs(from) && is_alone(report)) => Standing::There,

@@ -146,8 +146,8 @@ pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
             WaitingOn::Requests { left }
         }
         Phase::TurningBack { .. } => {
-            let from = rollout.from.as_ref().map_or_else(String::new, |from| from.id.to_string());
-            targets(format!("back on `{from}`"), &|t| rollout.came_back(seen, t) == Standing::There)
+            let from = rollout.former().unwrap_or_default();
+            targets(format!("back on {from}"), &|t| rollout.came_back(seen, t) == Standing::There)
         }
         Phase::Ended { .. } => WaitingOn::Nothing,
     }

@@ -55,6 +55,7 @@ impl Pool {
     /// any do.
     pub fn new(target: TargetName, routes: &BTreeMap<HostName, Route>, traffic: Option<&Traffic>) -> Self {
         let canary = traffic.and_then(|traffic| traffic.canary.as_ref());
+        let canary = canary.filter(|canary| canary.is_of(&target.group));
         let mut members = Vec::new();
         let mut weights: BTreeMap<ReleaseId, u64> = BTreeMap::new();
         for (host, route) in routes {
@@ -202,6 +203,7 @@ mod tests {
         let canary = canary.map(|percent| Canary {
             release: id("2"),
             share: Share::from_millionths(percent * 10_000),
+            groups: BTreeSet::new(),
             validity: Duration::from_secs(60),
             renewed: 1,
         });

@@ -16,6 +16,7 @@ impl Pool {
     /// All but the canary's keep their weight times ten whatever its share is, so that nobody but the canary's own hosts has to
     /// say anything new when the share changes; the canary's are such that it gets its share of the sum.
     pub fn weights(&self, canary: Option<&Canary>) -> BTreeMap<(HostName, ReleaseId), u16> {
+        let canary = canary.filter(|canary| canary.is_of(&self.target.group));
         let serving = || self.members.iter().filter(|member| !member.is_draining);
         let is_canary = |member: &Member| canary.is_some_and(|canary| canary.release == member.release);
         let sum = |of: bool| -> u128 {
@@ -65,6 +66,7 @@ mod tests {
         let canary = share.map(|share| Canary {
             release: id("2"),
             share: share.parse().expect("a share"),
+            groups: Default::default(),
             validity: Duration::from_secs(60),
             renewed: 1,
         });

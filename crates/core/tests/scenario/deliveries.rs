@@ -104,7 +104,7 @@ fn a_rollback_elsewhere_takes_along_what_the_new_delivery_has_reached() {
           `production.shop` switches to `3` on 2 hosts
         activates d
         rollback 1
-          `production.shop` was not moved to `3`: ann moves it to `1` instead
+          `production.shop` was not moved to `3`: ann ordered `1` instead
           ann rolls `production.shop` back to `1` on 3 hosts
           `production.shop` switches to `1` on 3 hosts
         prepares a d f

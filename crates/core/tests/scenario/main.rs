@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod deploys;
+mod groups;
 mod hosts;
 mod openings;
 mod outlines;

@@ -148,7 +148,7 @@ fn a_rollback_to_another_release_replaces_the_rollout() {
           `production.shop` switches to `3` on 2 hosts
         activates a
         rollback 1
-          `production.shop` was not moved to `3`: ann moves it to `1` instead
+          `production.shop` was not moved to `3`: ann ordered `1` instead
           ann rolls `production.shop` back to `1` on 2 hosts
           `production.shop` switches to `1` on 2 hosts
         orders

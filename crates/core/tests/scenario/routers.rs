@@ -98,7 +98,7 @@ fn a_router_whose_agent_went_away_before_it_heard_the_last_news_is_called_too() 
         deploy 2
           ann prepares `2` of `production.shop` on 2 hosts
         deploy 3
-          `production.shop` was not moved to `2`: ann moves it to `3` instead
+          `production.shop` was not moved to `2`: ann ordered `3` instead
           ann prepares `3` of `production.shop` on 2 hosts
         gone r
         works a b

@@ -106,7 +106,7 @@ fn a_rollback_leaves_nothing_waiting() {
         deploy 4
           `4` of `production.shop` waits for rollout 3 to `3`, and begins when that arrives
         rollback 1
-          `production.shop` was not moved to `3`: ann moves it to `1` instead
+          `production.shop` was not moved to `3`: ann ordered `1` instead
           ann rolls `production.shop` back to `1` on 1 host
           `4` of `production.shop` waits no more: ann rolls back to `1`
           `production.shop` switches to `1` on 1 host
@@ -127,12 +127,12 @@ fn what_has_reached_nobody_is_replaced_at_once() {
         deploy 2
           ann prepares `2` of `production.shop` on 1 host
         deploy 3
-          `production.shop` was not moved to `2`: ann moves it to `3` instead
+          `production.shop` was not moved to `2`: ann ordered `3` instead
           ann prepares `3` of `production.shop` on 1 host
         prepares a
           `production.shop` switches to `3` on 1 host
         deploy 4
-          `production.shop` was not moved to `3`: ann moves it to `4` instead
+          `production.shop` was not moved to `3`: ann ordered `4` instead
           ann prepares `4` of `production.shop` on 1 host
         prepares a
           `production.shop` switches to `4` on 1 host

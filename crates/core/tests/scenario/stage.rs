@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use footplate_core::fleet::{
-    self, Current, Deploy, Host, HostState, Order, Presence, Records, Restriction, Seen, observe, turn,
+    self, Back, Current, Deploy, Host, HostState, Order, Presence, Records, Restriction, Seen, Track,
+    observe, turn,
 };
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
@@ -294,6 +295,7 @@ impl Stage {
             Some((what, reason)) => (what.trim(), Some(reason.to_owned())),
             None => (rest, None),
         };
+        let (what, only) = chosen(what);
         let serve = |release| if self.serves { services::service(release) } else { release };
         let release = (!what.is_empty()).then(|| serve(release(what)));
         let actor: footplate_core::name::Actor = "ann".parse().unwrap();
@@ -302,14 +304,15 @@ impl Stage {
         let own = &self.current.delivery;
         let delivery = if verb == "deploy" { &self.delivery } else { own };
         let seen = observe(&delivery.selector, latest, &self.hosts, self.now);
-        let deploy = |to| Deploy { to, delivery: delivery.clone(), policy: delivery.policy.clone() };
+        let policy = delivery.policy.clone();
+        let deploy = |to| Deploy { to, delivery: delivery.clone(), policy, only: only.clone() };
         let command = |command: Command| match latest {
             Some(rollout) => fleet::command(&self.current, rollout, &command, actor.clone(), self.now),
             None => panic!("nothing was ever rolled out"),
         };
         let records = match verb {
             "deploy" => fleet::deploy(&self.current, latest, deploy(release.unwrap()), by, &seen),
-            "rollback" => fleet::rollback(&self.current, latest, release, by, &seen),
+            "rollback" => fleet::rollback(&self.current, latest, Back { to: release, only }, by, &seen),
             "promote" => command(Command::Promote),
             "pause" => command(Command::Pause),
             "resume" => command(Command::Resume),
@@ -425,13 +428,19 @@ impl Stage {
         let id = |release: Option<&Release>| {
             release.map_or("nothing".to_owned(), |release| release.id.to_string())
         };
-        let past: Vec<&str> = self.current.past.iter().map(|past| past.release.id.as_str()).collect();
-        let verified = self.current.verified.as_ref().map_or("nothing", ReleaseId::as_str);
+        let Track { release, past, verified, .. } = &self.current.track;
+        let past: Vec<&str> = past.iter().map(|past| past.release.id.as_str()).collect();
+        let verified = verified.as_ref().map_or("nothing", ReleaseId::as_str);
+        let apart = self.current.apart.iter().map(|(group, track)| {
+            let past: Vec<&str> = track.past.iter().map(|past| past.release.id.as_str()).collect();
+            format!(", {group} runs {}, past [{}]", id(track.release.as_ref()), past.join(" "))
+        });
+        let apart: String = apart.collect();
         format!(
-            "runs {}, past [{}], verified {verified}, rollback goes to {}, generation {}",
-            id(self.current.release.as_ref()),
+            "runs {}, past [{}], verified {verified}, rollback goes to {}, generation {}{apart}",
+            id(release.as_ref()),
             past.join(" "),
-            id(self.current.proposal()),
+            id(self.current.track.proposal()),
             self.current.generation
         )
     }
@@ -480,6 +489,15 @@ fn presence() -> Presence {
         version: "0.1.0".to_owned(),
         vitals: None,
     }
+}
+
+/// `2 only worker`: a release, and the process groups that alone are meant.
+fn chosen(what: &str) -> (&str, Option<BTreeSet<GroupName>>) {
+    let (what, only) = match what.split_once("only ") {
+        Some((what, only)) => (what.trim(), Some(only)),
+        None => (what, None),
+    };
+    (what, only.map(|only| only.split(' ').map(|name| name.parse().unwrap()).collect()))
 }
 
 fn cordoned(since: Moment) -> HostState {

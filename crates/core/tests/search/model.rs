@@ -340,6 +340,8 @@ fn request(field: &Field) -> Request {
         from: field.from.clone(),
         to: field.to.clone(),
         keep: if field.kind == Kind::Rollback { vec![field.to.clone()] } else { Vec::new() },
+        apart: BTreeMap::new(),
+        is_partial: false,
         generation: Generation::new(0, 2),
         roll_call: Generation::default(),
         kept_since: (field.kind == Kind::Rollback).then_some(Generation::new(0, 1)),

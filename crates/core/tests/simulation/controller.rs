@@ -7,6 +7,7 @@ use footplate_core::fleet::{Current, Host, Seen, Turn, turn};
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, HostName, LaneName, Target, TargetName};
 use footplate_core::record::Key;
+use footplate_core::release::Release;
 use footplate_core::rollout::Rollout;
 
 use crate::mutation::Mutation;
@@ -41,6 +42,11 @@ pub fn current(store: &Store) -> Option<&Current> {
         Some(Value::Current(current)) => Some(current),
         _ => None,
     }
+}
+
+/// Returns what this process group runs when nothing rolls out, as the app's record says.
+pub fn wanted<'a>(store: &'a Store, group: &GroupName) -> Option<&'a Release> {
+    current(store)?.track_of(group).release.as_ref()
 }
 
 pub fn rollout(store: &Store) -> Option<&Rollout> {

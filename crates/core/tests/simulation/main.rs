@@ -165,7 +165,7 @@ fn simulated_fleets_keep_every_promise() {
 fn simulated_fleets_catch_every_planted_fault() {
     for mutation in Mutation::ALL {
         let caught =
-            (0..SEEDS).find_map(|seed| play(seed, Some(mutation)).err().map(|broken| (seed, broken)));
+            (0..3 * SEEDS).find_map(|seed| play(seed, Some(mutation)).err().map(|broken| (seed, broken)));
         match caught {
             Some((seed, broken)) => {
                 println!("{mutation:?}: fleet {seed} breaks `{}`: {}", broken.promise, broken.how)

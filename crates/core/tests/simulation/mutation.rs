@@ -35,11 +35,12 @@ pub enum Mutation {
     ControllerGivesACanaryAllItsShareAtOnce,
     ControllerEmptiesAllHostsAtOnce,
     ControllerForgetsRoutesThatAreOver,
+    ControllerMovesWhatWasNotChosen,
     AgentStopsBeforeItsSuccessorIsInCharge,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 26] = [
+    pub const ALL: [Mutation; 27] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -65,12 +66,18 @@ impl Mutation {
         Mutation::ControllerGivesACanaryAllItsShareAtOnce,
         Mutation::ControllerEmptiesAllHostsAtOnce,
         Mutation::ControllerForgetsRoutesThatAreOver,
+        Mutation::ControllerMovesWhatWasNotChosen,
         Mutation::AgentStopsBeforeItsSuccessorIsInCharge,
     ];
 
     /// Changes what the controller sees before its turn.
     pub fn blur(self, seen: &mut Seen) {
         self.blur_services(seen);
+        if let Some(rollout) =
+            seen.rollout.as_mut().filter(|_| self == Mutation::ControllerMovesWhatWasNotChosen)
+        {
+            rollout.groups.extend(seen.current.delivery.groups.iter().cloned());
+        }
         let Some(rollout) = &seen.rollout else { return };
         let (to, generation) = (rollout.to.id.clone(), rollout.generation);
         let reports = seen.hosts.values_mut().flat_map(|host| host.reports.values_mut());

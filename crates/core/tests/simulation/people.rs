@@ -3,8 +3,12 @@
 
 use std::time::Duration;
 
-use footplate_core::fleet::{self, Current, Deploy, HostState, Order, Records, Restriction, Seen, observe};
-use footplate_core::name::{Actor, Version};
+use std::collections::BTreeSet;
+
+use footplate_core::fleet::{
+    self, Back, Current, Deploy, HostState, Order, Records, Restriction, Seen, observe,
+};
+use footplate_core::name::{Actor, GroupName, Version};
 use footplate_core::record::Key;
 use footplate_core::release::{Hooks, Release, Service, Workload};
 use footplate_core::rollout::{
@@ -141,10 +145,13 @@ impl World {
                 let to = self.old_release();
                 self.deploy(seen, to, by)
             }
-            1 => fleet::rollback(current, latest, None, by, &observation).ok(),
+            1 => {
+                let back = Back { to: None, only: self.some_groups(current) };
+                fleet::rollback(current, latest, back, by, &observation).ok()
+            }
             2 => {
-                let to = self.old_release();
-                fleet::rollback(current, latest, Some(to), by, &observation).ok()
+                let back = Back { to: Some(self.old_release()), only: self.some_groups(current) };
+                fleet::rollback(current, latest, back, by, &observation).ok()
             }
             17..20 => command(Command::Promote),
             3 => command(Command::Pause),
@@ -170,8 +177,17 @@ impl World {
         let new = self.rng.random_bool(0.5).then(|| self.delivery());
         let delivery = new.unwrap_or_else(|| seen.current.delivery.clone());
         let observation = observe(&delivery.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
-        let what = Deploy { to, policy: delivery.policy.clone(), delivery };
+        let only = self.some_groups(&seen.current);
+        let what = Deploy { to, policy: delivery.policy.clone(), delivery, only };
         fleet::deploy(&seen.current, seen.rollout.as_ref(), what, by, &observation).ok()
+    }
+
+    /// Chooses one process group of several now and then.
+    fn some_groups(&mut self, current: &Current) -> Option<BTreeSet<GroupName>> {
+        let chooses = self.groups.len() > 1 && current.track.release.is_some() && !self.calm;
+        let chooses = chooses && self.rng.random_bool(0.4);
+        let number = chooses.then(|| self.rng.random_range(0..self.groups.len()))?;
+        Some(self.groups.iter().nth(number).cloned().into_iter().collect())
     }
 
     fn record(&mut self, session: Session, records: Records) {

@@ -12,6 +12,7 @@ use crate::machine::{Disk, Machine};
 use crate::routers::Router;
 use crate::store::{Author, Store, Value, Write};
 
+mod apart;
 mod barrier;
 mod capacity;
 mod converged;
@@ -79,6 +80,7 @@ pub fn all() -> Vec<Box<dyn Promise>> {
         Box::new(readiness::Readiness::default()),
         Box::new(capacity::Capacity::default()),
         Box::new(one_release::OneRelease),
+        Box::new(apart::Apart::default()),
     ]
 }
 

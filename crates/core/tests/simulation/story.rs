@@ -24,7 +24,7 @@ pub fn brief(value: Option<&Value>) -> String {
         }
         Some(Value::Current(c)) => format!(
             "runs {} at {}, orders {}",
-            id(c.release.as_ref().map(|release| &release.id)),
+            id(c.track.release.as_ref().map(|release| &release.id)),
             c.generation,
             c.orders
         ),

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::moment::Moment;
-use footplate_core::name::{GroupName, HostName, ReleaseId};
+use footplate_core::name::{GroupName, HostName};
 use footplate_core::record::Key;
 use footplate_core::rollout::{Phase, Rollout};
 use footplate_core::target::Readiness;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::controller::{Controller, current, rollout, target_name};
+use crate::controller::{Controller, rollout, target_name, wanted};
 use crate::knobs::Knobs;
 use crate::machine::Machine;
 use crate::mutation::Mutation;
@@ -271,9 +271,8 @@ impl World {
     /// Tells whether nobody has anything left to do.
     fn at_rest(&self) -> bool {
         let store = &self.scene.store;
-        let wanted = current(store).and_then(|current| current.release.as_ref()).map(|release| &release.id);
         let settled = !rollout(store).is_some_and(Rollout::is_active)
-            && self.scene.machines.values().all(|machine| self.is_settled(machine, wanted));
+            && self.scene.machines.values().all(|machine| self.is_settled(machine));
         let quiet = |controller: &Controller| controller.pending.is_empty() && controller.session.is_some();
         settled
             && self.controllers.iter().all(quiet)
@@ -281,7 +280,7 @@ impl World {
             && self.scene.routers.iter().all(|router| router.is_at_rest(store))
     }
 
-    fn is_settled(&self, machine: &Machine, wanted: Option<&ReleaseId>) -> bool {
+    fn is_settled(&self, machine: &Machine) -> bool {
         let Some(agent) = &machine.agent else { return false };
         let store = &self.scene.store;
         agent.session.is_some()
@@ -296,7 +295,7 @@ impl World {
                 let healthy = disk.up.values().all(|process| process.readiness == Readiness::Ready);
                 idle && healthy
                     && (told || disk.order.is_none())
-                    && wanted.is_none_or(|wanted| disk.report().runs(wanted))
+                    && wanted(store, group).is_none_or(|wanted| disk.report().runs(&wanted.id))
             })
     }
 

@@ -105,7 +105,13 @@ impl Fleet {
         let start = SystemTime::now();
         let release = Wanted::Name(version.to_owned());
         self.client
-            .deploy(&Deploy { path: path()?, release, overrides: Default::default(), by: By::default() })
+            .deploy(&Deploy {
+                path: path()?,
+                release,
+                groups: Default::default(),
+                overrides: Default::default(),
+                by: By::default(),
+            })
             .await?;
         self.poll_until("every host runs it", async || {
             Ok((0..self.agents).all(|host| self.is_live(host, version)))

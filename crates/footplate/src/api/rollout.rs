@@ -1,9 +1,9 @@
 //! Orders for rollouts, and what one does or would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
+use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, Target};
 use footplate_core::rollout::{
     During, Kind, OnFailedActivation, OnVanished, Pace, Policy, Portion, Senseless, StrategyWord,
 };
@@ -19,12 +19,26 @@ pub struct Deploy {
     pub path: AppPath,
     /// What.
     pub release: Wanted,
+    /// The process groups that alone are moved; all of them when empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<GroupName>,
     /// What differs from the app's own rules this time.
     #[serde(default)]
     pub overrides: Overrides,
     /// Who orders it, and why.
     #[serde(flatten)]
     pub by: By,
+}
+
+impl Deploy {
+    /// Returns the process groups that were chosen, if any were.
+    pub fn only(&self) -> Option<BTreeSet<GroupName>> {
+        chosen(&self.groups)
+    }
+}
+
+fn chosen(groups: &BTreeSet<GroupName>) -> Option<BTreeSet<GroupName>> {
+    (!groups.is_empty()).then(|| groups.clone())
 }
 
 /// What one deploy changes in the app's rules.
@@ -102,9 +116,19 @@ pub struct RollBack {
     pub path: AppPath,
     /// To which release; the one before when absent.
     pub to: Option<Wanted>,
+    /// The process groups that alone go back; all of them when empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<GroupName>,
     /// Who orders it, and why.
     #[serde(flatten)]
     pub by: By,
+}
+
+impl RollBack {
+    /// Returns the process groups that were chosen, if any were.
+    pub fn only(&self) -> Option<BTreeSet<GroupName>> {
+        chosen(&self.groups)
+    }
 }
 
 /// What a deploy or a rollback would do, or does.
@@ -118,6 +142,15 @@ pub struct Planned {
     pub kind: Kind,
     /// What runs now.
     pub from: Option<ReleaseId>,
+    /// The process groups that run something else than that now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<GroupName, ReleaseId>,
+    /// The process groups that move, when some do not.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<GroupName>,
+    /// The process groups that stay as they are, with what they run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untouched: BTreeMap<GroupName, ReleaseId>,
     /// What will run.
     pub to: ReleaseId,
     /// The targets that must take part.

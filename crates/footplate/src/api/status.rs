@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
-use footplate_core::name::{Actor, AppPath, ReleaseId, Target};
+use footplate_core::name::{Actor, AppPath, GroupName, ReleaseId, Target};
 use footplate_core::release::Release;
 use footplate_core::rollout::Rollout;
 use footplate_core::target::Failure;
@@ -55,6 +55,9 @@ pub struct AppStatus {
     pub since: Option<Moment>,
     /// By whom.
     pub by: Option<Actor>,
+    /// The process groups that were deployed on their own and differ from that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<GroupName, GroupStatus>,
     /// The rollout that is under way, or the last one.
     pub rollout: Option<RolloutStatus>,
     /// The deployment that begins when it is over.
@@ -62,6 +65,21 @@ pub struct AppStatus {
     pub waiting: Option<WaitingStatus>,
     /// What each target does.
     pub targets: Vec<TargetStatus>,
+}
+
+/// One process group that was deployed on its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// The release to run when nothing rolls out.
+    pub current: Option<ReleaseSummary>,
+    /// The release before.
+    pub previous: Option<ReleaseSummary>,
+    /// Where a rollback of it goes that names no release.
+    pub proposal: Option<ReleaseSummary>,
+    /// Since when `current` is that.
+    pub since: Option<Moment>,
+    /// By whom.
+    pub by: Option<Actor>,
 }
 
 /// What a release is, in a line.

@@ -1,10 +1,11 @@
 //! How people name an app, its environment and one of its releases on the command line.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use footplate_core::artifact::Digest;
-use footplate_core::name::{AppName, AppPath, EnvironmentName, Version};
+use footplate_core::name::{AppName, AppPath, EnvironmentName, GroupName, Version};
 
 use crate::api::Wanted;
 use crate::config::app::{AppConfig, FILE_NAME};
@@ -49,6 +50,21 @@ impl EnvironmentArgs {
     /// Returns `app` in this environment.
     pub fn path(&self, app: AppName) -> AppPath {
         AppPath { environment: self.environment.clone(), app }
+    }
+}
+
+/// The process groups of a command.
+#[derive(clap::Args, Debug)]
+pub struct GroupArgs {
+    /// Only this process group, such as worker; the app's others stay as they are. May be given several times
+    #[arg(long = "group", short, value_name = "GROUP")]
+    groups: Vec<GroupName>,
+}
+
+impl GroupArgs {
+    /// Returns the process groups that were chosen; none when all are meant.
+    pub fn chosen(&self) -> BTreeSet<GroupName> {
+        self.groups.iter().cloned().collect()
     }
 }
 

@@ -1,16 +1,17 @@
 //! `footplate deploy`.
 
-use std::fmt;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use footplate_core::name::AppPath;
+use footplate_core::name::{AppPath, GroupName};
 use footplate_core::rollout::{During, Kind, OnFailedActivation, OnVanished, Phase, Portion, StrategyWord};
 use footplate_core::traffic::Share;
 use serde::Serialize;
 
 use super::Operator;
-use super::app::{EnvironmentArgs, Subject, config_here};
+use super::app::{EnvironmentArgs, GroupArgs, Subject, config_here};
 use super::connection::{Connection, ConnectionArgs};
 use super::watch;
 use crate::api::{self, Overrides, Planned, ProblemKind, RolloutStatus, Wanted};
@@ -30,6 +31,7 @@ use crate::failure::{Exit, Failure};
   footplate deploy shop@3f1c2ab            the commit it was built from
   footplate deploy shop@sha256:…           an artifact's digest
   footplate deploy shop@1.4.2 --plan       only say what would happen
+  footplate deploy shop --group worker     one process group; the others stay as they are
   footplate deploy --hold                  prepare everywhere, then wait for `footplate promote`
   footplate deploy shop --strategy canary --ramp 5%,50% --hold-steps
   footplate deploy --during wait           after the rollout that is under way, once that has arrived
@@ -43,6 +45,8 @@ pub struct DeployArgs {
     subject: Option<Subject>,
     #[command(flatten)]
     environment: EnvironmentArgs,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// Only say what would happen; change nothing
     #[arg(long)]
     plan: bool,
@@ -188,6 +192,7 @@ pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failur
     let order = api::Deploy {
         path: path.clone(),
         release: release.unwrap_or(Wanted::Newest),
+        groups: args.groups.chosen(),
         overrides: args.rules.overrides(),
         by: operator.by(args.order.reason.as_deref())?,
     };
@@ -293,9 +298,19 @@ impl fmt::Display for Preview {
             Kind::Deploy => "deploy",
             Kind::Rollback => "roll back",
         };
-        let from = planned.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
-        let (app, environment) = (&planned.path.app, &planned.path.environment);
+        let mut from = planned.from.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+        for (group, other) in &planned.apart {
+            write!(from, ", {group} {other}")?;
+        }
+        let app = match planned.groups.is_empty() {
+            true => planned.path.app.to_string(),
+            false => format!("{} of {}", joined(&planned.groups), planned.path.app),
+        };
+        let environment = &planned.path.environment;
         writeln!(f, "{verb} {app} in {environment}, rollout {}: {from} -> {}", planned.number, planned.to)?;
+        for (group, release) in &planned.untouched {
+            writeln!(f, "  stays as it is: {group}, which runs {release}")?;
+        }
         let hosts = planned.required.iter().map(ToString::to_string).collect::<Vec<_>>();
         writeln!(f, "  targets: {}{}", hosts.len(), listed(&hosts))?;
         writeln!(f, "  already prepared: {} of {}", planned.prepared.len(), hosts.len())?;
@@ -314,6 +329,10 @@ impl fmt::Display for Preview {
         }
         Ok(())
     }
+}
+
+fn joined(groups: &BTreeSet<GroupName>) -> String {
+    groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(hosts: &[String]) -> String {

@@ -50,11 +50,14 @@ impl View {
     pub fn of(app: &AppStatus, rollout: &RolloutStatus, at: Moment) -> Self {
         let record = &rollout.record;
         let back = matches!(record.phase, Phase::TurningBack { .. });
-        let goal = if back { record.from.as_ref() } else { Some(&record.to) }.map(|release| &release.id);
+        let goal = |target: &TargetStatus| {
+            let release = if back { record.from_of(&target.target.group) } else { Some(&record.to) };
+            release.map(|release| release.id.clone())
+        };
         let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target));
-        let runs_goal = |target: &TargetStatus| target.live.as_ref() == goal;
+        let runs_goal = |target: &TargetStatus| target.live == goal(target);
         let has_goal = |target: &TargetStatus| {
-            runs_goal(target) || goal.is_some_and(|goal| target.prepared.contains(goal))
+            runs_goal(target) || goal(target).is_some_and(|goal| target.prepared.contains(&goal))
         };
         Self {
             title: printable_line(&super::watch::title(rollout)),

@@ -1,13 +1,16 @@
 //! `footplate rollback`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use footplate_core::name::{AppPath, ReleaseId};
+use footplate_core::name::{AppPath, GroupName, ReleaseId};
+use footplate_core::rollout::Rollout;
 
 use super::Operator;
-use super::app::{AppArgs, parse_release};
+use super::app::{AppArgs, GroupArgs, parse_release};
 use super::connection::{Connection, ConnectionArgs};
 use super::{deploy, watch};
-use crate::api::{self, Wanted};
+use crate::api::{self, AppStatus, ReleaseSummary, Wanted};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 
@@ -15,12 +18,14 @@ use crate::failure::{Exit, Failure};
 ///
 /// With no release named it proposes the newest one that ran before and was not rolled back itself, and asks. A rollback
 /// never waits behind a deployment: one that is under way is turned back. The release before stays prepared on the
-/// hosts, so no byte is fetched.
+/// hosts, so no byte is fetched. Process groups that were deployed on their own go back each to what it ran; when that
+/// is not the same, `--group` says which.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   footplate rollback shop               propose the release before, and ask
   footplate rollback shop --yes         take what is proposed
   footplate rollback shop --to 1.4.0    a release that ran earlier
+  footplate rollback shop --group worker  one process group alone
 
 Exit codes are those of `footplate deploy`.")]
 pub struct RollbackArgs {
@@ -29,6 +34,8 @@ pub struct RollbackArgs {
     /// Release to go back to: a version, a commit or a digest [default: the one that is proposed]
     #[arg(long, value_name = "RELEASE", value_parser = parse_release)]
     to: Option<Wanted>,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -58,10 +65,11 @@ async fn begin(
 ) -> Result<(), Failure> {
     let client = &connection.client;
     let to = match &args.to {
-        None if !args.yes => Some(agree(operator, client, path).await?),
+        None if !args.yes => agree(operator, client, path, &args.groups.chosen()).await?,
         named => named.clone(),
     };
-    let order = api::RollBack { path: path.clone(), to, by: operator.by(args.order.reason.as_deref())? };
+    let by = operator.by(args.order.reason.as_deref())?;
+    let order = api::RollBack { path: path.clone(), to, groups: args.groups.chosen(), by };
     let begun = client.roll_back(&order).await.map_err(|error| operator.failed(&what(path), error))?;
     deploy::conclude(operator, connection, path, begun, args.detach).await
 }
@@ -71,54 +79,151 @@ fn what(path: &AppPath) -> String {
 }
 
 /// Proposes what the controller would take, asks, and returns exactly what was agreed to: meanwhile it may change.
-async fn agree(operator: &Operator, client: &Client, path: &AppPath) -> Result<Wanted, Failure> {
+///
+/// Nothing is named when a rollout under way is turned back whose process groups ran different releases.
+async fn agree(
+    operator: &Operator,
+    client: &Client,
+    path: &AppPath,
+    groups: &BTreeSet<GroupName>,
+) -> Result<Option<Wanted>, Failure> {
     let what = what(path);
     let status = client.status().await.map_err(|error| operator.failed(&what, error))?;
     let app = status.apps.iter().find(|app| app.path == *path);
-    let Some((proposal, to)) = app.and_then(propose) else {
-        return Err(Failure::new(Exit::Refused, what)
-            .because_of("no earlier release is kept that was not rolled back itself")
-            .next("name one with `--to`; `footplate history` lists what ran"));
+    let refused = |because: &str, next: &str| {
+        Failure::new(Exit::Refused, what.clone()).because_of(because.to_owned()).next(next)
     };
-    if operator.ui.confirm(&format!("`{}` in {}: {proposal}?", path.app, path.environment)) {
-        return Ok(Wanted::Name(to.to_string()));
+    let proposal = match app.map(|app| propose(app, groups)) {
+        Some(Ok(Some(proposal))) => proposal,
+        Some(Err(because)) => {
+            let next = "roll back one with `--group`, or name a release for all with `--to`";
+            return Err(refused(&because, next));
+        }
+        Some(Ok(None)) | None => {
+            let next = "name one with `--to`; `footplate history` lists what ran";
+            return Err(refused("no earlier release is kept that was not rolled back itself", next));
+        }
+    };
+    let Proposal { words, to } = proposal;
+    if operator.ui.confirm(&format!("`{}` in {}: {words}?", path.app, path.environment)) {
+        return Ok(to.map(|to| Wanted::Name(to.to_string())));
     }
-    Err(Failure::new(Exit::Refused, what)
-        .because_of(format!("nobody agreed to this proposal: {proposal}"))
-        .next("take it with `--yes`, or name another release with `--to`"))
+    let because = format!("nobody agreed to this proposal: {words}");
+    Err(refused(&because, "take it with `--yes`, or name another release with `--to`"))
 }
 
-/// Says in words where a rollback goes that names no release, and by its name; nothing when there is nowhere to go.
-fn propose(app: &api::AppStatus) -> Option<(String, &ReleaseId)> {
-    let name = |release: &api::ReleaseSummary| match &release.summary {
+/// Where a rollback goes that names no release.
+#[derive(Debug, PartialEq, Eq)]
+struct Proposal {
+    /// In words.
+    words: String,
+    /// By its name; absent when each process group goes back to its own.
+    to: Option<ReleaseId>,
+}
+
+/// Returns what there is to propose, if anything, or why one release cannot be: process groups would go to different ones.
+fn propose(app: &AppStatus, groups: &BTreeSet<GroupName>) -> Result<Option<Proposal>, String> {
+    if let Some(rollout) = app.rollout.as_ref().filter(|rollout| !rollout.ended) {
+        return Ok(turn_back(&rollout.record));
+    }
+    let all: BTreeSet<&GroupName> = match groups.is_empty() {
+        true => app.targets.iter().map(|target| &target.target.group).collect(),
+        false => groups.iter().collect(),
+    };
+    let runs = |group: &GroupName| match app.apart.get(group) {
+        Some(apart) => (apart.current.as_ref(), apart.proposal.as_ref()),
+        None => (app.current.as_ref(), app.proposal.as_ref()),
+    };
+    let standing: Vec<_> = all.iter().map(|group| (*group, runs(group))).collect();
+    let goals: BTreeSet<Option<&ReleaseId>> =
+        standing.iter().map(|(_, (_, to))| to.map(|release| &release.id)).collect();
+    if goals.len() > 1 {
+        let told = standing.iter().map(|(group, (_, to))| match to {
+            Some(to) => format!("`{group}` would go back to `{}`", to.id),
+            None => format!("`{group}` has nothing to go back to"),
+        });
+        return Err(told.collect::<Vec<_>>().join(", and "));
+    }
+    let own = || (app.current.as_ref(), app.proposal.as_ref());
+    let (Some(current), Some(to)) = standing.first().map_or_else(own, |(_, one)| *one) else {
+        return Ok(None);
+    };
+    let words = format!("go from {} back to {}", name(current), name(to));
+    let words = match groups.is_empty() {
+        true => words,
+        false => {
+            format!("{}: {words}", groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+    };
+    Ok(Some(Proposal { words, to: Some(to.id.clone()) }))
+}
+
+fn turn_back(record: &Rollout) -> Option<Proposal> {
+    let words = format!("turn the rollout back to {}", record.former()?);
+    let mut from = record.all_from().map(|from| &from.id);
+    let first = from.next().cloned();
+    let to = first.filter(|first| from.all(|other| other == first));
+    Some(Proposal { words, to })
+}
+
+fn name(release: &ReleaseSummary) -> String {
+    match &release.summary {
         Some(summary) => format!("{} ({summary})", release.id),
         None => release.id.to_string(),
-    };
-    let current = app.current.as_ref()?;
-    if app.rollout.as_ref().is_some_and(|rollout| !rollout.ended) {
-        return Some((format!("turn the rollout back to {}", name(current)), &current.id));
     }
-    let to = app.proposal.as_ref()?;
-    Some((format!("go from {} back to {}", name(current), name(to)), &to.id))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ReleaseSummary;
+    use crate::api::GroupStatus;
     use crate::cli::fixture;
+
+    fn summary(id: &str) -> Option<ReleaseSummary> {
+        Some(ReleaseSummary { summary: None, ..ReleaseSummary::from(&fixture::release(id)) })
+    }
+
+    fn told(app: &AppStatus, groups: &[&str]) -> String {
+        match propose(app, &groups.iter().map(|group| group.parse().unwrap()).collect()) {
+            Ok(Some(Proposal { words, to })) => {
+                format!("{words}: {}", to.map_or("each its own".to_owned(), |to| to.to_string()))
+            }
+            Ok(None) => "nothing".to_owned(),
+            Err(because) => because,
+        }
+    }
 
     #[test]
     fn what_was_rolled_back_is_not_proposed_again() {
-        let summary =
-            |id: &str| Some(ReleaseSummary { summary: None, ..ReleaseSummary::from(&fixture::release(id)) });
         let mut app = fixture::app(Vec::new(), None);
         (app.current, app.previous, app.proposal) = (summary("2"), summary("3"), summary("1"));
-        let told = |app: &api::AppStatus| propose(app).map(|(words, to)| (words, to.to_string()));
-        assert_eq!(told(&app), Some(("go from 2 back to 1".to_owned(), "1".to_owned())));
+        assert_eq!(told(&app, &[]), "go from 2 back to 1: 1");
         app.proposal = None;
-        assert_eq!(told(&app), None);
+        assert_eq!(told(&app, &[]), "nothing");
         app.rollout = Some(fixture::rollout(&[], "waiting"));
-        assert_eq!(told(&app), Some(("turn the rollout back to 2".to_owned(), "2".to_owned())));
+        assert_eq!(told(&app, &[]), "turn the rollout back to `1`: 1");
+    }
+
+    #[test]
+    fn process_groups_that_would_go_to_different_releases_are_told_apart() {
+        let of = |group: &str| {
+            let mut target = fixture::target("web-1", "3", &["3"], crate::api::Stage::Steady);
+            target.target.group = group.parse().unwrap();
+            target
+        };
+        let mut app = fixture::app(vec![of("web"), of("worker")], None);
+        (app.current, app.proposal) = (summary("3"), summary("1"));
+        let worker = GroupStatus {
+            current: summary("3"),
+            previous: summary("2"),
+            proposal: summary("2"),
+            since: None,
+            by: None,
+        };
+        app.apart.insert("worker".parse().unwrap(), worker);
+        let both = "`web` would go back to `1`, and `worker` would go back to `2`";
+        assert_eq!(told(&app, &[]), both);
+        assert_eq!(told(&app, &["worker"]), "worker: go from 3 back to 2: 2");
+        assert_eq!(told(&app, &["web"]), "web: go from 3 back to 1: 1");
     }
 }

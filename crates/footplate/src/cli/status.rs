@@ -5,13 +5,17 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::Args;
-use footplate_core::name::{AppName, EnvironmentName};
+use footplate_core::moment::Moment;
+use footplate_core::name::{Actor, AppName, EnvironmentName, GroupName};
 use serde::Serialize;
 
 use super::connection::{Connection, ConnectionArgs};
 use super::when::ago;
-use super::{Operator, traffic, ui};
-use crate::api::{AppStatus, AppTraffic, ProblemKind, RolloutStatus, Stage, Status, TargetStatus};
+use super::{Operator, traffic, ui, watch};
+use crate::api::{
+    AppStatus, AppTraffic, GroupStatus, ProblemKind, ReleaseSummary, RolloutStatus, Stage, Status,
+    TargetStatus,
+};
 use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
@@ -124,18 +128,20 @@ impl Answer {
         match &app.current {
             None => writeln!(f, "nothing runs yet")?,
             Some(current) => {
-                let runs =
-                    app.targets.iter().filter(|target| target.live.as_ref() == Some(&current.id)).count();
-                write!(f, "{} on {runs} of {} targets", current.id, app.targets.len())?;
-                if let Some(since) = app.since {
-                    write!(f, ", since {}", ago(now, since))?;
-                }
-                if let Some(by) = &app.by {
-                    write!(f, " by {by}")?;
-                }
-                writeln!(f)?;
+                let differs =
+                    |one: &GroupStatus| one.current.as_ref().is_some_and(|one| one.id != current.id);
+                let apart: Vec<_> = app.apart.iter().filter(|(_, one)| differs(one)).collect();
+                let is_apart = |group: &GroupName| apart.iter().any(|(other, _)| *other == group);
+                runs(f, app, current, |group| !is_apart(group))?;
+                since(f, now, app.since, app.by.as_ref())?;
                 if let Some(summary) = &current.summary {
                     writeln!(f, "  {summary}")?;
+                }
+                for (name, one) in &apart {
+                    let Some(current) = &one.current else { continue };
+                    write!(f, "  {name}: ")?;
+                    runs(f, app, current, |group| group == *name)?;
+                    since(f, now, one.since, one.by.as_ref())?;
                 }
             }
         }
@@ -155,7 +161,9 @@ impl Answer {
     fn rollout(&self, f: &mut fmt::Formatter<'_>, rollout: &RolloutStatus) -> fmt::Result {
         let record = &rollout.record;
         let begun = ago(self.status.at, record.begun_at);
-        writeln!(f, "  rollout {} to {}, begun {begun} by {}", record.number, record.to.id, record.actor)?;
+        let some = if record.is_partial { format!(" of {}", watch::moved(record)) } else { String::new() };
+        let (number, to, by) = (record.number, &record.to.id, &record.actor);
+        writeln!(f, "  rollout {number}{some} to {to}, begun {begun} by {by}")?;
         if let Some(step) = &rollout.step {
             writeln!(f, "    {step}")?;
         }
@@ -191,6 +199,27 @@ impl Answer {
             state(target),
         ]
     }
+}
+
+/// Writes on how many targets of these process groups a release runs.
+fn runs(
+    f: &mut fmt::Formatter<'_>,
+    app: &AppStatus,
+    release: &ReleaseSummary,
+    is_of: impl Fn(&GroupName) -> bool,
+) -> fmt::Result {
+    let targets = || app.targets.iter().filter(|target| is_of(&target.target.group));
+    let runs = targets().filter(|target| target.live.as_ref() == Some(&release.id)).count();
+    write!(f, "{} on {runs} of {} targets", release.id, targets().count())
+}
+
+/// Writes since when something runs, and who ordered it.
+fn since(f: &mut fmt::Formatter<'_>, now: Moment, since: Option<Moment>, by: Option<&Actor>) -> fmt::Result {
+    if let Some(since) = since {
+        write!(f, ", since {}", ago(now, since))?;
+    }
+    by.map_or(Ok(()), |by| write!(f, " by {by}"))?;
+    writeln!(f)
 }
 
 /// Writes how requests go to each release.
@@ -247,7 +276,7 @@ pub fn stage_word(stage: Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fixture::{app, failed_prepare, rollout, status, target, traffic, unknown_traffic};
+    use crate::cli::fixture::{self, app, failed_prepare, rollout, status, target, traffic, unknown_traffic};
 
     fn shown(status: Status) -> String {
         Answer { status, traffic: Vec::new(), all: false }.to_string()
@@ -259,6 +288,27 @@ mod tests {
         drifting.drift = Some("`live` was removed".to_owned());
         let targets = vec![target("web-1", "1", &["1"], Stage::Steady), drifting];
         insta::assert_snapshot!(shown(status(vec![app(targets, None)])));
+    }
+
+    #[test]
+    fn it_says_what_each_process_group_runs_when_they_differ() {
+        let worker = |host: &str| {
+            let mut target = target(host, "2", &["1", "2"], Stage::Steady);
+            target.target.group = "worker".parse().expect("a process group");
+            target
+        };
+        let web = |host: &str| target(host, "1", &["1"], Stage::Steady);
+        let mut app = app(vec![web("web-1"), worker("web-1"), web("web-2"), worker("web-2")], None);
+        let apart = |release: &str| GroupStatus {
+            current: Some(ReleaseSummary::from(&fixture::release(release))),
+            previous: None,
+            proposal: None,
+            since: app.since,
+            by: Some("bob".parse().expect("a person")),
+        };
+        let group = |name: &str| name.parse().expect("a process group");
+        app.apart = BTreeMap::from([(group("poller"), apart("1")), (group("worker"), apart("2"))]);
+        insta::assert_snapshot!(shown(status(vec![app])));
     }
 
     #[test]

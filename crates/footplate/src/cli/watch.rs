@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Operator;
 use super::app::ENVIRONMENT_DEFAULT;
 use super::progress::Progress;
-use crate::api::{self, AppStatus, AppTraffic, OrderVerb, Planned, RolloutStatus};
+use crate::api::{self, AppStatus, AppTraffic, OrderVerb, Planned, RolloutStatus, TargetStatus};
 use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
@@ -63,10 +63,16 @@ impl fmt::Display for Ordered {
 /// Renders what a rollout is in a few words: "shop in production, rollout 7 to 1.4.2".
 pub fn title(rollout: &RolloutStatus) -> String {
     let record = &rollout.record;
-    format!(
-        "{} in {}, rollout {} to {}",
-        record.path.app, record.path.environment, record.number, record.to.id
-    )
+    format!("{} in {}, rollout {} to {}", moved(record), record.path.environment, record.number, record.to.id)
+}
+
+/// Names what a rollout moves: `shop`, or `worker of shop` when it was ordered for some process groups alone.
+pub fn moved(record: &Rollout) -> String {
+    let groups = record.groups.iter().map(ToString::to_string).collect::<Vec<_>>();
+    match record.is_partial {
+        true => format!("{} of {}", groups.join(", "), record.path.app),
+        false => record.path.app.to_string(),
+    }
 }
 
 /// Renders how an app is named on the command line; the usual environment need not be said.
@@ -264,7 +270,7 @@ fn conclude(operator: &Operator, ended: &Ended, traffic: Option<&AppTraffic>) ->
         operator.ui.say(format!("{}: {} ({took})", title(&ended.rollout), ended.rollout.sentence));
         return Ok(());
     }
-    let what = format!("`{}` in {} does not run {}", record.path.app, record.path.environment, record.to.id);
+    let what = format!("`{}` in {} does not run {}", moved(record), record.path.environment, record.to.id);
     let place = place(&record.path);
     let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
     let told = [outputs(&ended.app, &ended.rollout), aftermath(&ended.app, record, traffic)];
@@ -307,12 +313,14 @@ fn last_lines(output: &str) -> String {
 /// Says what was undone, and what users had of the release meanwhile.
 fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) -> String {
     let mut told = Vec::new();
-    if let Some(from) =
-        record.from.as_ref().filter(|_| matches!(record.outcome(), Some(Outcome::TurnedBack { .. })))
-    {
+    let former = record.former().filter(|_| matches!(record.outcome(), Some(Outcome::TurnedBack { .. })));
+    if let Some(former) = former {
         let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target));
-        let back = taking_part().filter(|target| target.live.as_ref() == Some(&from.id)).count();
-        told.push(format!("undone: {back} of {} targets run `{}` again", taking_part().count(), from.id));
+        let is_back = |target: &&TargetStatus| {
+            record.from_of(&target.target.group).map(|from| &from.id) == target.live.as_ref()
+        };
+        let back = taking_part().filter(is_back).count();
+        told.push(format!("undone: {back} of {} targets run {former} again", taking_part().count()));
     }
     let groups = traffic.iter().flat_map(|traffic| &traffic.groups);
     for group in groups {

@@ -106,7 +106,7 @@ fn names(wanted: &Wanted, release: &Release) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
-    use footplate_core::fleet::Past;
+    use footplate_core::fleet::{Past, Track};
     use footplate_core::generation::Generation;
     use footplate_core::moment::Moment;
     use footplate_core::release::{Hooks, Workload};
@@ -129,8 +129,7 @@ mod tests {
         let delivery = Delivery::new("role=web".parse().unwrap(), BTreeSet::new());
         let past = Past { release: release("1a2b3c4"), until: Moment::default(), left_by: Kind::Deploy };
         let current = Current {
-            release: Some(release("1a2b3c4-again")),
-            past: vec![past],
+            track: Track { release: Some(release("1a2b3c4-again")), past: vec![past], ..Track::default() },
             ..Current::new(path, delivery, Generation::default())
         };
         let meant =

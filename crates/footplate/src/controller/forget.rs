@@ -110,8 +110,9 @@ fn is_whole(site: &Site) -> bool {
 pub(super) fn is_needed(site: &Site, app: &AppName, id: &ReleaseId) -> bool {
     let mut same_app = site.apps.iter().filter(|(path, _)| path.app == *app).map(|(_, app)| app);
     same_app.any(|app| {
-        let verified = app.current.as_ref().and_then(|current| current.verified.as_ref());
-        verified == Some(id) || kept(app).any(|release| release.id == *id)
+        let mut verified =
+            app.current.iter().flat_map(|current| current.tracks()).flat_map(|track| &track.verified);
+        verified.any(|verified| verified == id) || kept(app).any(|release| release.id == *id)
     })
 }
 
@@ -119,7 +120,7 @@ pub(super) fn is_needed(site: &Site, app: &AppName, id: &ReleaseId) -> bool {
 fn kept(app: &App) -> impl Iterator<Item = &Release> {
     let kept = app.current.iter().flat_map(|current| current.kept());
     let active = app.rollout.iter().filter(|rollout| rollout.is_active());
-    let moving = active.flat_map(|rollout| rollout.from.iter().chain([&rollout.to]).chain(&rollout.keep));
+    let moving = active.flat_map(|rollout| rollout.releases());
     let waiting = app.current.iter().filter_map(|current| current.waiting.as_ref());
     kept.chain(moving).chain(waiting.map(|waiting| &waiting.to))
 }

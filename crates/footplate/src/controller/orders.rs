@@ -2,17 +2,20 @@
 //!
 //! Invariants: the core decides and may refuse; a refusal changes nothing; what is answered as done is written durably.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use footplate_core::fleet::{self, Current, Pushed, Records};
-use footplate_core::name::{Actor, AppPath, EnvironmentName, GroupName, HostName, ReleaseId, TargetName};
+use footplate_core::name::{
+    Actor, AppPath, EnvironmentName, GroupName, HostName, ReleaseId, Target, TargetName,
+};
 use footplate_core::record::{Key, check_size};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Release, Workload};
 use footplate_core::rollout::{self, Command, Rollout};
+use footplate_core::target::Assignment;
 use footplate_drivers::artifact::ArtifactStore;
 
 use super::act::Worker;
@@ -139,9 +142,12 @@ impl Decided {
         for (key, bytes) in sizes {
             check_size(&key.to_string(), bytes).map_err(|error| too_large(what, &error))?;
         }
-        // All orders are the same but for their sources, which are addresses.
-        if let Some((target, order)) = rollout::assignments(rollout).pop_first() {
-            let name = TargetName { path: current.path.clone(), group: target.group };
+        // The orders of a process group are the same on all hosts but for their sources, which are addresses.
+        let orders = rollout::assignments(rollout);
+        let one_each: BTreeMap<GroupName, (Target, Assignment)> =
+            orders.into_iter().map(|(target, order)| (target.group.clone(), (target, order))).collect();
+        for (group, (target, order)) in one_each {
+            let name = TargetName { path: current.path.clone(), group };
             let key = Key::Assignment(target.host, name).to_string();
             check_size(&key, encode(&order).len() + SOURCES_BYTES_MAX)
                 .map_err(|error| too_large(what, &error))?;
@@ -173,15 +179,18 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     let new = || Current::new(path.clone(), delivery.clone(), site.highest(path));
     let current = before.clone().unwrap_or_else(new);
     let (actor, by) = who(&deploy.by);
-    let seen = site.observation(path, &delivery.selector, clock::now());
+    let only = deploy.only();
+    // What is brought to some process groups alone goes where the app runs.
+    let selector = if only.is_some() { &current.delivery.selector } else { &delivery.selector };
+    let seen = site.observation(path, selector, clock::now());
     let latest = app.and_then(|app| app.rollout.as_ref());
-    fleet::refuse_claimed(path, &pushed.release, &site.claims(), !site.routers.is_empty())
-        .map_err(refused)?;
+    let (claims, has_routers) = (site.claims(), !site.routers.is_empty());
+    fleet::refuse_claimed(&current, &pushed.release, only.as_ref(), &claims, has_routers).map_err(refused)?;
     let policy = deploy.overrides.over(&delivery.policy).map_err(|error| {
         let next = "leave that out, or choose the strategy that has it with `--strategy`";
         Problem::new(ProblemKind::Invalid, what, error, next)
     })?;
-    let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy };
+    let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy, only };
     let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
     Decided { before, records, actor }.fitting(what)
 }
@@ -198,7 +207,8 @@ fn decide_rollback(site: &Site, order: &api::RollBack, what: &str) -> Result<Dec
     };
     let (actor, by) = who(&order.by);
     let seen = site.observation(path, &current.delivery.selector, clock::now());
-    let records = fleet::rollback(current, latest, to, by, &seen).map_err(refused)?;
+    let back = fleet::Back { to, only: order.only() };
+    let records = fleet::rollback(current, latest, back, by, &seen).map_err(refused)?;
     Decided { before: Some(current.clone()), records, actor }.fitting(what)
 }
 

@@ -1,10 +1,10 @@
 //! What a deploy or a rollback would do, in numbers and in sentences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use footplate_core::fleet::{Current, Records, Waiting};
-use footplate_core::name::{HostName, ReleaseId, Target};
-use footplate_core::rollout::{self, Kind, OnFailedActivation, OnVanished, Rollout, StepOutline};
+use footplate_core::name::{GroupName, HostName, ReleaseId, Target};
+use footplate_core::rollout::{self, Kind, Leaving, OnFailedActivation, OnVanished, Rollout, StepOutline};
 
 use super::site::Site;
 use crate::api::{Planned, Wanted};
@@ -23,11 +23,15 @@ pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records)
     };
     let prepared: Vec<Target> = required.iter().filter(has).cloned().collect();
     let removes = removes(before, rollout);
+    let untouched = untouched(&records.current, rollout);
     Planned {
         path: rollout.path.clone(),
         number: rollout.number,
         kind: rollout.kind,
         from: rollout.from.as_ref().map(|release| release.id.clone()),
+        apart: apart(rollout),
+        groups: if untouched.is_empty() { BTreeSet::new() } else { rollout.groups.clone() },
+        untouched,
         to: rollout.to.id.clone(),
         left_out: left_out(site, &records.current, rollout),
         artifact_bytes: rollout.to.artifact.as_ref().map(|artifact| artifact.bytes),
@@ -42,17 +46,27 @@ pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records)
 /// Describes what a deployment that waits will do, on the hosts of this moment.
 fn described_waiting(site: &Site, before: Option<&Current>, records: &Records, waiting: &Waiting) -> Planned {
     let active = &records.rollout;
-    let from = match waiting.at_any_end {
-        true => active.from.clone(),
-        false => Some(active.to.clone()),
+    let groups = waiting.only.as_ref().unwrap_or(&waiting.delivery.groups);
+    // By then the rollout under way has arrived, or what it moved is back.
+    let leaving = |group: &GroupName| {
+        let arrives = !waiting.at_any_end && active.groups.contains(group);
+        let track = records.current.track_of(group);
+        let from = if arrives { Some(active.to.clone()) } else { track.release.clone() };
+        (group.clone(), Leaving { from, keep: track.past.iter().map(|past| past.release.clone()).collect() })
     };
+    let mut leaving: BTreeMap<GroupName, Leaving> = groups.iter().map(leaving).collect();
+    leaving.retain(|_, leaving| leaving.from.as_ref().is_none_or(|from| from.id != waiting.to.id));
+    let (Leaving { from, keep }, apart) = rollout::divided(leaving.clone());
     let rollout = Rollout {
         number: records.current.rollouts + 1,
         kind: Kind::Deploy,
         from,
+        keep,
+        apart,
         to: waiting.to.clone(),
         policy: waiting.policy.clone(),
-        groups: waiting.delivery.groups.clone(),
+        groups: leaving.into_keys().collect(),
+        is_partial: waiting.only.is_some(),
         ..active.clone()
     };
     let sentence = waiting.sentence(active);
@@ -72,13 +86,36 @@ pub(super) fn wanted(wanted: &Wanted) -> String {
     }
 }
 
-fn removes(before: Option<&Current>, rollout: &Rollout) -> Vec<ReleaseId> {
-    let stays = |id: &ReleaseId| {
-        let others = rollout.from.iter().chain([&rollout.to]).chain(&rollout.keep);
-        others.into_iter().any(|release| release.id == *id)
+/// Lists what else than `from` process groups leave that move.
+fn apart(rollout: &Rollout) -> BTreeMap<GroupName, ReleaseId> {
+    let from = |group: &GroupName| Some((group.clone(), rollout.from_of(group)?.id.clone()));
+    let differs = |(_, id): &(GroupName, ReleaseId)| rollout.from.as_ref().is_none_or(|from| from.id != *id);
+    rollout.groups.iter().filter_map(from).filter(differs).collect()
+}
+
+/// Lists the app's process groups that do not move.
+fn untouched(current: &Current, rollout: &Rollout) -> BTreeMap<GroupName, ReleaseId> {
+    let others = current.delivery.groups.difference(&rollout.groups);
+    let runs = |group: &GroupName| {
+        let release = current.track_of(group).release.as_ref()?;
+        Some((group.clone(), release.id.clone()))
     };
-    let kept = before.into_iter().flat_map(|current| current.kept()).map(|release| release.id.clone());
-    kept.filter(|id| !stays(id)).collect()
+    others.filter_map(runs).collect()
+}
+
+fn removes(before: Option<&Current>, rollout: &Rollout) -> Vec<ReleaseId> {
+    let stays = |id: &ReleaseId| rollout.releases().any(|release| release.id == *id);
+    let moved = |current: &Current| {
+        let tracks = rollout.groups.iter().map(|group| current.track_of(group));
+        tracks.flat_map(|track| track.kept().map(|release| release.id.clone())).collect::<Vec<_>>()
+    };
+    let mut gone: Vec<ReleaseId> = Vec::new();
+    for id in before.map(moved).unwrap_or_default() {
+        if !stays(&id) && !gone.contains(&id) {
+            gone.push(id);
+        }
+    }
+    gone
 }
 
 fn left_out(site: &Site, current: &Current, rollout: &Rollout) -> BTreeMap<HostName, String> {
@@ -129,9 +166,9 @@ fn switch(rollout: &Rollout, targets: usize) -> Vec<String> {
             .map(|(step, StepOutline { does, undo })| format!("step {step} of {all}: {does}\nundo: {undo}"));
         return told.collect();
     }
-    let undo = match (&rollout.from, rollout.policy.on_failed_activation) {
-        (Some(from), OnFailedActivation::Rollback) => {
-            format!("if one cannot activate it, all go back to `{}`", from.id)
+    let undo = match (rollout.former(), rollout.policy.on_failed_activation) {
+        (Some(former), OnFailedActivation::Rollback) => {
+            format!("if one cannot activate it, all go back to {former}")
         }
         (None, OnFailedActivation::Rollback) => "there is nothing to go back to yet".to_owned(),
         (_, OnFailedActivation::Keep) => "if one cannot activate it, the others stay".to_owned(),

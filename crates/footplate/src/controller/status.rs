@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use footplate_core::fleet::{Current, Restriction};
+use footplate_core::fleet::{Current, Restriction, Track};
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
 use footplate_core::rollout::{self, Rollout, TargetState};
@@ -10,7 +10,9 @@ use footplate_core::target::Report;
 
 use super::View;
 use super::site::{App, Site};
-use crate::api::{Acting, AppStatus, HostStatus, RolloutStatus, Stage, Status, TargetStatus, WaitingStatus};
+use crate::api::{
+    Acting, AppStatus, GroupStatus, HostStatus, RolloutStatus, Stage, Status, TargetStatus, WaitingStatus,
+};
 
 /// Returns everything, or one app with the hosts.
 pub(super) fn whole(site: &Site, view: View, store: &str, only: Option<&AppPath>, now: Moment) -> Status {
@@ -83,17 +85,29 @@ pub(super) fn rollout(site: &Site, rollout: &Rollout, attended: bool, now: Momen
 
 fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -> Option<AppStatus> {
     let current = app.current.as_ref()?;
+    let own = of_group(&current.track);
     Some(AppStatus {
         path: path.clone(),
-        current: current.release.as_ref().map(Into::into),
-        previous: current.past.first().map(|past| (&past.release).into()),
-        proposal: current.proposal().map(Into::into),
-        since: current.since,
-        by: current.by.clone(),
+        current: own.current,
+        previous: own.previous,
+        proposal: own.proposal,
+        since: own.since,
+        by: own.by,
+        apart: current.apart.iter().map(|(group, track)| (group.clone(), of_group(track))).collect(),
         rollout: app.rollout.as_ref().map(|record| rollout(site, record, attended, now)),
         waiting: waiting(app, current),
         targets: targets(site, app, current, now),
     })
+}
+
+fn of_group(track: &Track) -> GroupStatus {
+    GroupStatus {
+        current: track.release.as_ref().map(Into::into),
+        previous: track.past.first().map(|past| (&past.release).into()),
+        proposal: track.proposal().map(Into::into),
+        since: track.since,
+        by: track.by.clone(),
+    }
 }
 
 fn waiting(app: &App, current: &Current) -> Option<WaitingStatus> {

@@ -104,6 +104,7 @@ impl<'a> Watch<'a> {
         let pushed = ship::push(self.client, &built).await.map_err(failed)?;
         self.wait_for_end(&path).await?;
         let order = Deploy {
+            groups: Default::default(),
             path: path.clone(),
             release: Wanted::Name(pushed.release.id.to_string()),
             overrides: Overrides::default(),

@@ -87,7 +87,8 @@ fn the_page_of_routes_shows_what_is_stored() {
     let route = Route { endpoints: endpoints.collect() };
     let validity = Duration::from_secs(60);
     let share = "5%".parse().expect("a share");
-    let canary = Canary { release: id("1.4.2"), share, validity, renewed: 89_500_001 };
+    let groups = ["web".parse().expect("a group")].into();
+    let canary = Canary { release: id("1.4.2"), share, groups, validity, renewed: 89_500_001 };
     let sticky = Sticky::Cookie { name: "session".to_owned(), give: true };
     let entrances = ["shop.example.com/".parse().expect("an entrance")].into();
     let web: GroupName = "web".parse().expect("a group");

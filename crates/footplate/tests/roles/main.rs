@@ -8,6 +8,7 @@ mod counting;
 mod deploying;
 mod discovering;
 mod forgetting;
+mod grouped;
 mod guarding;
 mod keeping;
 mod reached;

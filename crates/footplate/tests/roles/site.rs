@@ -1,6 +1,6 @@
 //! A small site for stories: hosts in temporary folders, a controller, and the client that a person would use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -249,7 +249,9 @@ impl Site {
 
     pub async fn roll_back(&self, to: Option<&str>) -> Result<Planned, ClientError> {
         let to = to.map(|to| Wanted::Name(to.to_owned()));
-        self.client.roll_back(&RollBack { path: path(), to, by: By::default() }).await
+        self.client
+            .roll_back(&RollBack { path: path(), to, groups: BTreeSet::new(), by: By::default() })
+            .await
     }
 
     pub async fn order(&self, verb: OrderVerb) -> Result<RolloutStatus, ClientError> {
@@ -327,7 +329,8 @@ pub fn path() -> AppPath {
 
 pub fn deploy(version: &str, overrides: Overrides) -> Deploy {
     let release = Wanted::Name(version.to_owned());
-    Deploy { path: path(), release, overrides, by: By { reason: None, actor: Some("ann".parse().unwrap()) } }
+    let by = By { reason: None, actor: Some("ann".parse().unwrap()) };
+    Deploy { path: path(), release, groups: BTreeSet::new(), overrides, by }
 }
 
 pub fn rollout(status: &Status) -> &RolloutStatus {

@@ -276,7 +276,7 @@ impl Field {
         let delivery = self.delivery();
         let seen =
             observe(&delivery.selector, state.store.rollout.as_deref(), &self.seen(state).hosts, state.now);
-        let what = Deploy { to: release(id), policy: delivery.policy.clone(), delivery };
+        let what = Deploy { to: release(id), policy: delivery.policy.clone(), delivery, only: None };
         let by = Order { actor: "ann".parse().unwrap(), reason: None };
         let records = fleet::deploy(&state.store.current, state.store.rollout.as_deref(), what, by, &seen);
         let records = records.expect("nothing is under way");

@@ -72,7 +72,7 @@ fn at_rest(_: &Field, state: &State) -> bool {
     if rollout.is_active() {
         return false;
     }
-    let right = state.store.current.release.as_ref().map(|release| &release.id);
+    let right = state.store.current.track.release.as_ref().map(|release| &release.id);
     let is_right = |number: usize| {
         let is = &state.machines[number].is;
         *is == state.store.reports[number] && is.live.as_ref() == right && is.up.keys().eq(right)

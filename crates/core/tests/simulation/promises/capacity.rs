@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use footplate_core::fleet::{Restriction, Seen, Turn};
 use footplate_core::moment::Moment;
 use footplate_core::name::{HostName, Target};
-use footplate_core::rollout::{Phase, Rollout, WayBack, goals};
+use footplate_core::rollout::{At, Phase, Rollout, WayBack, goals};
 use footplate_core::target::{Action, Readiness};
 use footplate_core::traffic::{EndpointState, Route};
 
@@ -46,7 +46,7 @@ impl Promise for Capacity {
 }
 
 fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> Result<(), String> {
-    let both = rollout.to.has_services() && rollout.from.as_ref().is_some_and(|from| from.has_services());
+    let both = rollout.to.has_services() && rollout.all_from().any(|from| from.has_services());
     let forward = matches!(rollout.phase, Phase::Stepping { .. });
     // The old release has its time to come up; after that, what is bad is not kept for its sake.
     let back = rollout.course.as_ref().is_some_and(|course| course.way_back == Some(WayBack::Restoring));
@@ -58,7 +58,7 @@ fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> R
         scene.machines.get(*host).is_some_and(|machine| machine.rebooted_at >= rollout.begun_at)
     };
     let hosts = rollout.hosts.iter().filter(|host| !rebooted(host));
-    let out: BTreeSet<&HostName> = hosts.filter(|host| is_out(host, seen, turn)).collect();
+    let out: BTreeSet<&HostName> = hosts.filter(|host| is_out(rollout, host, seen, turn)).collect();
     if rollout.policy.pace.alone {
         let hosts = rollout.hosts.len() + rollout.excused.len() + rollout.set_aside.len();
         let goals = goals(&rollout.policy.strategy, hosts, false);
@@ -75,7 +75,10 @@ fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> R
 }
 
 /// Tells whether everything that is up there is ready, and nothing of it may take requests.
-fn is_out(name: &HostName, seen: &Seen, turn: &Turn) -> bool {
+///
+/// Where no service ran before, nobody misses one; and a host that had yet to come to what the app runs when it goes back to what the
+/// host still has follows like one that joins.
+fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool {
     let Some(host) = seen.hosts.get(name) else { return false };
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
         return false;
@@ -83,8 +86,15 @@ fn is_out(name: &HostName, seen: &Seen, turn: &Turn) -> bool {
     host.reports.iter().any(|(target, report)| {
         let mut listening = report.up.values().filter(|up| up.address.is_some()).peekable();
         let is_up = listening.peek().is_some() && listening.all(|up| up.readiness == Readiness::Ready);
-        is_up && !serves(route(target, seen, turn))
+        let served = rollout.from_of(&target.group).is_some_and(|from| from.has_services());
+        let is_late = report.live.as_ref() == Some(&rollout.to.id) && is_beside(rollout, name);
+        is_up && served && !is_late && !serves(route(target, seen, turn))
     })
+}
+
+fn is_beside(rollout: &Rollout, host: &HostName) -> bool {
+    let position = rollout.course.as_ref().and_then(|course| course.positions.get(host));
+    position.is_some_and(|position| position.at == At::Beside)
 }
 
 fn route<'a>(target: &Target, seen: &'a Seen, turn: &'a Turn) -> Option<&'a Route> {

@@ -4,7 +4,7 @@
 use footplate_core::rollout::Outcome;
 
 use super::{Fact, Promise, Scene, hold};
-use crate::controller::{current, rollout};
+use crate::controller::{rollout, wanted};
 
 pub struct Converged;
 
@@ -17,10 +17,9 @@ impl Promise for Converged {
         if !matches!(fact, Fact::Ended) {
             return Ok(());
         }
-        let Some(current) = current(&scene.store) else { return Ok(()) };
-        let wanted = current.release.as_ref().map(|release| &release.id);
         for machine in scene.machines.values() {
             for (group, disk) in &machine.disks {
+                let wanted = wanted(&scene.store, group).map(|release| &release.id);
                 let runs = wanted.is_none_or(|wanted| disk.report().runs(wanted));
                 hold(runs, || {
                     let target = machine.target(group);
@@ -32,10 +31,17 @@ impl Promise for Converged {
             }
         }
         let Some(rollout) = rollout(&scene.store) else { return Ok(()) };
-        let ran = match rollout.outcome() {
-            Some(Outcome::Done | Outcome::DoneExcept { .. }) => Some(&rollout.to.id),
-            _ => rollout.from.as_ref().map(|from| &from.id),
-        };
-        hold(ran == wanted, || format!("the rollout left {ran:?} and the record says {wanted:?}"))
+        for group in &rollout.groups {
+            let ran = match rollout.outcome() {
+                Some(Outcome::Done | Outcome::DoneExcept { .. }) => Some(&rollout.to),
+                _ => rollout.from_of(group),
+            };
+            let (ran, wanted) =
+                (ran.map(|ran| &ran.id), wanted(&scene.store, group).map(|wanted| &wanted.id));
+            hold(ran == wanted, || {
+                format!("the rollout left {group} with {ran:?} and the record says {wanted:?}")
+            })?;
+        }
+        Ok(())
     }
 }

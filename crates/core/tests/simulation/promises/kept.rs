@@ -22,16 +22,18 @@ impl Promise for Kept {
                 // A target that has not heard of the newest orders may still clean by older ones, and one that obeyed what a
                 // restored store has forgotten by those; it prepares again.
                 let obeys_these = disk.obeyed >= current.orders && disk.obeyed <= current.generation;
-                let protection = current.protection(release).filter(|_| obeys_these);
+                let protection = current.track_of(&target.group).protection(release).filter(|_| obeys_these);
                 hold(protection.is_none(), || {
                     format!("{target} cleans {release} although {}", protection.expect("it is"))
                 })
             }
             Fact::Ended => {
-                let protected = || current.kept().filter(|release| current.protection(&release.id).is_some());
                 for machine in scene.machines.values() {
                     for (group, disk) in &machine.disks {
-                        let lost = protected().find(|release| !disk.prepared.contains(&release.id));
+                        let track = current.track_of(group);
+                        let mut protected =
+                            track.kept().filter(|release| track.protection(&release.id).is_some());
+                        let lost = protected.find(|release| !disk.prepared.contains(&release.id));
                         hold(lost.is_none(), || {
                             format!(
                                 "{} lacks {} at the end",

@@ -1,11 +1,11 @@
-//! In the end one release is up on every target, the current one: live, ready, in the route, and nothing else.
+//! In the end one release is up on every target, the current one of its process group: live, ready, in the route, and nothing else.
 
 use footplate_core::name::ReleaseId;
 use footplate_core::target::Readiness;
 use footplate_core::traffic::EndpointState;
 
 use super::{Fact, Promise, Scene, hold};
-use crate::controller::current;
+use crate::controller::wanted;
 use crate::routers::routes;
 
 pub struct OneRelease;
@@ -19,13 +19,13 @@ impl Promise for OneRelease {
         if !matches!(fact, Fact::Ended) {
             return Ok(());
         }
-        let release = current(&scene.store).and_then(|current| current.release.as_ref());
-        let Some(release) = release else { return Ok(()) };
-        let wanted: Vec<&ReleaseId> = release.has_services().then_some(&release.id).into_iter().collect();
         let mut routes = routes(&scene.store);
         for machine in scene.machines.values() {
             for (group, disk) in &machine.disks {
                 let target = machine.target(group);
+                let Some(release) = wanted(&scene.store, group) else { return Ok(()) };
+                let wanted: Vec<&ReleaseId> =
+                    release.has_services().then_some(&release.id).into_iter().collect();
                 let up: Vec<&ReleaseId> = disk.up.keys().collect();
                 hold(up == wanted, || format!("{target} has {up:?} up in the end, and not {wanted:?}"))?;
                 let ready = disk.up.values().all(|process| process.readiness == Readiness::Ready);

@@ -18,7 +18,7 @@ impl Promise for Repaired {
         if !matches!(fact, Fact::Ended) {
             return Ok(());
         }
-        let Some(current) = current(&scene.store).filter(|current| current.release.is_some()) else {
+        let Some(current) = current(&scene.store).filter(|current| current.track.release.is_some()) else {
             return Ok(());
         };
         for release in current.kept() {

@@ -33,8 +33,8 @@ impl Promise for Requests {
                 Ok(())
             }
             Fact::Begun { target, action: Action::Stop(release), disk } if scene.in_order => {
-                let Some(rollout) =
-                    rollout(&scene.store).filter(|one| moves(one, release) && has_ordered(one, target, disk))
+                let Some(rollout) = rollout(&scene.store)
+                    .filter(|one| moves(one, target, release) && has_ordered(one, target, disk))
                 else {
                     return Ok(());
                 };
@@ -86,8 +86,8 @@ fn is_known(rollout: &Rollout, router: &Router, scene: &Scene) -> bool {
 }
 
 /// Tells whether it is one of the rollout's two releases: what a first deployment left behind is nobody's.
-fn moves(rollout: &Rollout, release: &ReleaseId) -> bool {
-    rollout.from.iter().chain([&rollout.to]).any(|one| one.id == *release) && rollout.from.is_some()
+fn moves(rollout: &Rollout, target: &Target, release: &ReleaseId) -> bool {
+    rollout.from_of(&target.group).is_some_and(|from| from.id == *release || rollout.to.id == *release)
 }
 
 /// Tells whether what this target obeys is an order that this rollout gave by the target's position. A host on which the new

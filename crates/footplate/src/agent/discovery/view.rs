@@ -63,8 +63,8 @@ impl View {
             let traffic: Option<&Traffic> = divisions.get(&target.path);
             // Shares are of all hosts together; without one a host needs to know of itself alone.
             let scope = match traffic.and_then(|traffic| traffic.canary.as_ref()) {
-                Some(_) => Scope::Prefix(Key::routes_of(target)),
-                None => Scope::Key(Key::Route(target.clone(), self.host.clone()).to_string()),
+                Some(canary) if canary.is_of(&target.group) => Scope::Prefix(Key::routes_of(target)),
+                _ => Scope::Key(Key::Route(target.clone(), self.host.clone()).to_string()),
             };
             let seen = store.read(&scope).await?;
             let of_hosts = seen.entries.iter().filter_map(|(key, entry)| match key.parse() {
@@ -181,6 +181,7 @@ mod tests {
         let canary = Canary {
             release: "2".parse().expect("a release"),
             share: "10%".parse().expect("a share"),
+            groups: Default::default(),
             validity: Duration::from_secs(60),
             renewed,
         };

@@ -84,7 +84,7 @@ async fn divide(
 fn share(percent: u32, validity: Duration) -> Option<Canary> {
     let release = "2".parse().expect("a release");
     let share = Share::from_millionths(percent * 10_000);
-    Some(Canary { release, share, validity, renewed: 1 })
+    Some(Canary { release, share, groups: Default::default(), validity, renewed: 1 })
 }
 
 fn renewed(canary: Option<Canary>) -> Option<Canary> {

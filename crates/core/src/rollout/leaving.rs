@@ -1,0 +1,100 @@
+//! What each process group leaves behind: the same release for all of them, unless some were deployed on their own before.
+//!
+//! Invariant: what a target goes back to is what its own process group ran.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Rollout, distinct};
+use crate::name::{AppPath, GroupName, ReleaseId};
+use crate::release::Release;
+
+/// What a process group ran before, and what stays prepared besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// What ran before; nothing on an app's first deployment.
+    pub from: Option<Release>,
+    /// Further releases that stay prepared meanwhile.
+    pub keep: Vec<Release>,
+}
+
+impl Rollout {
+    /// Returns what this process group ran before; nothing on an app's first deployment.
+    pub fn from_of(&self, group: &GroupName) -> Option<&Release> {
+        self.apart.get(group).map_or(self.from.as_ref(), |leaving| leaving.from.as_ref())
+    }
+
+    /// Returns what stays prepared besides on targets of this process group.
+    pub(crate) fn keep_of(&self, group: &GroupName) -> &[Release] {
+        self.apart.get(group).map_or(&self.keep, |leaving| &leaving.keep)
+    }
+
+    /// Lists what ran before on its targets.
+    pub fn all_from(&self) -> impl Iterator<Item = &Release> {
+        self.from.iter().chain(self.apart.values().flat_map(|leaving| &leaving.from))
+    }
+
+    /// Lists every release that its orders name; one may stand there more than once.
+    pub fn releases(&self) -> impl Iterator<Item = &Release> {
+        let apart = self.apart.values().flat_map(|leaving| &leaving.keep);
+        self.all_from().chain([&self.to]).chain(&self.keep).chain(apart)
+    }
+
+    /// Tells whether this release is what all its targets ran before.
+    pub fn goes_back_to(&self, id: &ReleaseId) -> bool {
+        self.groups.iter().all(|group| self.from_of(group).is_some_and(|from| from.id == *id))
+    }
+
+    /// Lists what its forward orders keep on targets of this process group, most urgent first.
+    pub(crate) fn kept_forward(&self, group: &GroupName) -> Vec<Release> {
+        distinct([&self.to].into_iter().chain(self.from_of(group)).chain(self.keep_of(group)))
+    }
+
+    /// Lists what its orders back keep on targets of this process group.
+    pub(crate) fn kept_back(&self, group: &GroupName) -> Vec<Release> {
+        distinct(self.from_of(group).into_iter().chain(self.keep_of(group)))
+    }
+
+    /// Names what ran before: `` `1` ``, or `` `1` and `2` `` when its process groups ran different releases.
+    pub fn former(&self) -> Option<String> {
+        let ids: BTreeSet<&ReleaseId> = self.all_from().map(|release| &release.id).collect();
+        let named = ids.into_iter().map(|id| format!("`{id}`")).collect::<Vec<_>>();
+        (!named.is_empty()).then(|| listed(&named))
+    }
+
+    /// Names what it moves: `` `production.shop` ``, or `` process group `worker` of `production.shop` `` when it was ordered for some alone.
+    pub fn subject(&self) -> String {
+        subject(&self.path, self.is_partial.then_some(&self.groups))
+    }
+}
+
+/// Names an app, or some of its process groups.
+pub(crate) fn subject(path: &AppPath, only: Option<&BTreeSet<GroupName>>) -> String {
+    match only {
+        None => format!("`{path}`"),
+        Some(groups) => format!("{} of `{path}`", named_groups(groups)),
+    }
+}
+
+/// Names process groups: `` process groups `poller` and `worker` ``.
+pub(crate) fn named_groups<'a>(groups: impl IntoIterator<Item = &'a GroupName>) -> String {
+    let named: Vec<String> = groups.into_iter().map(|group| format!("`{group}`")).collect();
+    let noun = if named.len() == 1 { "process group" } else { "process groups" };
+    format!("{noun} {}", listed(&named))
+}
+
+fn listed(names: &[String]) -> String {
+    match names.split_last() {
+        None => "none".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// Divides what process groups leave into what the first of them does and what differs from that.
+pub fn divided(leaving: BTreeMap<GroupName, Leaving>) -> (Leaving, BTreeMap<GroupName, Leaving>) {
+    let first = leaving.values().next().cloned().unwrap_or(Leaving { from: None, keep: Vec::new() });
+    let apart = leaving.into_iter().filter(|(_, one)| *one != first).collect();
+    (first, apart)
+}
