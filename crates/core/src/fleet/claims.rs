@@ -34,11 +34,7 @@ pub fn claims(path: &AppPath, release: &Release) -> Vec<Claim> {
 
 /// Lists what an app claims by what it runs, by the rollout under way and by what waits for it.
 pub fn claimed(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
-    let mut all = claimed_now(current);
-    if let Some(moving) = rollout.filter(|rollout| rollout.is_active()) {
-        let moves = |group: &GroupName| current.is_changed_by(moving, group);
-        all.extend(claims(&current.path, &moving.to).into_iter().filter(|claim| moves(&claim.by.group)));
-    }
+    let mut all = claimed_now(current, rollout);
     if let Some(waiting) = &current.waiting {
         let moves = |group: &GroupName| waiting.only.as_ref().is_none_or(|only| only.contains(group));
         all.extend(claims(&current.path, &waiting.to).into_iter().filter(|claim| moves(&claim.by.group)));
@@ -46,8 +42,8 @@ pub fn claimed(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
     all
 }
 
-/// Lists what an app claims by what it runs.
-fn claimed_now(current: &Current) -> Vec<Claim> {
+/// Lists what an app claims by what it runs, and by the rollout under way.
+fn claimed_now(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
     let of = |track: &Track| {
         track.release.iter().flat_map(|release| claims(&current.path, release)).collect::<Vec<_>>()
     };
@@ -56,15 +52,21 @@ fn claimed_now(current: &Current) -> Vec<Claim> {
         .apart
         .iter()
         .flat_map(|(group, track)| of(track).into_iter().filter(move |claim| claim.by.group == *group));
-    own.chain(apart).collect()
+    let mut all: Vec<Claim> = own.chain(apart).collect();
+    if let Some(moving) = rollout.filter(|rollout| rollout.is_active()) {
+        let moves = |group: &GroupName| current.is_changed_by(moving, group);
+        all.extend(claims(&current.path, &moving.to).into_iter().filter(|claim| moves(&claim.by.group)));
+    }
+    all
 }
 
 /// Refuses a release that claims requests of another service, its own or another app's. With `only`, these process groups
-/// alone move to it, and the others claim what they do now.
+/// alone move to it, and the others claim what they do now, and what the rollout under way brings them to.
 ///
 /// Where no router is, services that do not say what they answer are left alone: nobody sends them anything.
 pub fn refuse_claimed(
     current: &Current,
+    rollout: Option<&Rollout>,
     to: &Release,
     only: Option<&BTreeSet<GroupName>>,
     others: &[Claim],
@@ -72,7 +74,7 @@ pub fn refuse_claimed(
 ) -> Result<(), Refusal> {
     let path = &current.path;
     let moves = |claim: &Claim| only.is_none_or(|only| only.contains(&claim.by.group));
-    let stays: Vec<Claim> = claimed_now(current).into_iter().filter(|claim| !moves(claim)).collect();
+    let stays: Vec<Claim> = claimed_now(current, rollout).into_iter().filter(|claim| !moves(claim)).collect();
     let own: Vec<Claim> = claims(path, to).into_iter().filter(moves).collect();
     let known = stays.iter().chain(others.iter().filter(|other| other.by.path != *path));
     for (place, claim) in own.iter().enumerate() {
@@ -112,11 +114,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::fleet::Waiting;
+    use crate::fleet::{Deploy, Order, Waiting, deploy};
     use crate::generation::Generation;
     use crate::moment::Moment;
     use crate::release::{Hooks, Service, Workload};
-    use crate::rollout::Delivery;
+    use crate::rollout::{Delivery, HostSeen, Observation};
 
     fn path(text: &str) -> AppPath {
         let (environment, app) = text.split_once('.').unwrap();
@@ -146,7 +148,7 @@ mod tests {
         let to = release(&path, groups);
         let delivery = Delivery::new("*".parse().unwrap(), BTreeSet::new());
         let current = Current::new(path, delivery, Default::default());
-        let refused = refuse_claimed(&current, &to, None, &others, has_routers);
+        let refused = refuse_claimed(&current, None, &to, None, &others, has_routers);
         refused.err().map_or_else(String::new, |refusal| refusal.because)
     }
 
@@ -214,8 +216,40 @@ mod tests {
         assert_eq!(claimed(&current, None), []);
         current.waiting = Some(Box::new(waiting));
         let claims = claimed(&current, None);
-        let refused = refuse_claimed(&blog, &release(&blog.path, "web a/"), None, &claims, true);
+        let refused = refuse_claimed(&blog, None, &release(&blog.path, "web a/"), None, &claims, true);
         assert!(refused.is_err());
+    }
+
+    #[test]
+    fn a_process_group_that_moves_alone_leaves_the_others_what_a_rollout_brings_them() {
+        let groups = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        let shop = path("production.shop");
+        let delivery = Delivery::new("role=web".parse().unwrap(), groups(&["admin", "web"]));
+        let mut current = Current::new(shop.clone(), delivery.clone(), Generation::default());
+        let ran = Release { id: "1".parse().unwrap(), ..release(&shop, "admin b/, web a/") };
+        current.track.release = Some(ran);
+        let what = Deploy {
+            to: release(&shop, "admin b/, web c/"),
+            policy: delivery.policy.clone(),
+            delivery,
+            only: Some(groups(&["web"])),
+        };
+        let host = HostSeen { alive: true, matches: true, ..HostSeen::default() };
+        let seen = Observation {
+            now: Moment::default(),
+            hosts: BTreeMap::from([("a".parse().unwrap(), host)]),
+            routers: BTreeMap::new(),
+            told: None,
+        };
+        let by = Order { actor: "ann".parse().unwrap(), reason: None };
+        let begun = deploy(&current, None, what, by, &seen).unwrap().rollout;
+        let refused = |rollout, to: &str| {
+            refuse_claimed(&current, rollout, &release(&shop, to), Some(&groups(&["admin"])), &[], true)
+        };
+        assert_eq!(refused(Some(&begun), "admin d/, web a/"), Ok(()));
+        assert_eq!(refused(None, "admin c/, web a/"), Ok(()));
+        let told = refused(Some(&begun), "admin c/, web a/").unwrap_err().because;
+        assert_eq!(told, "the requests to `c/` of process group `admin` are those of process group `web`");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Stories of deployments of some process groups: what they change, and what they leave alone.
 
-use crate::check;
+use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, CANARY, ROLLING};
+use crate::{check, check_from};
 
 #[test]
 fn a_deployment_of_one_process_group_leaves_the_others_alone() {
@@ -261,6 +262,75 @@ fn what_one_process_group_runs_alone_is_protected_from_cleaning() {
           2 stays: it is what runs
         current
           runs 3, past [1], verified 3, rollback goes to 1, generation 0.3, worker runs 2, past [1]
+        ",
+    );
+}
+
+#[test]
+fn a_rollout_of_one_process_group_calls_the_routers_and_leaves_the_routes_of_the_others() {
+    check_from(
+        &[ROLLING, "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R],
+        "
+        deploy 2 only worker
+          ann prepares `2` of process group `worker` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of process group `worker` of `production.shop`: `2` starts on 1 of 2 hosts
+        waiting
+          waiting for the router on r to follow the new shares, for another 30 s
+        follows r
+        works a b
+          step 1 of 2 of process group `worker` of `production.shop`: `2` takes requests on 1 of 2 hosts
+        routes
+          a/web: 1 serves, a/worker: 1 drains 2 serves, b/web: 1 serves, b/worker: 1 serves
+        follows r
+        works a b
+          step 1 of 2 of process group `worker` of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        routes
+          a/web: 1 serves, a/worker: 2 serves, b/web: 1 serves, b/worker: 1 serves
+        gone r
+        wait 10s
+          step 2 of 2 of process group `worker` of `production.shop`: `2` starts on 2 of 2 hosts
+        works b
+          step 2 of 2 of process group `worker` of `production.shop`: `2` takes requests on 2 of 2 hosts
+        wait 5m
+          process group `worker` of `production.shop` turns back from `2`: the router on r, whose agent is away, did not follow within 5 min
+        routes
+          a/web: 1 serves, a/worker: 2 serves, b/web: 1 serves, b/worker: 1 serves 2 drains
+        orders
+          a/web 0.120001: run 1, keep 1
+          a/worker 0.490000: run 1 beside 2, keep 1 2
+          b/web 0.120001: run 1, keep 1
+          b/worker 0.490000: run 1 beside 2, keep 1 2
+        ",
+    );
+}
+
+#[test]
+fn a_canary_of_one_process_group_is_no_canary_of_the_others() {
+    check_from(
+        &[CANARY, "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R],
+        "
+        deploy 2 only worker
+          ann prepares `2` of process group `worker` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of process group `worker` of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
+        works a
+          step 1 of 2 of process group `worker` of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+        routes
+          a/web: 1 serves, a/worker: 1 serves 2 serves, b/web: 1 serves, b/worker: 1 serves; worker 2 gets 10%
+        follows r
+          step 1 of 2 of process group `worker` of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        rollback
+          process group `worker` of `production.shop` turns back from `2`: ann rolled it back
+        works a b
+        routes
+          a/web: 1 serves, a/worker: 1 serves 2 drains, b/web: 1 serves, b/worker: 1 serves
+        follows r
+        works a b
+          process group `worker` of `production.shop` went back to `1`: ann rolled it back
+        routes
+          a/web: 1 serves, a/worker: 1 serves, b/web: 1 serves, b/worker: 1 serves
         ",
     );
 }

@@ -145,6 +145,9 @@ pub struct Planned {
     /// The process groups that run something else than that now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub apart: BTreeMap<GroupName, ReleaseId>,
+    /// The process groups that were chosen by whoever ordered it; all are meant when empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub chosen: BTreeSet<GroupName>,
     /// The process groups that move, when some do not.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub groups: BTreeSet<GroupName>,

@@ -1,6 +1,6 @@
 //! What runs where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
@@ -140,6 +140,9 @@ impl RolloutStatus {
 pub struct WaitingStatus {
     /// To which release.
     pub to: ReleaseId,
+    /// The process groups that alone are moved; all of them when empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<GroupName>,
     /// Who ordered it.
     pub actor: Actor,
     /// When.

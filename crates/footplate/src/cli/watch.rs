@@ -3,10 +3,11 @@
 //! Invariants: the exit code tells the end of the rollout, not its beginning; whoever stops watching stops nothing.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use footplate_core::name::{AppPath, ReleaseId};
+use footplate_core::name::{AppPath, GroupName, ReleaseId};
 use footplate_core::rollout::{Kind, Outcome, REASON_CHARS_MAX, Rollout};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -14,7 +15,9 @@ use tokio::time::Instant;
 use super::Operator;
 use super::app::ENVIRONMENT_DEFAULT;
 use super::progress::Progress;
-use crate::api::{self, AppStatus, AppTraffic, OrderVerb, Planned, RolloutStatus, TargetStatus};
+use crate::api::{
+    self, AppStatus, AppTraffic, OrderVerb, Planned, RolloutStatus, TargetStatus, WaitingStatus,
+};
 use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
@@ -101,18 +104,31 @@ pub struct Expected {
     number: u64,
     kind: Kind,
     to: ReleaseId,
+    /// The process groups that were chosen; all when empty.
+    chosen: BTreeSet<GroupName>,
+}
+
+impl Expected {
+    /// Tells whether it is this rollout. Of the chosen process groups it moves those that did not run the release already.
+    fn is(&self, record: &Rollout) -> bool {
+        let same = self.number == record.number && self.kind == record.kind && self.to == record.to.id;
+        let are_chosen = record.is_partial && record.groups.is_subset(&self.chosen);
+        same && (are_chosen || !record.is_partial && self.chosen.is_empty())
+    }
 }
 
 impl From<&Planned> for Expected {
     fn from(planned: &Planned) -> Self {
-        Self { number: planned.number, kind: planned.kind, to: planned.to.clone() }
+        let Planned { number, kind, to, chosen, .. } = planned;
+        Self { number: *number, kind: *kind, to: to.clone(), chosen: chosen.clone() }
     }
 }
 
 impl From<&RolloutStatus> for Expected {
     fn from(rollout: &RolloutStatus) -> Self {
         let record = &rollout.record;
-        Self { number: record.number, kind: record.kind, to: record.to.id.clone() }
+        let chosen = if record.is_partial { record.groups.clone() } else { BTreeSet::new() };
+        Self { number: record.number, kind: record.kind, to: record.to.id.clone(), chosen }
     }
 }
 
@@ -204,13 +220,15 @@ async fn bear(
 fn begun<'a>(app: &'a AppStatus, expected: &Expected) -> Result<Option<&'a RolloutStatus>, Failure> {
     let Some(latest) = &app.rollout else { return Ok(None) };
     let path = &app.path;
-    let other = app.waiting.as_ref().filter(|waiting| waiting.to != expected.to);
+    let is_other = |waiting: &&WaitingStatus| waiting.to != expected.to || waiting.groups != expected.chosen;
+    let other = app.waiting.as_ref().filter(is_other);
     match latest.record.number.cmp(&expected.number) {
         Ordering::Greater => Err(overtaken(path, expected.number, latest)),
-        Ordering::Equal if Expected::from(latest) == *expected => Ok(Some(latest)),
+        Ordering::Equal if expected.is(&latest.record) => Ok(Some(latest)),
         Ordering::Equal => {
             let record = &latest.record;
-            let instead = format!("{} began the one to `{}` in its place", record.actor, record.to.id);
+            let (actor, to, what) = (&record.actor, &record.to.id, moved(record));
+            let instead = format!("{actor} began the one of {what} to `{to}` in its place");
             Err(dropped(path, expected, instead))
         }
         Ordering::Less if let Some(other) = other => {
@@ -337,46 +355,4 @@ fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::WaitingStatus;
-    use crate::cli::fixture::{NOW, app, rollout};
-
-    /// What a person gets who waits for rollout 8, to release 3.
-    fn waited_for(app: &AppStatus) -> Result<Option<u64>, String> {
-        let expected = Expected { number: 8, kind: Kind::Deploy, to: "3".parse().expect("a release") };
-        let begun = begun(app, &expected).map_err(|failure| failure.render());
-        begun.map(|begun| begun.map(|rollout| rollout.record.number))
-    }
-
-    fn waiting(to: &str) -> Option<WaitingStatus> {
-        let (actor, to) = ("bob".parse().expect("an actor"), to.parse().expect("a release"));
-        Some(WaitingStatus { to, actor, since: NOW, sentence: String::new() })
-    }
-
-    fn latest(number: u64, to: &str) -> AppStatus {
-        let mut latest = rollout(&[], "");
-        latest.record.number = number;
-        latest.record.to.id = to.parse().expect("a release");
-        app(Vec::new(), Some(latest))
-    }
-
-    #[test]
-    fn what_waits_is_known_by_its_release_and_not_by_the_number_that_it_may_get() {
-        assert_eq!(waited_for(&latest(7, "2")), Ok(None), "the answer may be older than the order");
-        assert_eq!(waited_for(&AppStatus { waiting: waiting("3"), ..latest(7, "2") }), Ok(None));
-        assert_eq!(waited_for(&latest(8, "3")), Ok(Some(8)));
-        let told = waited_for(&AppStatus { waiting: waiting("4"), ..latest(7, "2") }).unwrap_err();
-        assert!(told.contains("bob's `4` waits in its place"), "{told}");
-        let told = waited_for(&latest(8, "4")).unwrap_err();
-        assert!(told.contains("the deployment of `3` of `shop` did not begin"), "{told}");
-        assert!(told.contains("ada began the one to `4` in its place"), "{told}");
-        let mut back = latest(8, "3");
-        back.rollout.as_mut().expect("there is one").record.kind = Kind::Rollback;
-        assert!(waited_for(&back).is_err());
-        let mut over = latest(7, "2");
-        over.rollout.as_mut().expect("there is one").ended = true;
-        assert!(waited_for(&over).unwrap_err().contains("did not arrive"));
-        assert!(waited_for(&latest(9, "4")).unwrap_err().contains("overtaken"));
-    }
-}
+mod tests;

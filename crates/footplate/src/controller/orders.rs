@@ -185,7 +185,8 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     let seen = site.observation(path, selector, clock::now());
     let latest = app.and_then(|app| app.rollout.as_ref());
     let (claims, has_routers) = (site.claims(), !site.routers.is_empty());
-    fleet::refuse_claimed(&current, &pushed.release, only.as_ref(), &claims, has_routers).map_err(refused)?;
+    fleet::refuse_claimed(&current, latest, &pushed.release, only.as_ref(), &claims, has_routers)
+        .map_err(refused)?;
     let policy = deploy.overrides.over(&delivery.policy).map_err(|error| {
         let next = "leave that out, or choose the strategy that has it with `--strategy`";
         Problem::new(ProblemKind::Invalid, what, error, next)

@@ -30,6 +30,7 @@ pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records)
         kind: rollout.kind,
         from: rollout.from.as_ref().map(|release| release.id.clone()),
         apart: apart(rollout),
+        chosen: if rollout.is_partial { rollout.groups.clone() } else { BTreeSet::new() },
         groups: if untouched.is_empty() { BTreeSet::new() } else { rollout.groups.clone() },
         untouched,
         to: rollout.to.id.clone(),
@@ -54,8 +55,11 @@ fn described_waiting(site: &Site, before: Option<&Current>, records: &Records, w
         let from = if arrives { Some(active.to.clone()) } else { track.release.clone() };
         (group.clone(), Leaving { from, keep: track.past.iter().map(|past| past.release.clone()).collect() })
     };
-    let mut leaving: BTreeMap<GroupName, Leaving> = groups.iter().map(leaving).collect();
-    leaving.retain(|_, leaving| leaving.from.as_ref().is_none_or(|from| from.id != waiting.to.id));
+    let all: BTreeMap<GroupName, Leaving> = groups.iter().map(leaving).collect();
+    let is_behind = |leaving: &Leaving| leaving.from.as_ref().is_none_or(|from| from.id != waiting.to.id);
+    let mut leaving = all.clone();
+    leaving.retain(|_, leaving| is_behind(leaving));
+    let leaving = if leaving.is_empty() { all } else { leaving };
     let (Leaving { from, keep }, apart) = rollout::divided(leaving.clone());
     let rollout = Rollout {
         number: records.current.rollouts + 1,
@@ -74,7 +78,7 @@ fn described_waiting(site: &Site, before: Option<&Current>, records: &Records, w
     let records = Records { current, rollout, replaced: None, announcements: Vec::new() };
     let mut planned = describe(site, before, &records);
     planned.steps.insert(0, sentence.clone());
-    Planned { waits: Some(sentence), ..planned }
+    Planned { waits: Some(sentence), chosen: waiting.only.clone().unwrap_or_default(), ..planned }
 }
 
 /// Returns a person's words for a release as they stand in a sentence.

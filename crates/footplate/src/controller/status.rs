@@ -114,6 +114,7 @@ fn waiting(app: &App, current: &Current) -> Option<WaitingStatus> {
     let (waiting, rollout) = (current.waiting.as_ref()?, app.rollout.as_ref()?);
     Some(WaitingStatus {
         to: waiting.to.id.clone(),
+        groups: waiting.only.clone().unwrap_or_default(),
         actor: waiting.actor.clone(),
         since: waiting.since,
         sentence: waiting.sentence(rollout),

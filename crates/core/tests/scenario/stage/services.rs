@@ -5,7 +5,7 @@ use footplate_core::name::{HostName, ReleaseId, Target};
 use footplate_core::release::{Release, Service, Workload};
 use footplate_core::rollout::{Portion, Strategy};
 use footplate_core::target::{Action, Assignment, Readiness, Report, Up};
-use footplate_core::traffic::{Busy, EndpointState, Route, Share};
+use footplate_core::traffic::{Busy, Canary, EndpointState, Route, Share};
 
 use super::{Stage, length};
 
@@ -101,12 +101,21 @@ impl Stage {
             };
             let endpoints =
                 route.endpoints.iter().map(|(id, endpoint)| format!("{id} {}", state(endpoint.state)));
-            format!("{}: {}", target.host, endpoints.collect::<Vec<_>>().join(" "))
+            let whose = match self.current.delivery.groups.len() {
+                1 => target.host.to_string(),
+                _ => target.to_string(),
+            };
+            format!("{whose}: {}", endpoints.collect::<Vec<_>>().join(" "))
         };
         let routes: Vec<String> = self.routes.iter().map(line).collect();
         let canary = self.traffic.as_ref().and_then(|traffic| traffic.canary.as_ref());
-        let share =
-            canary.map_or(String::new(), |canary| format!("; {} gets {}", canary.release, canary.share));
+        let whose = |canary: &Canary| {
+            let groups = canary.groups.iter().map(|group| format!("{group} "));
+            if self.current.delivery.groups.len() == 1 { String::new() } else { groups.collect() }
+        };
+        let share = canary.map_or(String::new(), |canary| {
+            format!("; {}{} gets {}", whose(canary), canary.release, canary.share)
+        });
         format!("{}{share}", routes.join(", "))
     }
 

@@ -1,0 +1,74 @@
+//! What somebody gets who waits for a rollout.
+
+use super::*;
+use crate::cli::fixture::{NOW, app, rollout};
+
+fn groups(names: &[&str]) -> BTreeSet<GroupName> {
+    names.iter().map(|name| name.parse().expect("a group")).collect()
+}
+
+/// What a person gets who waits for rollout 8, to release 3.
+fn waited_for(app: &AppStatus) -> Result<Option<u64>, String> {
+    waited_for_some(app, &[])
+}
+
+fn waited_for_some(app: &AppStatus, chosen: &[&str]) -> Result<Option<u64>, String> {
+    let (to, chosen) = ("3".parse().expect("a release"), groups(chosen));
+    let expected = Expected { number: 8, kind: Kind::Deploy, to, chosen };
+    let begun = begun(app, &expected).map_err(|failure| failure.render());
+    begun.map(|begun| begun.map(|rollout| rollout.record.number))
+}
+
+fn waiting(to: &str) -> Option<WaitingStatus> {
+    let (actor, to) = ("bob".parse().expect("an actor"), to.parse().expect("a release"));
+    Some(WaitingStatus { to, groups: groups(&[]), actor, since: NOW, sentence: String::new() })
+}
+
+fn latest(number: u64, to: &str) -> AppStatus {
+    let mut latest = rollout(&[], "");
+    latest.record.number = number;
+    latest.record.to.id = to.parse().expect("a release");
+    app(Vec::new(), Some(latest))
+}
+
+#[test]
+fn what_waits_is_known_by_its_release_and_not_by_the_number_that_it_may_get() {
+    assert_eq!(waited_for(&latest(7, "2")), Ok(None), "the answer may be older than the order");
+    assert_eq!(waited_for(&AppStatus { waiting: waiting("3"), ..latest(7, "2") }), Ok(None));
+    assert_eq!(waited_for(&latest(8, "3")), Ok(Some(8)));
+    let told = waited_for(&AppStatus { waiting: waiting("4"), ..latest(7, "2") }).unwrap_err();
+    assert!(told.contains("bob's `4` waits in its place"), "{told}");
+    let told = waited_for(&latest(8, "4")).unwrap_err();
+    assert!(told.contains("the deployment of `3` of `shop` did not begin"), "{told}");
+    assert!(told.contains("ada began the one of shop to `4` in its place"), "{told}");
+    let mut back = latest(8, "3");
+    back.rollout.as_mut().expect("there is one").record.kind = Kind::Rollback;
+    assert!(waited_for(&back).is_err());
+    let mut over = latest(7, "2");
+    over.rollout.as_mut().expect("there is one").ended = true;
+    assert!(waited_for(&over).unwrap_err().contains("did not arrive"));
+    assert!(waited_for(&latest(9, "4")).unwrap_err().contains("overtaken"));
+}
+
+#[test]
+fn what_waits_for_some_process_groups_is_told_from_the_same_release_for_others() {
+    let waits = |names: &[&str]| {
+        let waiting = waiting("3").map(|waiting| WaitingStatus { groups: groups(names), ..waiting });
+        AppStatus { waiting, ..latest(7, "2") }
+    };
+    assert_eq!(waited_for_some(&waits(&["web"]), &["web"]), Ok(None));
+    for (waits, chosen) in
+        [(waits(&["web"]), &["worker"][..]), (waits(&[]), &["web"]), (waits(&["web"]), &[])]
+    {
+        assert!(waited_for_some(&waits, chosen).unwrap_err().contains("waits in its place"), "{chosen:?}");
+    }
+    let mut of_web = latest(8, "3");
+    let record = &mut of_web.rollout.as_mut().expect("there is one").record;
+    (record.groups, record.is_partial) = (groups(&["web"]), true);
+    assert_eq!(waited_for_some(&of_web, &["web"]), Ok(Some(8)));
+    assert_eq!(waited_for_some(&of_web, &["web", "worker"]), Ok(Some(8)), "the worker runs it already");
+    let told = waited_for_some(&of_web, &["worker"]).unwrap_err();
+    assert!(told.contains("ada began the one of web of shop to `3` in its place"), "{told}");
+    assert!(waited_for(&of_web).is_err());
+    assert!(waited_for_some(&latest(8, "3"), &["web"]).is_err());
+}
