@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use footplate_core::fleet::{Restriction, Seen, Turn};
 use footplate_core::moment::Moment;
-use footplate_core::name::{HostName, Target};
+use footplate_core::name::{HostName, ReleaseId, Target};
 use footplate_core::rollout::{At, Phase, Rollout, WayBack, goals};
 use footplate_core::target::{Action, Readiness};
 use footplate_core::traffic::{EndpointState, Route};
@@ -76,25 +76,29 @@ fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> R
 
 /// Tells whether everything that is up there is ready, and nothing of it may take requests.
 ///
-/// Where no service ran before, nobody misses one; and a host that had yet to come to what the app runs when it goes back to what the
-/// host still has follows like one that joins.
+/// Where no service ran before, nobody misses one, and what an older rollout has left behind is nobody's. A host that had yet to come to
+/// what the app runs when it goes back to what the host still has follows like one that joins.
 fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool {
     let Some(host) = seen.hosts.get(name) else { return false };
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
         return false;
     }
     host.reports.iter().any(|(target, report)| {
-        let mut listening = report.up.values().filter(|up| up.address.is_some()).peekable();
-        let is_up = listening.peek().is_some() && listening.all(|up| up.readiness == Readiness::Ready);
-        let served = rollout.from_of(&target.group).is_some_and(|from| from.has_services());
-        let is_late = report.live.as_ref() == Some(&rollout.to.id) && is_beside(rollout, name);
+        let from = rollout.from_of(&target.group);
+        let ours = |id: &ReleaseId| rollout.to.id == *id || from.is_some_and(|from| from.id == *id);
+        let listening = report.up.iter().filter(|(id, up)| up.address.is_some() && ours(id));
+        let mut listening = listening.map(|(_, up)| up.readiness).peekable();
+        let is_up = listening.peek().is_some() && listening.all(|readiness| readiness == Readiness::Ready);
+        let served = from.is_some_and(|from| from.has_services());
+        let is_late = report.live.as_ref() == Some(&rollout.to.id) && is_unmoved(rollout, name);
         is_up && served && !is_late && !serves(route(target, seen, turn))
     })
 }
 
-fn is_beside(rollout: &Rollout, host: &HostName) -> bool {
+/// Tells whether the new release was not let in there yet.
+fn is_unmoved(rollout: &Rollout, host: &HostName) -> bool {
     let position = rollout.course.as_ref().and_then(|course| course.positions.get(host));
-    position.is_some_and(|position| position.at == At::Beside)
+    position.is_none_or(|position| position.at == At::Beside)
 }
 
 fn route<'a>(target: &Target, seen: &'a Seen, turn: &'a Turn) -> Option<&'a Route> {
