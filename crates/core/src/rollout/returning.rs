@@ -44,7 +44,7 @@ impl Rollout {
                 self.course_mut().mark = self.generation;
                 self.go_back(WayBack::Shifting, why, in_a_step);
             }
-            WayBack::Shifting if is_late && self.is_untold(seen) => {
+            WayBack::Shifting if until < in_a_step && self.is_untold(seen) => {
                 self.go_back(WayBack::Shifting, why, in_a_step);
             }
             WayBack::Shifting if is_late || self.returning().next().is_none() || self.is_followed(seen) => {

@@ -31,9 +31,9 @@ impl Rollout {
         if let Some(pause) = &self.paused {
             return self.outlast_pause(pause.clone(), seen.now);
         }
-        if seen.now >= until && waits_for_routers(part) && self.is_untold(seen) {
-            let until = seen.now + self.time_for(step, part);
-            self.phase = Phase::Stepping { step, part, until };
+        let anew = seen.now + self.time_for(step, part);
+        if until < anew && waits_for_routers(part) && self.is_untold(seen) {
+            self.phase = Phase::Stepping { step, part, until: anew };
             return;
         }
         let passes = passes_in_time(part) && !(part == Part::Watching && self.is_tried_again(step));
