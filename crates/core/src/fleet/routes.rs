@@ -21,16 +21,18 @@ const CANARY_RENEWAL: Duration = Duration::from_secs(20);
 /// The weight of every endpoint: hosts count alike.
 const WEIGHT: u32 = 100;
 
-/// Returns the route of every target that has something up with an address.
+/// Returns the route of every target that has something up with an address; `standing` are those that are there.
 pub(super) fn routes(
     current: &Current,
     rollout: Option<&Rollout>,
     hosts: &BTreeMap<HostName, Host>,
+    standing: &BTreeMap<Target, Route>,
 ) -> BTreeMap<Target, Route> {
     let mut routes = BTreeMap::new();
     for (name, host) in hosts {
         for (target, report) in &host.reports {
-            let state = |id: &ReleaseId| state(current, rollout, host, target, report, id);
+            let before = |id: &ReleaseId| Some(standing.get(target)?.endpoints.get(id)?.state);
+            let state = |id: &ReleaseId| state(current, rollout, host, (target, report), id, before(id));
             let ready = report.up.iter().filter(|(_, up)| up.readiness == Readiness::Ready);
             let endpoints = ready.filter_map(|(id, up)| {
                 let address = up.address.clone()?;
@@ -49,9 +51,9 @@ fn state(
     current: &Current,
     rollout: Option<&Rollout>,
     host: &Host,
-    target: &Target,
-    report: &Report,
+    (target, report): (&Target, &Report),
     id: &ReleaseId,
+    before: Option<EndpointState>,
 ) -> EndpointState {
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
         return EndpointState::Draining;
@@ -61,6 +63,7 @@ fn state(
     let track = current.track_of(&target.group);
     match concerned {
         Some(rollout) if moves(rollout) => rollout.endpoint_state(target, id, report),
+        _ if track.release.is_none() && before == Some(EndpointState::Standby) => EndpointState::Standby,
         Some(rollout) if track.release.is_none() && is_untried(rollout, report, id) => EndpointState::Standby,
         _ if serves(track, report, id) => EndpointState::Serving,
         _ => EndpointState::Draining,
@@ -81,7 +84,7 @@ fn is_untried(rollout: &Rollout, report: &Report, id: &ReleaseId) -> bool {
 }
 
 /// Tells whether what no rollout moves takes requests: the current release does, and what it followed until it is ready
-/// there. Before an app has one, whatever is up does.
+/// there. Before an app has one, whatever is up does, unless it was never let in.
 fn serves(track: &Track, report: &Report, id: &ReleaseId) -> bool {
     let Some(release) = &track.release else { return true };
     let followed = track.past.first().filter(|past| past.left_by == Kind::Deploy);

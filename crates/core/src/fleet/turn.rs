@@ -87,7 +87,7 @@ impl Turn {
 pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
     let (current, rollout, announcements) = advance(seen);
     let wanted = wanted(seen, &current, rollout.as_ref(), sources);
-    let routes = routes::routes(&current, rollout.as_ref(), &seen.hosts);
+    let routes = routes::routes(&current, rollout.as_ref(), &seen.hosts, &seen.routes);
     let traffic = routes::traffic(&current, rollout.as_ref(), seen.now);
     let opened = rollout.as_ref().filter(|rollout| rollout.generation >= current.orders);
     let barrier = opened.and_then(rollout::barrier);

@@ -417,6 +417,14 @@ fn what_a_first_rollout_left_behind_gets_nobody_before_the_next_one_has_it_accep
           `production.shop` was not moved to `2` everywhere: ann aborted it; there is nothing to go back to, so `2` stays where it was activated
         routes
           a: 2 standby, b: 2 standby
+        deploy 3
+          ann prepares `3` of `production.shop` on 2 hosts
+        routes
+          a: 2 standby, b: 2 standby
+        abort
+          `production.shop` was not moved to `3`: ann aborted it; nothing was switched
+        routes
+          a: 2 standby, b: 2 standby
         deploy 2
           ann prepares `2` of `production.shop` on 2 hosts
         routes
