@@ -82,12 +82,18 @@ pub fn rollback(
     groups::refuse_unknown(current, only.as_ref(), "roll back")?;
     let Some(active) = latest.filter(|latest| latest.is_active()) else {
         let to = to.map_or_else(|| groups::proposal(current, only.as_ref()), Ok)?;
+        groups::refuse_without(current, &to, only.as_ref())?;
         return begin(current, Kind::Rollback, as_delivered(current, to, only), by, seen);
     };
     groups::refuse_others(current, active, only.as_ref())?;
-    match to.filter(|to| !active.goes_back_to(&to.id)) {
+    // Of a rollout of some process groups the way back takes no others along.
+    let is_more = |to: &Release| {
+        let others = current.delivery.groups.difference(&active.groups);
+        only.is_none() && others.into_iter().any(|group| !current.track_of(group).runs(&to.id))
+    };
+    match to.filter(|to| is_more(to) || !active.goes_back_to(&to.id)) {
         None => command(current, active, &Command::Rollback { reason: by.reason }, by.actor, seen.now),
-        Some(to) if to.id == active.to.id => Err(Refusal::new(
+        Some(to) if to.id == active.to.id && !is_more(&to) => Err(Refusal::new(
             format!("cannot roll back `{}` to `{}`", current.path, to.id),
             format!("rollout {} is moving it there", active.number),
             format!("see it with `footplate status {}`", current.path.app),

@@ -47,7 +47,9 @@ fn claimed_now(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
     let of = |track: &Track| {
         track.release.iter().flat_map(|release| claims(&current.path, release)).collect::<Vec<_>>()
     };
-    let own = of(&current.track).into_iter().filter(|claim| !current.apart.contains_key(&claim.by.group));
+    let is_own =
+        |group: &GroupName| current.delivery.groups.contains(group) && !current.apart.contains_key(group);
+    let own = of(&current.track).into_iter().filter(|claim| is_own(&claim.by.group));
     let apart = current
         .apart
         .iter()

@@ -92,6 +92,8 @@ impl Current {
             release.map(|release| release.reaches(&self.path.environment)).unwrap_or_default()
         };
         let mut reaches = of(&self.track);
+        // What a release has besides comes with a whole deployment only.
+        reaches.retain(|group, _| self.delivery.groups.contains(group));
         for (group, track) in &self.apart {
             reaches.remove(group);
             reaches.extend(of(track).remove_entry(group));
@@ -101,7 +103,7 @@ impl Current {
 
     /// Tells whether what a rollout leads to says how this process group is: it moves it, or brings it.
     pub(super) fn is_changed_by(&self, rollout: &Rollout, group: &GroupName) -> bool {
-        rollout.groups.contains(group) || !self.delivery.groups.contains(group)
+        rollout.groups.contains(group) || (!rollout.is_partial && !self.delivery.groups.contains(group))
     }
 
     /// Lists what these process groups run, by release.

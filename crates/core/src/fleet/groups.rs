@@ -42,6 +42,12 @@ pub(super) fn chosen(current: &Current, mut what: Deploy) -> Result<Deploy, Refu
             format!("{} is new to the app, and only a whole deployment brings it", named_groups(new));
         return refused(because, format!("deploy it whole: `footplate deploy {app}@{}`", what.to.id));
     }
+    let arrives = |group: &GroupName| only.contains(group) || current.track_of(group).runs(&what.to.id);
+    if what.delivery.groups == current.delivery.groups && what.delivery.groups.iter().all(arrives) {
+        // Then all of the app runs it, and is delivered as it says.
+        what.only = None;
+        return Ok(what);
+    }
     what.delivery = current.delivery.clone();
     Ok(what)
 }
@@ -61,6 +67,25 @@ pub(super) fn refuse_unknown(
         format!("cannot {verb} {}", subject(&current.path, only)),
         format!("the app has no {}; it has {}", named_groups(unknown), named_groups(own)),
         "name process groups that it has",
+    ))
+}
+
+/// Refuses to go back to a release that has not all of these process groups.
+pub(super) fn refuse_without(
+    current: &Current,
+    to: &Release,
+    only: Option<&BTreeSet<GroupName>>,
+) -> Result<(), Refusal> {
+    let chosen = only.into_iter().flatten();
+    let absent: Vec<&GroupName> =
+        chosen.filter(|group| to.has_services() && to.service(group).is_none()).collect();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!("cannot roll back {} to `{}`", subject(&current.path, only), to.id),
+        format!("that release has no {}", named_groups(absent)),
+        "name a release that has it with `--to`",
     ))
 }
 

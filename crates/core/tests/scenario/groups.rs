@@ -208,13 +208,13 @@ fn a_deployment_of_one_process_group_waits_for_that_of_another() {
         activates a
           process group `worker` of `production.shop` runs `2` on 1 target
         prepares a
-          ann prepares `2` of process group `web` of `production.shop` on 1 host
+          ann prepares `2` of `production.shop` on 1 host
         activates a
         current
           runs 1, past [], verified 1, rollback goes to nothing, generation 0.3, worker runs 2, past [1]
         says policy replace
         deploy 3 only worker
-          process group `web` of `production.shop` was not moved to `2`: ann ordered `3` instead
+          `production.shop` was not moved to `2`: ann ordered `3` instead
           ann prepares `3` of process group `worker` of `production.shop` on 1 host
         prepares a
           process group `worker` of `production.shop` switches to `3` on 1 host
@@ -331,6 +331,59 @@ fn a_canary_of_one_process_group_is_no_canary_of_the_others() {
           process group `worker` of `production.shop` went back to `1`: ann rolled it back
         routes
           a/web: 1 serves, a/worker: 1 serves, b/web: 1 serves, b/worker: 1 serves
+        ",
+    );
+}
+
+#[test]
+fn a_rollback_of_the_whole_app_during_a_rollout_of_a_part_takes_the_others_along() {
+    check(
+        "
+        says groups web worker
+        hosts a
+        runs 1
+        deploy 3 only web
+          ann prepares `3` of process group `web` of `production.shop` on 1 host
+        prepares a
+          process group `web` of `production.shop` switches to `3` on 1 host
+        activates a
+          process group `web` of `production.shop` runs `3` on 1 target
+        deploy 2 only worker
+          ann prepares `2` of process group `worker` of `production.shop` on 1 host
+        rollback 1
+          process group `worker` of `production.shop` was not moved to `2`: ann ordered `1` instead
+          ann rolls `production.shop` back to `1` on 1 host
+          `production.shop` switches to `1` on 1 host
+        prepares a
+        activates a
+          `production.shop` runs `1` on 1 target
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 0.5, web runs 1, past [3]
+        ",
+    );
+}
+
+#[test]
+fn process_groups_that_one_after_the_other_came_to_a_release_are_the_whole_app_again() {
+    check(
+        "
+        says groups web worker
+        hosts a
+        runs 1
+        deploy 2 only worker
+          ann prepares `2` of process group `worker` of `production.shop` on 1 host
+        prepares a
+          process group `worker` of `production.shop` switches to `2` on 1 host
+        activates a
+          process group `worker` of `production.shop` runs `2` on 1 target
+        deploy 2 only web
+          ann prepares `2` of `production.shop` on 1 host
+        prepares a
+          `production.shop` switches to `2` on 1 host
+        activates a
+          `production.shop` runs `2` on 1 target
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.3
         ",
     );
 }

@@ -64,12 +64,13 @@ async fn begin(
     connection: &Connection,
 ) -> Result<(), Failure> {
     let client = &connection.client;
-    let to = match &args.to {
-        None if !args.yes => agree(operator, client, path, &args.groups.chosen()).await?,
-        named => named.clone(),
+    let chosen = args.groups.chosen();
+    let (to, groups) = match &args.to {
+        None if !args.yes => agree(operator, client, path, chosen).await?,
+        named => (named.clone(), chosen),
     };
     let by = operator.by(args.order.reason.as_deref())?;
-    let order = api::RollBack { path: path.clone(), to, groups: args.groups.chosen(), by };
+    let order = api::RollBack { path: path.clone(), to, groups, by };
     let begun = client.roll_back(&order).await.map_err(|error| operator.failed(&what(path), error))?;
     deploy::conclude(operator, connection, path, begun, args.detach).await
 }
@@ -78,22 +79,23 @@ fn what(path: &AppPath) -> String {
     format!("cannot roll back `{}` in {}", path.app, path.environment)
 }
 
-/// Proposes what the controller would take, asks, and returns exactly what was agreed to: meanwhile it may change.
+/// Proposes what the controller would take, asks, and returns exactly what was agreed to, and for which process groups (all when
+/// none is named): meanwhile it may change.
 ///
-/// Nothing is named when a rollout under way is turned back whose process groups ran different releases.
+/// No release is named when a rollout under way is turned back whose process groups ran different ones.
 async fn agree(
     operator: &Operator,
     client: &Client,
     path: &AppPath,
-    groups: &BTreeSet<GroupName>,
-) -> Result<Option<Wanted>, Failure> {
+    groups: BTreeSet<GroupName>,
+) -> Result<(Option<Wanted>, BTreeSet<GroupName>), Failure> {
     let what = what(path);
     let status = client.status().await.map_err(|error| operator.failed(&what, error))?;
     let app = status.apps.iter().find(|app| app.path == *path);
     let refused = |because: &str, next: &str| {
         Failure::new(Exit::Refused, what.clone()).because_of(because.to_owned()).next(next)
     };
-    let proposal = match app.map(|app| propose(app, groups)) {
+    let proposal = match app.map(|app| propose(app, &groups)) {
         Some(Ok(Some(proposal))) => proposal,
         Some(Err(because)) => {
             let next = "roll back one with `--group`, or name a release for all with `--to`";
@@ -104,9 +106,9 @@ async fn agree(
             return Err(refused("no earlier release is kept that was not rolled back itself", next));
         }
     };
-    let Proposal { words, to } = proposal;
+    let Proposal { words, to, only } = proposal;
     if operator.ui.confirm(&format!("`{}` in {}: {words}?", path.app, path.environment)) {
-        return Ok(to.map(|to| Wanted::Name(to.to_string())));
+        return Ok((to.map(|to| Wanted::Name(to.to_string())), only));
     }
     let because = format!("nobody agreed to this proposal: {words}");
     Err(refused(&because, "take it with `--yes`, or name another release with `--to`"))
@@ -119,12 +121,14 @@ struct Proposal {
     words: String,
     /// By its name; absent when each process group goes back to its own.
     to: Option<ReleaseId>,
+    /// The process groups that go; all of them when none is named.
+    only: BTreeSet<GroupName>,
 }
 
 /// Returns what there is to propose, if anything, or why one release cannot be: process groups would go to different ones.
 fn propose(app: &AppStatus, groups: &BTreeSet<GroupName>) -> Result<Option<Proposal>, String> {
     if let Some(rollout) = app.rollout.as_ref().filter(|rollout| !rollout.ended) {
-        return Ok(turn_back(&rollout.record));
+        return Ok(turn_back(app, &rollout.record));
     }
     let all: BTreeSet<&GroupName> = match groups.is_empty() {
         true => app.targets.iter().map(|target| &target.target.group).collect(),
@@ -152,18 +156,28 @@ fn propose(app: &AppStatus, groups: &BTreeSet<GroupName>) -> Result<Option<Propo
     let words = match groups.is_empty() {
         true => words,
         false => {
-            format!("{}: {words}", groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            format!("{}: {words}", listed(groups))
         }
     };
-    Ok(Some(Proposal { words, to: Some(to.id.clone()) }))
+    Ok(Some(Proposal { words, to: Some(to.id.clone()), only: groups.clone() }))
 }
 
-fn turn_back(record: &Rollout) -> Option<Proposal> {
-    let words = format!("turn the rollout back to {}", record.former()?);
+/// Proposes to turn a rollout back. Should it be over by then, its process groups alone are meant.
+fn turn_back(app: &AppStatus, record: &Rollout) -> Option<Proposal> {
+    let is_part = app.targets.iter().any(|target| !record.groups.contains(&target.target.group));
+    let only = if is_part { record.groups.clone() } else { BTreeSet::new() };
+    let words = match only.is_empty() {
+        true => format!("turn the rollout back to {}", record.former()?),
+        false => format!("turn the rollout of {} back to {}", listed(&only), record.former()?),
+    };
     let mut from = record.all_from().map(|from| &from.id);
     let first = from.next().cloned();
     let to = first.filter(|first| from.all(|other| other == first));
-    Some(Proposal { words, to })
+    Some(Proposal { words, to, only })
+}
+
+fn listed(groups: &BTreeSet<GroupName>) -> String {
+    groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn name(release: &ReleaseSummary) -> String {
@@ -185,7 +199,7 @@ mod tests {
 
     fn told(app: &AppStatus, groups: &[&str]) -> String {
         match propose(app, &groups.iter().map(|group| group.parse().unwrap()).collect()) {
-            Ok(Some(Proposal { words, to })) => {
+            Ok(Some(Proposal { words, to, .. })) => {
                 format!("{words}: {}", to.map_or("each its own".to_owned(), |to| to.to_string()))
             }
             Ok(None) => "nothing".to_owned(),

@@ -341,7 +341,7 @@ fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) ->
         told.push(format!("undone: {back} of {} targets run {former} again", taking_part().count()));
     }
     let groups = traffic.iter().flat_map(|traffic| &traffic.groups);
-    for group in groups {
+    for group in groups.filter(|group| record.groups.contains(&group.group)) {
         let release = group.releases.iter().find(|release| release.release == record.to.id);
         if let Some(release) = release.filter(|release| release.requests_total > 0) {
             let (requests, errors) = (release.requests_total, release.errors_total);
