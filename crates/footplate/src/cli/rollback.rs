@@ -240,4 +240,21 @@ mod tests {
         assert_eq!(told(&app, &["worker"]), "worker: go from 3 back to 2: 2");
         assert_eq!(told(&app, &["web"]), "web: go from 3 back to 1: 1");
     }
+
+    #[test]
+    fn a_rollout_of_some_process_groups_is_turned_back_for_these_alone() {
+        let of = |group: &str| {
+            let mut target = fixture::target("web-1", "1", &["1"], crate::api::Stage::Steady);
+            target.target.group = group.parse().unwrap();
+            target
+        };
+        let mut app = fixture::app(vec![of("web"), of("worker")], None);
+        let mut rollout = fixture::rollout(&[], "waiting");
+        let worker = BTreeSet::from(["worker".parse().unwrap()]);
+        rollout.record.groups = worker.clone();
+        app.rollout = Some(rollout);
+        let proposal = propose(&app, &BTreeSet::new()).unwrap().unwrap();
+        assert_eq!(proposal.words, "turn the rollout of worker back to `1`");
+        assert_eq!(proposal.only, worker, "another rollback is not agreed to when this one is over by then");
+    }
 }
