@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use footplate_core::name::{ReleaseId, TargetName};
 use footplate_core::traffic::counts::Counts;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 use super::configuration::backend;
 use super::layout::Layout;
@@ -23,6 +25,9 @@ use crate::blocking;
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest line that HAProxy sends, in bytes, unless told otherwise.
 const LINE_BYTES_MAX: usize = 1024;
+/// How long a port may stay taken by whoever had it before.
+const PORT_TIME_MAX: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The reader of the log.
 pub(super) struct Log {
@@ -48,14 +53,9 @@ struct Standing {
 }
 
 impl Log {
-    /// Begins to read at this port, or at another when it is taken or 0.
+    /// Begins to read at this port, or at another when it stays taken or is 0.
     pub(super) async fn open(port: u16) -> io::Result<Self> {
-        let at = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-        let socket = match at(port).await {
-            Err(_) if port != 0 => at(0).await,
-            bound => bound,
-        };
-        let socket = socket?;
+        let socket = bind(port).await?;
         let port = socket.local_addr()?.port();
         if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, WAITING_BYTES_MAX).is_err()
             && let Err(error) = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, WAITING_BYTES_MAX)
@@ -94,6 +94,19 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.reader.abort();
+    }
+}
+
+/// Binds this port of loopback. Another one costs HAProxy a reload: whoever had it before may be just leaving it.
+async fn bind(port: u16) -> io::Result<UdpSocket> {
+    let at = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+    let patience = Instant::now() + PORT_TIME_MAX;
+    loop {
+        match at(port).await {
+            Err(_) if port != 0 && Instant::now() < patience => sleep(PORT_PAUSE).await,
+            Err(_) if port != 0 => return at(0).await,
+            bound => return bound,
+        }
     }
 }
 
@@ -183,5 +196,16 @@ mod tests {
         assert_eq!(counted, [("18", 1), ("19", 1), ("20", 1)]);
         book.follow(&Layout::default());
         assert!(book.counts.targets.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_port_of_the_one_before_is_waited_for_and_a_strangers_is_not_for_long() {
+        let before = Log::open(0).await.unwrap();
+        let port = before.port;
+        let (after, ()) = tokio::join!(Log::open(port), async move { drop(before) });
+        assert_eq!(after.unwrap().port, port, "the one before was just leaving it");
+        let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let taken = stranger.local_addr().unwrap().port();
+        assert_ne!(Log::open(taken).await.unwrap().port, taken);
     }
 }
