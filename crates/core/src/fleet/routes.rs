@@ -65,7 +65,7 @@ fn state(
         Some(rollout) if moves(rollout) => rollout.endpoint_state(target, id, report),
         _ if track.release.is_none() && before == Some(EndpointState::Standby) => EndpointState::Standby,
         Some(rollout) if track.release.is_none() && is_untried(rollout, report, id) => EndpointState::Standby,
-        _ if serves(track, report, id) => EndpointState::Serving,
+        _ if serves(track, target, report, id) => EndpointState::Serving,
         _ => EndpointState::Draining,
     }
 }
@@ -84,12 +84,12 @@ fn is_untried(rollout: &Rollout, report: &Report, id: &ReleaseId) -> bool {
 }
 
 /// Tells whether what no rollout moves takes requests: the current release does, and what it followed until it is ready
-/// there. Before an app has one, whatever is up does, unless it was never let in.
-fn serves(track: &Track, report: &Report, id: &ReleaseId) -> bool {
+/// there, if it is to be. Before an app has one, whatever is up does, unless it was never let in.
+fn serves(track: &Track, target: &Target, report: &Report, id: &ReleaseId) -> bool {
     let Some(release) = &track.release else { return true };
     let followed = track.past.first().filter(|past| past.left_by == Kind::Deploy);
-    release.id == *id
-        || (followed.is_some_and(|past| past.release.id == *id) && !report.is_ready(&release.id))
+    let is_awaited = release.service(&target.group).is_some() && !report.is_ready(&release.id);
+    release.id == *id || (followed.is_some_and(|past| past.release.id == *id) && is_awaited)
 }
 
 /// Returns how the app's traffic is divided; nothing for an app without services.

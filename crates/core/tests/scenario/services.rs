@@ -525,3 +525,28 @@ fn files_roll_in_batches_as_well() {
         ",
     );
 }
+
+#[test]
+fn a_service_that_files_have_followed_gets_no_requests_again() {
+    check(
+        "
+        services
+        hosts a b
+        runs 1
+        files
+        gone b
+        deploy 3
+          ann prepares `3` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of `production.shop`: `3` starts on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop`: `3` takes requests on 1 of 1 host
+          step 1 of 1 of `production.shop` is done: `3` is watched on 1 of 1 host
+          `production.shop` runs `3` on 1 target
+        wait 20s
+        back b
+        routes
+          b: 1 drains
+        ",
+    );
+}

@@ -92,6 +92,7 @@ impl Stage {
             }
             "says" => self.says(rest),
             "services" => self.serves = true,
+            "files" => self.serves = false,
             "strategy" => self.strategy(rest),
             "pace" => self.pace(rest),
             "works" => self.works(rest),
