@@ -70,7 +70,7 @@ pub fn all() -> Vec<Box<dyn Promise>> {
         Box::new(whole::Whole::default()),
         Box::new(generations::Generations::default()),
         Box::new(one_controller::OneController),
-        Box::new(kept::Kept),
+        Box::new(kept::Kept::default()),
         Box::new(deadlines::Deadlines),
         Box::new(delivered::Delivered),
         Box::new(converged::Converged),
