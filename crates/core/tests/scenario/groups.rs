@@ -1,6 +1,6 @@
 //! Stories of deployments of some process groups: what they change, and what they leave alone.
 
-use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, CANARY, ROLLING};
+use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, CANARY, ROLLING, WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO};
 use crate::{check, check_from};
 
 #[test]
@@ -50,17 +50,9 @@ fn a_deployment_of_one_process_group_leaves_the_others_alone() {
 
 #[test]
 fn a_whole_deployment_moves_those_that_are_behind_and_each_goes_back_to_its_own() {
-    check(
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
         "
-        says groups web worker
-        hosts a
-        runs 1
-        deploy 2 only worker
-          ann prepares `2` of process group `worker` of `production.shop` on 1 host
-        prepares a
-          process group `worker` of `production.shop` switches to `2` on 1 host
-        activates a
-          process group `worker` of `production.shop` runs `2` on 1 target
         deploy 3
           ann prepares `3` of `production.shop` on 1 host
         prepares a
@@ -92,17 +84,9 @@ fn a_whole_deployment_moves_those_that_are_behind_and_each_goes_back_to_its_own(
 
 #[test]
 fn a_rollback_without_a_release_takes_back_only_what_went_the_same_way() {
-    check(
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
         "
-        says groups web worker
-        hosts a
-        runs 1
-        deploy 2 only worker
-          ann prepares `2` of process group `worker` of `production.shop` on 1 host
-        prepares a
-          process group `worker` of `production.shop` switches to `2` on 1 host
-        activates a
-          process group `worker` of `production.shop` runs `2` on 1 target
         deploy 3
           ann prepares `3` of `production.shop` on 1 host
         prepares a
@@ -141,11 +125,9 @@ fn a_rollback_without_a_release_takes_back_only_what_went_the_same_way() {
 
 #[test]
 fn process_groups_that_are_not_there_are_refused() {
-    check(
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE],
         "
-        says groups web worker
-        hosts a
-        runs 1
         deploy 2 only poller
           error: cannot deploy `2` to process group `poller` of `production.shop`
           because: the release has no process group `poller` there; it has process groups `web` and `worker`
@@ -189,11 +171,9 @@ fn the_first_deployment_brings_all_of_an_app() {
 
 #[test]
 fn a_deployment_of_one_process_group_waits_for_that_of_another() {
-    check(
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE],
         "
-        says groups web worker
-        hosts a
-        runs 1
         says policy wait
         deploy 2 only worker
           ann prepares `2` of process group `worker` of `production.shop` on 1 host
@@ -337,11 +317,9 @@ fn a_canary_of_one_process_group_is_no_canary_of_the_others() {
 
 #[test]
 fn a_rollback_of_the_whole_app_during_a_rollout_of_a_part_takes_the_others_along() {
-    check(
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE],
         "
-        says groups web worker
-        hosts a
-        runs 1
         deploy 3 only web
           ann prepares `3` of process group `web` of `production.shop` on 1 host
         prepares a
@@ -365,17 +343,9 @@ fn a_rollback_of_the_whole_app_during_a_rollout_of_a_part_takes_the_others_along
 
 #[test]
 fn process_groups_that_one_after_the_other_came_to_a_release_are_the_whole_app_again() {
-    check(
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
         "
-        says groups web worker
-        hosts a
-        runs 1
-        deploy 2 only worker
-          ann prepares `2` of process group `worker` of `production.shop` on 1 host
-        prepares a
-          process group `worker` of `production.shop` switches to `2` on 1 host
-        activates a
-          process group `worker` of `production.shop` runs `2` on 1 target
         deploy 2 only web
           ann prepares `2` of `production.shop` on 1 host
         prepares a

@@ -63,3 +63,20 @@ pub const THREE_WAITS_FOR_TWO: &str = "
     deploy 3
       `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
 ";
+
+/// The process groups web and worker of a run `1`.
+pub const WEB_AND_WORKER_RUN_ONE: &str = "
+    says groups web worker
+    hosts a
+    runs 1
+";
+
+/// Then worker alone came to `2`.
+pub const WORKER_RUNS_TWO: &str = "
+    deploy 2 only worker
+      ann prepares `2` of process group `worker` of `production.shop` on 1 host
+    prepares a
+      process group `worker` of `production.shop` switches to `2` on 1 host
+    activates a
+      process group `worker` of `production.shop` runs `2` on 1 target
+";
