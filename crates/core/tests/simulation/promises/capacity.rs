@@ -76,8 +76,9 @@ fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> R
 
 /// Tells whether everything that is up there is ready, and nothing of it may take requests.
 ///
-/// Where no service ran before, nobody misses one, and what an older rollout has left behind is nobody's. A host that had yet to come to
-/// what the app runs when it goes back to what the host still has follows like one that joins.
+/// Where no service ran before, nobody misses one; what an older rollout has left behind is nobody's, and what this one leaves alone
+/// is not its doing. A host that had yet to come to what the app runs when it goes back to what the host still has follows like one
+/// that joins.
 fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool {
     let Some(host) = seen.hosts.get(name) else { return false };
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
@@ -91,7 +92,8 @@ fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool 
         let is_up = listening.peek().is_some() && listening.all(|readiness| readiness == Readiness::Ready);
         let served = from.is_some_and(|from| from.has_services());
         let is_late = report.live.as_ref() == Some(&rollout.to.id) && is_unmoved(rollout, name);
-        is_up && served && !is_late && !serves(route(target, seen, turn))
+        let is_moved = rollout.groups.contains(&target.group);
+        is_moved && is_up && served && !is_late && !serves(route(target, seen, turn))
     })
 }
 
