@@ -62,7 +62,7 @@ pub struct Rollout {
     pub path: AppPath,
     /// Whether it goes on to a new release or back to an older one.
     pub kind: Kind,
-    /// What ran before; nothing on an app's first deployment.
+    /// What ran before; nothing where it takes nobody's place.
     pub from: Option<Release>,
     /// Where it goes.
     pub to: Release,

@@ -28,6 +28,9 @@ pub struct Assignment {
     pub generation: Generation,
     /// What runs now, or until the switch below; nothing on a target that never ran the app.
     pub run: Option<ReleaseId>,
+    /// Whether nothing may be up where `run` names nothing: what was started is stopped. Else whatever is up stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
     /// What runs once the app's barrier has reached a generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switch: Option<Switch>,
@@ -63,8 +66,9 @@ pub struct Switch {
 impl Assignment {
     /// Returns the plain order: run this, keep these, and nothing else.
     pub fn to_run(generation: Generation, run: Option<ReleaseId>, keep: Vec<Release>) -> Self {
-        let (switch, beside, accept, alone, sources) = (None, None, None, false, Vec::new());
-        Self { generation, run, switch, beside, accept, alone, linger: Duration::ZERO, keep, sources }
+        let (switch, beside, accept, sources) = (None, None, None, Vec::new());
+        let (idle, alone, linger) = (false, false, Duration::ZERO);
+        Self { generation, run, idle, switch, beside, accept, alone, linger, keep, sources }
     }
 
     /// Returns what must run when the barrier stands at `barrier`; `None` leaves as it is whatever runs.
@@ -98,7 +102,8 @@ impl Assignment {
     ///
     /// Also what is live may, while the barrier leaves open what must run.
     pub fn lets_up(&self, id: &ReleaseId, barrier: Option<Generation>) -> bool {
-        self.beside.as_ref() == Some(id) || self.wanted(barrier).is_none_or(|wanted| wanted == id)
+        let is_wanted = self.wanted(barrier).map_or(!self.idle, |wanted| wanted == id);
+        is_wanted || self.beside.as_ref() == Some(id)
     }
 
     /// Returns the kept release with this id.

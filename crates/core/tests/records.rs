@@ -292,6 +292,7 @@ fn assignments_and_reports_keep_their_stored_form() {
             run: Some(id("1")),
             switch: Some(Switch { to: id("1.2+3"), barrier: Generation::new(1, 42) }),
             keep: vec![full(), bare("1")],
+            idle: false,
             beside: None,
             accept: None,
             alone: false,

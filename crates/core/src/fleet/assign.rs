@@ -60,7 +60,7 @@ fn steady_age(current: &Current, rollout: Option<&Rollout>, group: &GroupName) -
         .filter(|rollout| matches!(rollout.phase, Phase::Switching { .. } | Phase::TurningBack { .. }));
     match moving {
         Some(rollout) => Some(rollout.generation),
-        None => current.track_of(group).release.as_ref().map(|_| current.orders),
+        None => current.has(group).then_some(current.orders),
     }
 }
 
@@ -98,6 +98,7 @@ fn steady(current: &Current, rollout: Option<&Rollout>, group: &GroupName) -> Op
         Some((rollout, Phase::TurningBack { .. })) => {
             (rollout.generation, rollout.from_of(group), rollout.kept_back(group))
         }
+        _ if !current.has(group) => return None,
         _ => (current.orders, track.release.as_ref(), track.kept().cloned().collect()),
     };
     let run = Some(run?.id.clone());

@@ -268,7 +268,12 @@ fn begin_with(
     let leaving = groups.iter().map(|group| {
         let track = current.track_of(group);
         let keep = keep(track, &current.delivery.retention, &what, (kind, &by.actor), seen.now);
-        (group.clone(), Leaving { from: track.release.clone(), keep })
+        let leaving = match current.has(group) {
+            true => Leaving { from: track.release.clone(), keep },
+            // It ran nothing, and has what the app may go back to.
+            false => Leaving { from: None, keep: track.release.iter().cloned().chain(keep).collect() },
+        };
+        (group.clone(), leaving)
     });
     let (Leaving { from, keep }, apart) = rollout::divided(leaving.collect());
     let rollout = rollout::plan(
@@ -305,7 +310,7 @@ fn as_delivered(current: &Current, to: Release, only: Option<BTreeSet<GroupName>
 
 /// Returns since which order every target of these process groups keeps this release, when it does.
 fn kept_since(current: &Current, groups: &BTreeSet<GroupName>, to: &ReleaseId) -> Option<Generation> {
-    let keeps = |group| current.track_of(group).kept().any(|release| release.id == *to);
+    let keeps = |group| current.has(group) && current.track_of(group).kept().any(|release| release.id == *to);
     groups.iter().all(keeps).then_some(current.orders)
 }
 

@@ -56,8 +56,8 @@ fn claimed_now(current: &Current, rollout: Option<&Rollout>) -> Vec<Claim> {
         .flat_map(|(group, track)| of(track).into_iter().filter(move |claim| claim.by.group == *group));
     let mut all: Vec<Claim> = own.chain(apart).collect();
     if let Some(moving) = rollout.filter(|rollout| rollout.is_active()) {
-        let moves = |group: &GroupName| current.is_changed_by(moving, group);
-        all.extend(claims(&current.path, &moving.to).into_iter().filter(|claim| moves(&claim.by.group)));
+        let claims = claims(&current.path, &moving.to).into_iter();
+        all.extend(claims.filter(|claim| moving.groups.contains(&claim.by.group)));
     }
     all
 }

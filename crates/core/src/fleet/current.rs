@@ -75,6 +75,16 @@ impl Current {
         self.apart.get(group).unwrap_or(&self.track)
     }
 
+    /// Tells whether the app has this process group: one that it runs, not one that a rollout is only bringing.
+    pub fn has(&self, group: &GroupName) -> bool {
+        self.track.release.is_some() && self.delivery.groups.contains(group)
+    }
+
+    /// Tells whether this process group runs this release.
+    pub(super) fn runs(&self, group: &GroupName, id: &ReleaseId) -> bool {
+        self.has(group) && self.track_of(group).runs(id)
+    }
+
     /// Lists every track once, the app's own first.
     pub fn tracks(&self) -> impl Iterator<Item = &Track> {
         [&self.track].into_iter().chain(self.apart.values())
@@ -99,11 +109,6 @@ impl Current {
             reaches.extend(of(track).remove_entry(group));
         }
         reaches
-    }
-
-    /// Tells whether what a rollout leads to says how this process group is: it moves it, or brings it.
-    pub(super) fn is_changed_by(&self, rollout: &Rollout, group: &GroupName) -> bool {
-        rollout.groups.contains(group) || (!rollout.is_partial && !self.delivery.groups.contains(group))
     }
 
     /// Lists what these process groups run, by release.

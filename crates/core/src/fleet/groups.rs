@@ -42,7 +42,7 @@ pub(super) fn chosen(current: &Current, mut what: Deploy) -> Result<Deploy, Refu
             format!("{} is new to the app, and only a whole deployment brings it", named_groups(new));
         return refused(because, format!("deploy it whole: `footplate deploy {app}@{}`", what.to.id));
     }
-    let arrives = |group: &GroupName| only.contains(group) || current.track_of(group).runs(&what.to.id);
+    let arrives = |group: &GroupName| only.contains(group) || current.runs(group, &what.to.id);
     if what.delivery.groups == current.delivery.groups && what.delivery.groups.iter().all(arrives) {
         // Then all of the app runs it, and is delivered as it says.
         what.only = None;
@@ -105,11 +105,11 @@ pub(super) fn refuse_others(
     ))
 }
 
-/// Lists the process groups that a deployment moves; all it is about when they run the release already.
+/// Lists the process groups that a deployment moves or brings; all it is about when they run the release already.
 pub(super) fn moved(current: &Current, what: &Deploy) -> BTreeSet<GroupName> {
     let about = what.only.as_ref().unwrap_or(&what.delivery.groups);
     let behind: BTreeSet<GroupName> =
-        about.iter().filter(|group| !current.track_of(group).runs(&what.to.id)).cloned().collect();
+        about.iter().filter(|group| !current.runs(group, &what.to.id)).cloned().collect();
     if behind.is_empty() { about.clone() } else { behind }
 }
 

@@ -60,11 +60,11 @@ fn state(
     }
     let concerned =
         rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
-    let track = current.track_of(&target.group);
+    let (track, is_new) = (current.track_of(&target.group), !current.has(&target.group));
     match concerned {
         Some(rollout) if moves(rollout) => rollout.endpoint_state(target, id, report),
-        _ if track.release.is_none() && before == Some(EndpointState::Standby) => EndpointState::Standby,
-        Some(rollout) if track.release.is_none() && is_untried(rollout, report, id) => EndpointState::Standby,
+        _ if is_new && before == Some(EndpointState::Standby) => EndpointState::Standby,
+        Some(rollout) if is_new && is_untried(rollout, report, id) => EndpointState::Standby,
         _ if serves(track, target, report, id) => EndpointState::Serving,
         _ => EndpointState::Draining,
     }
@@ -119,7 +119,7 @@ pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment)
 fn reaches(current: &Current, active: Option<&Rollout>) -> BTreeMap<GroupName, Reach> {
     let environment = &current.path.environment;
     let mut new = active.map(|active| active.to.reaches(environment)).unwrap_or_default();
-    new.retain(|group, _| active.is_some_and(|active| current.is_changed_by(active, group)));
+    new.retain(|group, _| active.is_some_and(|active| active.groups.contains(group)));
     let mut reaches = new.clone();
     for (group, reach) in current.reaches() {
         let sticky = new.get(&group).map_or(reach.sticky, |new| new.sticky.clone());

@@ -97,8 +97,7 @@ pub(super) fn meet(
     }
     let goes_back = matches!(active.phase, Phase::TurningBack { .. });
     let about = what.only.as_ref().unwrap_or(&what.delivery.groups);
-    let is_moved =
-        |group: &GroupName| active.groups.contains(group) || current.track_of(group).runs(&what.to.id);
+    let is_moved = |group: &GroupName| active.groups.contains(group) || current.runs(group, &what.to.id);
     if what.to.id == active.to.id && !goes_back && about.iter().all(is_moved) {
         let next = format!("see it with `footplate status {}`", current.path.app);
         return Err(Refusal::new(refused, format!("rollout {} is moving it there", active.number), next));

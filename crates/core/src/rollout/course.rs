@@ -172,10 +172,9 @@ impl Rollout {
         self.to.has_services() && self.leaves_services() && !self.policy.pace.alone
     }
 
-    /// Lists its steps on the hosts that it has now. A first deployment takes nobody's place, so it is one step.
+    /// Lists its steps on the hosts that it has now. What takes nobody's place is one step.
     pub fn goals(&self) -> Vec<Goal> {
-        let first = self.from.is_none();
-        let strategy = if first { &Strategy::Barrier } else { &self.policy.strategy };
+        let strategy = if self.is_first() { &Strategy::Barrier } else { &self.policy.strategy };
         goals(strategy, self.hosts.len(), self.runs_beside())
     }
 
@@ -264,7 +263,11 @@ impl Rollout {
             _ => self.kept_back(group),
         };
         let keep_to = run == to || beside == to;
+        // What a process group new to the app got is taken away again where it had nothing before.
+        let had_it = position.is_some_and(|position| position.at != At::Emptied);
+        let idle = had_it && !self.is_first() && run.is_none() && beside.is_none();
         Assignment {
+            idle,
             beside: beside.cloned(),
             accept: self.acceptance(host, course).filter(|_| keep_to),
             alone: self.policy.pace.alone,
@@ -280,7 +283,7 @@ impl Rollout {
         }
         let order = self.order_at(target, course);
         let (run, linger) = (Some(self.to.id.clone()), self.policy.pace.drain);
-        Assignment { run, beside: None, linger, ..order }
+        Assignment { run, idle: false, beside: None, linger, ..order }
     }
 
     /// Tells whether the acceptance hook is tried: on services, and not on what ran before and is only gone back to.

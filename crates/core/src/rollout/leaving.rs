@@ -13,14 +13,14 @@ use crate::release::Release;
 /// What a process group ran before, and what stays prepared besides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaving {
-    /// What ran before; nothing on an app's first deployment.
+    /// What ran before; nothing where the process group is new to the app.
     pub from: Option<Release>,
     /// Further releases that stay prepared meanwhile.
     pub keep: Vec<Release>,
 }
 
 impl Rollout {
-    /// Returns what this process group ran before; nothing on an app's first deployment.
+    /// Returns what this process group ran before; nothing where it is new to the app.
     pub fn from_of(&self, group: &GroupName) -> Option<&Release> {
         self.apart.get(group).map_or(self.from.as_ref(), |leaving| leaving.from.as_ref())
     }
@@ -35,15 +35,20 @@ impl Rollout {
         self.from.iter().chain(self.apart.values().flat_map(|leaving| &leaving.from))
     }
 
+    /// Tells whether it takes nobody's place: nothing ran before on any of its targets, so there is nothing to go back to.
+    pub fn is_first(&self) -> bool {
+        self.all_from().next().is_none()
+    }
+
     /// Lists every release that its orders name; one may stand there more than once.
     pub fn releases(&self) -> impl Iterator<Item = &Release> {
         let apart = self.apart.values().flat_map(|leaving| &leaving.keep);
         self.all_from().chain([&self.to]).chain(&self.keep).chain(apart)
     }
 
-    /// Tells whether this release is what all its targets ran before.
+    /// Tells whether this release is what all its targets ran before that ran anything.
     pub fn goes_back_to(&self, id: &ReleaseId) -> bool {
-        self.groups.iter().all(|group| self.from_of(group).is_some_and(|from| from.id == *id))
+        !self.is_first() && self.all_from().all(|from| from.id == *id)
     }
 
     /// Lists what its forward orders keep on targets of this process group, most urgent first.
@@ -92,9 +97,11 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// Divides what process groups leave into what the first of them does and what differs from that.
+/// Divides what process groups leave into what the first of them does that ran anything, and what differs from that.
 pub fn divided(leaving: BTreeMap<GroupName, Leaving>) -> (Leaving, BTreeMap<GroupName, Leaving>) {
-    let first = leaving.values().next().cloned().unwrap_or(Leaving { from: None, keep: Vec::new() });
+    let ran = leaving.values().find(|leaving| leaving.from.is_some());
+    let first = ran.or(leaving.values().next()).cloned();
+    let first = first.unwrap_or(Leaving { from: None, keep: Vec::new() });
     let apart = leaving.into_iter().filter(|(_, one)| *one != first).collect();
     (first, apart)
 }

@@ -78,10 +78,10 @@ impl Rollout {
         if !matches!(self.phase, Phase::Switching { .. } | Phase::Stepping { .. }) {
             return self.abort(by);
         }
-        if self.from.is_none() {
+        if self.is_first() {
             return Err(Refusal::new(
                 format!("cannot roll back `{}`", self.path),
-                "it is the first deployment, so there is nothing to go back to",
+                "nothing ran before it, so there is nothing to go back to",
                 format!(
                     "stop it with `footplate abort {}`, or wait for its end and deploy a better version",
                     self.path.app

@@ -157,7 +157,7 @@ impl Rollout {
 
     /// Leaves `to` after the switch: back to what ran before, or, when nothing did, ends with everything as it is.
     pub(super) fn leave(&mut self, now: Moment, why: Why) {
-        if self.from.is_none() {
+        if self.is_first() {
             if self.goes_in_steps() {
                 self.generation = self.generation.after(now);
             }

@@ -36,7 +36,7 @@ pub fn outline(rollout: &Rollout) -> Vec<StepOutline> {
 }
 
 fn asked(rollout: &Rollout) -> Option<String> {
-    let asks = rollout.policy.pace.hold_steps && rollout.from.is_some();
+    let asks = rollout.policy.pace.hold_steps && !rollout.is_first();
     asks.then(|| format!("after `footplate promote {}`", rollout.path.app))
 }
 

@@ -17,7 +17,7 @@ pub struct Request {
     pub number: u64,
     /// On or back.
     pub kind: Kind,
-    /// What runs now; nothing on the first deployment.
+    /// What runs now; nothing where it takes nobody's place.
     pub from: Option<Release>,
     /// What shall run.
     pub to: Release,

@@ -47,7 +47,7 @@ impl Rollout {
         let from = self.from_of(&target.group).map(|from| &from.id);
         let is_alone = |report: &Report| report.up.keys().all(|id| Some(id) == from);
         match seen.report(target).filter(|report| report.generation >= self.since(&target.host)) {
-            Some(report) if from.is_none_or(|from| report.runs(from) && is_alone(report)) => Standing::There,
+            Some(report) if from.is_none_or(|from| report.runs(from)) && is_alone(report) => Standing::There,
             _ => Standing::Missing,
         }
     }

@@ -110,7 +110,7 @@ impl Rollout {
         let (goal, both) = (self.goal(step), self.runs_beside());
         match part {
             Part::Holding => {
-                self.policy.pace.hold_steps && self.from.is_some() && self.course().promoted <= step
+                self.policy.pace.hold_steps && !self.is_first() && self.course().promoted <= step
             }
             Part::Calling => {
                 let is_first = step == 0 && self.is_routed();

@@ -65,9 +65,10 @@ fn services(want: &Assignment, barrier: Option<Generation>, have: &Report) -> Ve
     let wanted = want.wanted(barrier);
     let prepared = |id: &&ReleaseId| have.prepared.contains(*id);
     // What follows must be there first: on the disk where two may never run at once, else in charge.
-    let followed = match want.alone {
-        true => wanted.is_some_and(|id| prepared(&id)),
-        false => wanted.is_some_and(|id| have.runs(id) && (!want.serves(id) || have.up.contains_key(id))),
+    let followed = match wanted {
+        None => want.idle,
+        Some(id) if want.alone => prepared(&id),
+        Some(id) => have.runs(id) && (!want.serves(id) || have.up.contains_key(id)),
     };
     let mut leaving = have.up.keys().filter(|id| !want.lets_up(id, barrier)).peekable();
     let is_free = !want.alone || leaving.peek().is_none();

@@ -8,6 +8,7 @@ mod deliveries;
 mod deploys;
 mod groups;
 mod hosts;
+mod new_groups;
 mod openings;
 mod outlines;
 mod people;

@@ -179,7 +179,7 @@ fn a_rollback_of_the_first_deployment_is_refused() {
           `production.shop` switches to `1` on 1 host
         rollback
           error: cannot roll back `production.shop`
-          because: it is the first deployment, so there is nothing to go back to
+          because: nothing ran before it, so there is nothing to go back to
           next: stop it with `footplate abort shop`, or wait for its end and deploy a better version
         abort
           `production.shop` was not moved to `1` everywhere: ann aborted it; there is nothing to go back to, so `1` stays where it was activated

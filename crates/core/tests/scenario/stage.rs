@@ -48,8 +48,10 @@ struct Stage {
     releases: BTreeSet<ReleaseId>,
     routes: BTreeMap<Target, Route>,
     traffic: Option<Traffic>,
-    /// Whether the releases of the story have services.
+    /// Whether the next release that is named has services.
     serves: bool,
+    /// What `footplate.toml` said when a release was first named.
+    pushed: BTreeMap<String, Release>,
     said: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl Stage {
             routes: BTreeMap::new(),
             traffic: None,
             serves: false,
+            pushed: BTreeMap::new(),
             said: Vec::new(),
         }
     }
@@ -297,8 +300,7 @@ impl Stage {
             None => (rest, None),
         };
         let (what, only) = chosen(what);
-        let serve = |release| if self.serves { services::service(release) } else { release };
-        let release = (!what.is_empty()).then(|| serve(release(what)));
+        let release = (!what.is_empty()).then(|| self.pushed(what));
         let actor: footplate_core::name::Actor = "ann".parse().unwrap();
         let by = Order { actor: actor.clone(), reason };
         let latest = self.rollout.as_ref();
@@ -326,6 +328,13 @@ impl Stage {
             Ok(records) => self.write(records),
             Err(refusal) => self.refused(&refusal),
         }
+    }
+
+    /// Returns the release of this name; one that is new is as `footplate.toml` says now.
+    fn pushed(&mut self, id: &str) -> Release {
+        let groups = self.serves.then_some(&self.delivery.groups);
+        let made = || groups.map_or_else(|| release(id), |groups| services::service(release(id), groups));
+        self.pushed.entry(id.to_owned()).or_insert_with(made).clone()
     }
 
     fn clean(&mut self) {
@@ -391,6 +400,8 @@ impl Stage {
             ("orders", _) => self.standing_orders(),
             ("current", _) => self.record(),
             ("routes", _) => self.standing_routes(),
+            ("entrances", _) => self.entrances(),
+            ("releases", _) => self.releases.iter().map(ReleaseId::as_str).collect::<Vec<_>>().join(" "),
             ("up", _) => self.up(),
             ("delivery", _) => self.own_delivery(),
             other => panic!("no such line: {other:?}"),
@@ -409,7 +420,8 @@ impl Stage {
     fn standing_orders(&self) -> String {
         let mut text = String::new();
         for (target, order) in &self.orders {
-            let run = order.run.as_ref().map_or("nothing".to_owned(), ReleaseId::to_string);
+            let nothing = if order.idle { "nothing at all" } else { "nothing" };
+            let run = order.run.as_ref().map_or(nothing, ReleaseId::as_str);
             let beside = order.beside.as_ref().map_or(String::new(), |id| format!(" beside {id}"));
             let switch =
                 order.switch.as_ref().map_or(String::new(), |s| format!(", then {} at {}", s.to, s.barrier));

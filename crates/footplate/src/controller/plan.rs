@@ -52,7 +52,8 @@ fn described_waiting(site: &Site, before: Option<&Current>, records: &Records, w
     let leaving = |group: &GroupName| {
         let arrives = !waiting.at_any_end && active.groups.contains(group);
         let track = records.current.track_of(group);
-        let from = if arrives { Some(active.to.clone()) } else { track.release.clone() };
+        let own = track.release.clone().filter(|_| records.current.has(group));
+        let from = if arrives { Some(active.to.clone()) } else { own };
         (group.clone(), Leaving { from, keep: track.past.iter().map(|past| past.release.clone()).collect() })
     };
     let all: BTreeMap<GroupName, Leaving> = groups.iter().map(leaving).collect();

@@ -1,8 +1,10 @@
 //! Services on the stage: agents that start and stop them, routers that follow, and what stands in the routes.
 
+use std::collections::BTreeSet;
+
 use footplate_core::moment::Moment;
-use footplate_core::name::{HostName, ReleaseId, Target};
-use footplate_core::release::{Release, Service, Workload};
+use footplate_core::name::{GroupName, HostName, ReleaseId, Target};
+use footplate_core::release::{Entrance, Reach, Release, Service, Workload};
 use footplate_core::rollout::{Portion, Strategy};
 use footplate_core::target::{Action, Assignment, Readiness, Report, Up};
 use footplate_core::traffic::{Busy, Canary, EndpointState, Route, Share};
@@ -119,6 +121,16 @@ impl Stage {
         format!("{}{share}", routes.join(", "))
     }
 
+    /// Says which requests belong to which process group.
+    pub(super) fn entrances(&self) -> String {
+        let groups = self.traffic.iter().flat_map(|traffic| &traffic.groups);
+        let line = |(group, reach): (&GroupName, &Reach)| {
+            let entrances = reach.entrances.iter().map(Entrance::to_string).collect::<Vec<_>>().join(" ");
+            format!("{group}: {}", if entrances.is_empty() { "none".to_owned() } else { entrances })
+        };
+        groups.map(line).collect::<Vec<_>>().join(", ")
+    }
+
     /// Says which hosts have what up.
     pub(super) fn up(&self) -> String {
         let ups = self.hosts.iter().map(|(name, host)| {
@@ -154,8 +166,13 @@ fn address(target: &Target, id: &ReleaseId) -> String {
     format!("{}:{id}", target.host)
 }
 
-pub(super) fn service(mut release: Release) -> Release {
-    let services = [("web".parse().unwrap(), Service::web("serve"))].into();
+/// Makes it one with a service for each process group: `web` answers any request, and every other those below its name.
+pub(super) fn service(mut release: Release, groups: &BTreeSet<GroupName>) -> Release {
+    let service = |group: &GroupName| {
+        let routes = (group.as_str() != "web").then(|| [format!("*/{group}").parse().unwrap()].into());
+        (group.clone(), Service { routes, ..Service::web("serve") })
+    };
+    let services = groups.iter().map(service).collect();
     release.workload = Workload::Service { hooks: Default::default(), services };
     release
 }

@@ -1,0 +1,229 @@
+//! Stories of process groups that are new to an app: how they come, and how they are taken away again.
+
+use crate::check_from;
+use crate::openings::{A_AND_B_RUN_ONE, BESIDE_R, CANARY};
+
+/// The process groups web and worker came to `2` together, and poller, which `2` brings as well, did not.
+const POLLER_IS_LEFT_OUT: &str = "
+    says groups web worker poller
+    deploy 2 only web worker
+      ann prepares `2` of process groups `web` and `worker` of `production.shop` on 2 hosts
+    works a b
+      step 1 of 1 of process groups `web` and `worker` of `production.shop`: `2` starts on 2 of 2 hosts
+    follows r
+    works a b
+    follows r
+    works a b
+      step 1 of 1 of process groups `web` and `worker` of `production.shop`: `2` takes requests on 2 of 2 hosts
+    follows r
+    works a b
+      step 1 of 1 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 2 of 2 hosts
+    works a b
+      process groups `web` and `worker` of `production.shop` runs `2` on 4 targets
+";
+
+#[test]
+fn a_process_group_that_is_new_comes_in_steps_also_where_all_others_run_the_release() {
+    check_from(
+        &["services", "pace accept", "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R, POLLER_IS_LEFT_OUT],
+        "
+        entrances
+          web: */, worker: */worker
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        steps
+          start `2` on all 2 hosts, the acceptance hook must pass
+          undo: there is nothing to go back to yet
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        routes
+          a/web: 2 serves, a/worker: 2 serves, b/web: 2 serves, b/worker: 2 serves
+        follows r
+        works a b
+        routes
+          a/poller: 2 standby, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 standby, b/web: 2 serves, b/worker: 2 serves
+        follows r
+        works a b
+          step 1 of 1 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        follows r
+          step 1 of 1 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+        works a b
+          `production.shop` runs `2` on 2 targets
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.180012
+        delivery
+          poller web worker on hosts role=web, keeps 3
+        orders
+          a/poller 0.180010: run 2, keep 2 1
+          a/web 0.180012: run 2, keep 2 1
+          a/worker 0.180012: run 2, keep 2 1
+          b/poller 0.180010: run 2, keep 2 1
+          b/web 0.180012: run 2, keep 2 1
+          b/worker 0.180012: run 2, keep 2 1
+        ",
+    );
+}
+
+#[test]
+fn what_is_behind_and_what_is_new_come_in_one_rollout() {
+    check_from(
+        &[CANARY, "says groups web worker", A_AND_B_RUN_ONE],
+        "
+        says groups web worker poller
+        deploy 2 only web worker
+          ann prepares `2` of process groups `web` and `worker` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of process groups `web` and `worker` of `production.shop`: `2` starts on 1 of 2 hosts
+        works a b
+          step 1 of 2 of process groups `web` and `worker` of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+          step 1 of 2 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        wait 10s
+          step 2 of 2 of process groups `web` and `worker` of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+          step 2 of 2 of process groups `web` and `worker` of `production.shop`: `2` takes requests on 2 of 2 hosts
+        works a b
+          step 2 of 2 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          process groups `web` and `worker` of `production.shop` runs `2` on 4 targets
+        works a b
+        wait 10s
+        rollback 1 only worker
+          ann rolls process group `worker` of `production.shop` back to `1` on 2 hosts
+        works a b
+          step 1 of 2 of process group `worker` of `production.shop`: `1` starts on 1 of 2 hosts
+        works a b
+          step 1 of 2 of process group `worker` of `production.shop`: `1` gets 10% of the traffic, on 1 of 2 hosts
+          step 1 of 2 of process group `worker` of `production.shop` is done: `1` is watched on 1 of 2 hosts
+        wait 10s
+          step 2 of 2 of process group `worker` of `production.shop`: `1` starts on 2 of 2 hosts
+        works a b
+          step 2 of 2 of process group `worker` of `production.shop`: `1` takes requests on 2 of 2 hosts
+        works a b
+          step 2 of 2 of process group `worker` of `production.shop` is done: `1` is watched on 2 of 2 hosts
+          process group `worker` of `production.shop` runs `1` on 2 targets
+        works a b
+        wait 10s
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.210003, worker runs 1, past [2]
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        routes
+          a/poller: 2 serves, a/web: 2 serves, a/worker: 1 serves 2 serves, b/web: 2 serves, b/worker: 1 serves; poller worker 2 gets 10%
+        fails a start 2: it died
+          `production.shop` turns back from `2`: a/poller could not start `2`: it died
+        works a b
+        works a b
+          `production.shop` went back to `1`: a/poller could not start `2`: it died
+        up
+          a: 2 1, b: 2 1
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.220006, worker runs 1, past [2]
+        "
+    );
+}
+
+#[test]
+fn what_a_rollout_brings_besides_goes_through_its_steps_and_is_taken_away_again() {
+    check_from(
+        &[CANARY, "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R],
+        "
+        says groups web worker poller
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        orders
+          a/poller 0.180000: run nothing, keep 2 1
+          a/web 0.180000: run 1, keep 2 1
+          a/worker 0.180000: run 1, keep 2 1
+          b/poller 0.180000: run nothing, keep 2 1
+          b/web 0.180000: run 1, keep 2 1
+          b/worker 0.180000: run 1, keep 2 1
+        follows r
+        works a b
+          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+        routes
+          a/poller: 2 serves, a/web: 1 serves 2 serves, a/worker: 1 serves 2 serves, b/web: 1 serves, b/worker: 1 serves; poller web worker 2 gets 10%
+        follows r
+          step 1 of 2 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        fails a start 2: it died
+          `production.shop` turns back from `2`: a/poller could not start `2`: it died
+        orders
+          a/poller 0.180004: run nothing beside 2, keep 1 2
+          a/web 0.180004: run 1 beside 2, keep 1 2
+          a/worker 0.180004: run 1 beside 2, keep 1 2
+          b/poller 0.180004: run nothing at all, keep 1
+          b/web 0.180004: run 1, keep 1
+          b/worker 0.180004: run 1, keep 1
+        works a b
+        follows r
+        works a b
+          `production.shop` went back to `1`: a/poller could not start `2`: it died
+        up
+          a: 1 1, b: 1 1, r: 
+        orders
+          a/poller 0.180006: run nothing at all, keep 1
+          a/web 0.180006: run 1, keep 1
+          a/worker 0.180006: run 1, keep 1
+          b/poller 0.180004: run nothing at all, keep 1
+          b/web 0.180004: run 1, keep 1
+          b/worker 0.180004: run 1, keep 1
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 0.180006
+        delivery
+          web worker on hosts role=web, keeps 3
+        says groups web worker
+        deploy 3
+          ann prepares `3` of `production.shop` on 2 hosts
+        orders
+          a/poller 0.180006: run nothing at all, keep 1
+          a/web 0.180007: run 1, keep 3 1
+          a/worker 0.180007: run 1, keep 3 1
+          b/poller 0.180004: run nothing at all, keep 1
+          b/web 0.180007: run 1, keep 3 1
+          b/worker 0.180007: run 1, keep 3 1
+        ",
+    );
+}
+
+#[test]
+fn what_is_new_alone_has_nothing_to_go_back_to() {
+    check_from(
+        &["services", "pace accept", "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R, POLLER_IS_LEFT_OUT],
+        "
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        follows r
+        rollback
+          error: cannot roll back `production.shop`
+          because: nothing ran before it, so there is nothing to go back to
+          next: stop it with `footplate abort shop`, or wait for its end and deploy a better version
+        works a b
+        fails a accept 2: it answers nothing
+          `production.shop` was not moved to `2` everywhere: a/poller could not accept `2`: it answers nothing; there is nothing to go back to, so `2` stays where it was activated
+        routes
+          a/poller: 2 standby, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 standby, b/web: 2 serves, b/worker: 2 serves
+        entrances
+          web: */, worker: */worker
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.180011
+        deploy 3
+          ann prepares `3` of `production.shop` on 2 hosts
+        routes
+          a/poller: 2 standby, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 standby, b/web: 2 serves, b/worker: 2 serves
+        orders
+          a/poller 0.180012: run nothing, keep 3 2 1
+          a/web 0.180012: run 2, keep 3 2 1
+          a/worker 0.180012: run 2, keep 3 2 1
+          b/poller 0.180012: run nothing, keep 3 2 1
+          b/web 0.180012: run 2, keep 3 2 1
+          b/worker 0.180012: run 2, keep 3 2 1
+        ",
+    );
+}
