@@ -80,6 +80,11 @@ impl Release {
         }
     }
 
+    /// Tells whether this process group of it runs a process. One that it has not is its files alone.
+    pub fn serves(&self, group: &GroupName) -> bool {
+        self.service(group).is_some()
+    }
+
     /// Tells whether it runs processes, rather than files or scripts alone.
     pub fn has_services(&self) -> bool {
         matches!(self.workload, Workload::Service { .. })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::name::ReleaseId;
+use crate::name::{GroupName, ReleaseId};
 use crate::release::{Release, duration_millis};
 
 mod acceptance;
@@ -93,9 +93,9 @@ impl Assignment {
         self.wanted(barrier) != Some(id) && self.switch.as_ref().is_none_or(|switch| switch.to != *id)
     }
 
-    /// Tells whether this release has a service to run.
-    pub fn serves(&self, id: &ReleaseId) -> bool {
-        self.release(id).is_some_and(Release::has_services)
+    /// Tells whether this release has a service to run on targets of this process group.
+    pub fn serves(&self, group: &GroupName, id: &ReleaseId) -> bool {
+        self.release(id).is_some_and(|release| release.serves(group))
     }
 
     /// Tells whether the service of this release may be up when the barrier stands at `barrier`.

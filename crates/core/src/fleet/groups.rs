@@ -77,8 +77,7 @@ pub(super) fn refuse_without(
     only: Option<&BTreeSet<GroupName>>,
 ) -> Result<(), Refusal> {
     let chosen = only.into_iter().flatten();
-    let absent: Vec<&GroupName> =
-        chosen.filter(|group| to.has_services() && to.service(group).is_none()).collect();
+    let absent: Vec<&GroupName> = chosen.filter(|group| to.has_services() && !to.serves(group)).collect();
     if absent.is_empty() {
         return Ok(());
     }

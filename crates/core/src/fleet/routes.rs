@@ -88,7 +88,7 @@ fn is_untried(rollout: &Rollout, report: &Report, id: &ReleaseId) -> bool {
 fn serves(track: &Track, target: &Target, report: &Report, id: &ReleaseId) -> bool {
     let Some(release) = &track.release else { return true };
     let followed = track.past.first().filter(|past| past.left_by == Kind::Deploy);
-    let is_awaited = release.service(&target.group).is_some() && !report.is_ready(&release.id);
+    let is_awaited = release.serves(&target.group) && !report.is_ready(&release.id);
     release.id == *id || (followed.is_some_and(|past| past.release.id == *id) && is_awaited)
 }
 

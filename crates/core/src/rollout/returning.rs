@@ -104,7 +104,7 @@ impl Rollout {
         let is_there = |target: Target| {
             let Some(from) = self.from_of(&target.group) else { return true };
             let report = seen.report(&target).filter(|report| report.generation >= self.since(&target.host));
-            report.is_some_and(|report| !from.has_services() || report.is_ready(&from.id))
+            report.is_some_and(|report| !from.serves(&target.group) || report.is_ready(&from.id))
         };
         super::targets_of(host, &self.groups).all(is_there)
     }

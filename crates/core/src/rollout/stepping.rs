@@ -8,7 +8,7 @@ use super::observe::blame;
 use super::standing::named;
 use super::{Observation, OnVanished, Phase, Rollout, Why};
 use crate::moment::{Moment, in_words};
-use crate::name::{HostName, Target};
+use crate::name::{GroupName, HostName, Target};
 use crate::target::{Failure, Lapse, Report, Verb};
 
 /// How long a router may take to answer the roll call while its agent is away: as long as a killed one needs to come back.
@@ -212,10 +212,18 @@ impl Rollout {
             .filter(|host| self.hosts.contains(*host))
     }
 
-    fn reports<'a>(&self, seen: &'a Observation, host: &HostName) -> Vec<Option<&'a Report>> {
+    /// Tells whether this is so on all targets of this host, by what they reported under the order that it has.
+    fn all_report(
+        &self,
+        seen: &Observation,
+        host: &HostName,
+        is_so: impl Fn(&GroupName, &Report) -> bool,
+    ) -> bool {
         let since = self.course().positions.get(host).map_or(self.generation, |position| position.since);
-        let report = |target| seen.report(&target).filter(|report| report.generation >= since);
-        super::targets_of(host, &self.groups).map(report).collect()
+        super::targets_of(host, &self.groups).all(|target| {
+            let report = seen.report(&target).filter(|report| report.generation >= since);
+            report.is_some_and(|report| is_so(&target.group, report))
+        })
     }
 
     /// Tells whether the new release is up and healthy on this host, under the order that says so.
@@ -225,25 +233,26 @@ impl Rollout {
             .positions
             .get(host)
             .is_some_and(|position| matches!(position.at, At::Renewed | At::Over));
-        let is_up = |report: &Report| {
-            let ready = !self.to.has_services() || report.is_ready(&self.to.id);
+        self.all_report(seen, host, |group, report| {
+            let ready = !self.to.serves(group) || report.is_ready(&self.to.id);
             ready && (!runs_it || report.runs(&self.to.id))
-        };
-        self.reports(seen, host).iter().all(|report| report.is_some_and(is_up))
+        })
     }
 
     fn has_accepted(&self, seen: &Observation, host: &HostName) -> bool {
         let course = self.course();
         let round = self.acceptances(host, course);
-        let accepted = |report: &Report| report.up.get(&self.to.id).is_some_and(|up| up.accepted >= round);
-        self.reports(seen, host).iter().all(|report| report.is_some_and(accepted))
+        self.all_report(seen, host, |group, report| {
+            let accepted = report.up.get(&self.to.id).is_some_and(|up| up.accepted >= round);
+            !self.to.serves(group) || accepted
+        })
     }
 
     /// Tells whether only the new release is up on this host.
     fn is_alone(&self, seen: &Observation, host: &HostName) -> bool {
-        let alone =
-            |report: &Report| report.runs(&self.to.id) && report.up.keys().all(|id| *id == self.to.id);
-        self.reports(seen, host).iter().all(|report| report.is_some_and(alone))
+        self.all_report(seen, host, |_, report| {
+            report.runs(&self.to.id) && report.up.keys().all(|id| *id == self.to.id)
+        })
     }
 
     /// Takes a host out on which the new release failed before it was let in, and turns back when too many did in a row.

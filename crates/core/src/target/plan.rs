@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Acceptance, Action, Assignment, Report};
 use crate::generation::Generation;
 use crate::moment::Moment;
-use crate::name::ReleaseId;
+use crate::name::{GroupName, ReleaseId};
 
 /// What a target does next and what it waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Plan {
 
 /// Plans what one target does next: switch, stop and start, then prepare, then clean.
 ///
-/// Takes the newest assignment, the barrier as last read, what is on the disk, and the time. Switching comes first so
+/// Takes its process group, the newest assignment, the barrier as last read, what is on the disk, and the time. Switching comes first so
 /// that a rollback never waits behind a download; what must run is prepared before anything that is only kept;
 /// cleaning comes last, when nothing is left to prepare, to switch or to wait for. A service is switched to once it is
 /// healthy, and the one before it is stopped after that; the other way round where two may never run at once.
@@ -31,15 +31,22 @@ pub struct Plan {
 /// The barrier must have been read after the assignment: one remembered from before a store was restored could open
 /// an order that nobody opened. An agent whose `live` is not `run` reads it before its first plan, so that a host that
 /// joins after the switch does not pass through the old release.
-pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: Moment) -> Plan {
+pub fn plan(
+    group: &GroupName,
+    want: &Assignment,
+    barrier: Option<Generation>,
+    have: &Report,
+    now: Moment,
+) -> Plan {
     let mut plan = Plan::default();
     let wanted = want.wanted(barrier);
     let unsettled = wanted.filter(|release| !have.runs(release));
-    let can_run = |id: &&ReleaseId| have.prepared.contains(*id) && (!want.serves(id) || have.is_ready(id));
+    let is_up = |id: &ReleaseId| !want.serves(group, id) || have.is_ready(id);
+    let can_run = |id: &&ReleaseId| have.prepared.contains(*id) && is_up(id);
     if let Some(release) = unsettled.filter(can_run) {
         plan.push_or_wait(Action::Activate(release.clone()), want, have, now);
     }
-    for action in services(want, barrier, have) {
+    for action in services(group, want, barrier, have) {
         match lingers_until(&action, want, barrier, have).filter(|until| *until > now) {
             None => plan.push_or_wait(action, want, have, now),
             Some(until) => plan.look_again(until),
@@ -61,20 +68,20 @@ pub fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: 
 }
 
 /// Lists what must be done to services: stop what may not be up any more, start what must be, let it be accepted.
-fn services(want: &Assignment, barrier: Option<Generation>, have: &Report) -> Vec<Action> {
+fn services(group: &GroupName, want: &Assignment, barrier: Option<Generation>, have: &Report) -> Vec<Action> {
     let wanted = want.wanted(barrier);
     let prepared = |id: &&ReleaseId| have.prepared.contains(*id);
     // What follows must be there first: on the disk where two may never run at once, else in charge.
     let followed = match wanted {
         None => want.idle,
         Some(id) if want.alone => prepared(&id),
-        Some(id) => have.runs(id) && (!want.serves(id) || have.up.contains_key(id)),
+        Some(id) => have.runs(id) && (!want.serves(group, id) || have.up.contains_key(id)),
     };
     let mut leaving = have.up.keys().filter(|id| !want.lets_up(id, barrier)).peekable();
     let is_free = !want.alone || leaving.peek().is_none();
     let stops =
         leaving.filter(|id| followed || have.live.as_ref() != Some(*id)).map(|id| Action::Stop(id.clone()));
-    let due = wanted.into_iter().chain(&want.beside).filter(|id| want.serves(id)).filter(prepared);
+    let due = wanted.into_iter().chain(&want.beside).filter(|id| want.serves(group, id)).filter(prepared);
     let starts = due.filter(|id| is_free && !have.up.contains_key(*id)).map(|id| Action::Start(id.clone()));
     let is_due = |accept: &&Acceptance| {
         have.is_ready(&accept.release)

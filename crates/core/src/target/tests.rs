@@ -8,6 +8,10 @@ use crate::release::{Hooks, Workload};
 
 const NOW: Moment = Moment::from_millis(1_000_000);
 
+fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: Moment) -> Plan {
+    super::plan(&"web".parse().unwrap(), want, barrier, have, now)
+}
+
 fn id(text: &str) -> ReleaseId {
     text.parse().unwrap()
 }

@@ -227,3 +227,58 @@ fn what_is_new_alone_has_nothing_to_go_back_to() {
         ",
     );
 }
+
+#[test]
+fn the_whole_app_goes_back_to_before_a_process_group_was_there_and_on_again() {
+    check_from(
+        &["services", "says groups web worker", A_AND_B_RUN_ONE],
+        "
+        says groups web worker poller
+        runs 2
+        entrances
+          poller: */poller, web: */, worker: */worker
+        up
+          a: 2 2 2, b: 2 2 2
+        rollback
+          ann rolls `production.shop` back to `1` on 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `1` starts on 2 of 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `1` takes requests on 2 of 2 hosts
+        works a b
+          step 1 of 1 of `production.shop` is done: `1` is watched on 2 of 2 hosts
+          `production.shop` runs `1` on 6 targets
+        orders
+          a/poller 0.360005: run 1, keep 1 2
+          a/web 0.360005: run 1, keep 1 2
+          a/worker 0.360005: run 1, keep 1 2
+          b/poller 0.360005: run 1, keep 1 2
+          b/web 0.360005: run 1, keep 1 2
+          b/worker 0.360005: run 1, keep 1 2
+        up
+          a: 1 1, b: 1 1
+        wait 10s
+        works a b
+        current
+          runs 1, past [2], verified 1, rollback goes to nothing, generation 0.360006
+        entrances
+          web: */, worker: */worker
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        up
+          a: 2 1 2 1 2, b: 2 1 2 1 2
+        works a b
+          step 1 of 1 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          `production.shop` runs `2` on 6 targets
+        wait 10s
+        entrances
+          poller: */poller, web: */, worker: */worker
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.370005
+        ",
+    );
+}

@@ -194,7 +194,7 @@ impl Stage {
             let report = self.report(&target);
             report.generation = report.generation.max(order.generation);
             let mut report = report.clone();
-            for action in self.actions(&order, &report) {
+            for action in self.actions(&target, &order, &report) {
                 match action {
                     Action::Prepare(release) if verb == Verb::Prepare => {
                         report.failed.remove(&release);
@@ -465,8 +465,8 @@ impl Stage {
         format!("{} on hosts {selector}, keeps {}{hold}", groups.join(" "), retention.keep)
     }
 
-    fn actions(&self, order: &Assignment, report: &Report) -> Vec<Action> {
-        plan(order, self.barrier, report, self.now).actions
+    fn actions(&self, target: &Target, order: &Assignment, report: &Report) -> Vec<Action> {
+        plan(&target.group, order, self.barrier, report, self.now).actions
     }
 
     fn orders_of(&self, names: &str) -> Vec<(Target, Assignment)> {

@@ -179,7 +179,9 @@ impl Field {
             return;
         }
         let Some(order) = &machine.obeys else { return };
-        let Some(action) = target::plan(order, barrier, &machine.disk, now).actions.into_iter().next() else {
+        let group = self.target(number).group;
+        let plan = target::plan(&group, order, barrier, &machine.disk, now);
+        let Some(action) = plan.actions.into_iter().next() else {
             return;
         };
         match luck {

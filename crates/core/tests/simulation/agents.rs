@@ -183,7 +183,7 @@ impl World {
             if taken {
                 // What the new order wants first as well goes on; the barrier is read anew.
                 (work.barrier, work.barrier_was_read) = (None, false);
-                let next = disk.next(None, now, self.mutation);
+                let next = disk.next(&group, None, now, self.mutation);
                 work.busy.take_if(|(action, _)| next.as_ref() != Some(action));
             }
             if disk.order.as_ref().is_some_and(|order| order.switch.is_some()) {
@@ -213,7 +213,7 @@ impl World {
                 Some(_) => {}
                 None if disk.must_read_barrier(work) => {}
                 None => {
-                    if let Some(action) = disk.next(work.barrier, self.scene.now, self.mutation) {
+                    if let Some(action) = disk.next(&group, work.barrier, self.scene.now, self.mutation) {
                         self.begin(host, &group, action);
                     }
                 }

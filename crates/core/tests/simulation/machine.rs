@@ -150,6 +150,7 @@ impl Disk {
     /// Returns what the real planner says is next, or what a planted fault makes of it.
     pub fn next(
         &self,
+        group: &GroupName,
         barrier: Option<Generation>,
         now: Moment,
         mutation: Option<Mutation>,
@@ -162,7 +163,7 @@ impl Disk {
             _ => barrier,
         };
         let report = self.report();
-        let action = plan(order, reached, &report, now).actions.into_iter().next();
+        let action = plan(group, order, reached, &report, now).actions.into_iter().next();
         let wanted = order.wanted(reached).filter(|wanted| !report.runs(wanted));
         match (mutation, action) {
             (Some(Mutation::AgentActivatesWhatIsNotPrepared), Some(Action::Prepare(release)))
@@ -183,9 +184,9 @@ impl Disk {
     }
 
     /// Tells whether nothing is left to do, now or later.
-    pub fn is_done(&self, barrier: Option<Generation>, now: Moment) -> bool {
+    pub fn is_done(&self, group: &GroupName, barrier: Option<Generation>, now: Moment) -> bool {
         self.order.as_ref().is_none_or(|order| {
-            let plan = plan(order, barrier, &self.report(), now);
+            let plan = plan(group, order, barrier, &self.report(), now);
             plan.actions.is_empty() && plan.retry_at.is_none()
         })
     }

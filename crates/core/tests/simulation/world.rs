@@ -290,7 +290,7 @@ impl World {
                 let idle = agent
                     .works
                     .get(group)
-                    .is_none_or(|work| work.busy.is_none() && disk.is_done(work.barrier, self.now()));
+                    .is_none_or(|work| work.busy.is_none() && disk.is_done(group, work.barrier, self.now()));
                 let told = matches!(report, Some(Value::Report(report)) if *report == disk.report());
                 let healthy = disk.up.values().all(|process| process.readiness == Readiness::Ready);
                 idle && healthy

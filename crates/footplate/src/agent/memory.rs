@@ -190,10 +190,14 @@ pub fn tail(output: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use footplate_core::target::{Action, Readiness, Switch, plan};
+    use footplate_core::target::{self, Action, Plan, Readiness, Switch};
 
     fn id(text: &str) -> ReleaseId {
         text.parse().expect("a release's name")
+    }
+
+    fn plan(want: &Assignment, barrier: Option<Generation>, have: &Report, now: Moment) -> Plan {
+        target::plan(&"web".parse().expect("a name"), want, barrier, have, now)
     }
 
     fn order(counter: u64) -> Assignment {

@@ -197,7 +197,7 @@ impl Worker {
 
     fn plan(&self, want: &Assignment) -> Plan {
         let have = Report { up: self.up.clone(), ..self.memory.report_to_plan(&self.seen) };
-        target::plan(want, self.memory.barrier, &have, clock::now())
+        target::plan(&self.target.group, want, self.memory.barrier, &have, clock::now())
     }
 
     /// Observes the disk; `false` when it cannot be read.

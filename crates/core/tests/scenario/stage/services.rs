@@ -51,7 +51,7 @@ impl Stage {
         for (target, order) in self.orders_of(names) {
             let mut report = self.report(&target).clone();
             report.generation = report.generation.max(order.generation);
-            while let Some(action) = self.actions(&order, &report).into_iter().next() {
+            while let Some(action) = self.actions(&target, &order, &report).into_iter().next() {
                 carry_out(&target, &mut report, action, &order, self.now);
             }
             *self.report(&target) = report;

@@ -209,8 +209,8 @@ impl Field {
         }
         // Long enough after any failure that the agent tries again.
         let later = state.now + Duration::from_secs(3600);
-        let Some(action) = target::plan(&machine.obeys, None, &machine.is, later).actions.into_iter().next()
-        else {
+        let plan = target::plan(&target.group, &machine.obeys, None, &machine.is, later);
+        let Some(action) = plan.actions.into_iter().next() else {
             return;
         };
         match (&action, luck) {
