@@ -114,13 +114,17 @@ pub(super) fn traffic(current: &Current, rollout: Option<&Rollout>, now: Moment)
     Some(Traffic { revision, canary, groups: reaches(current, active), salt: salt(current) })
 }
 
-/// Which requests are the app's is what it runs that says so, until a rollout has arrived; a process group that is new is
-/// reached as the rollout says. By what clients stay with a version is the business of the new one.
+/// Which requests are the app's is what it runs that says so, until a rollout has arrived. What is new has requests as the
+/// rollout says once that lets it in: until then they are answered as they were without it. By what clients stay with a
+/// version is the business of the new one.
 fn reaches(current: &Current, active: Option<&Rollout>) -> BTreeMap<GroupName, Reach> {
     let environment = &current.path.environment;
     let mut new = active.map(|active| active.to.reaches(environment)).unwrap_or_default();
     new.retain(|group, _| active.is_some_and(|active| active.groups.contains(group)));
     let mut reaches = new.clone();
+    if !active.is_some_and(Rollout::lets_in) {
+        reaches.values_mut().for_each(|reach| reach.entrances.clear());
+    }
     for (group, reach) in current.reaches() {
         let sticky = new.get(&group).map_or(reach.sticky, |new| new.sticky.clone());
         reaches.insert(group, Reach { sticky, entrances: reach.entrances });

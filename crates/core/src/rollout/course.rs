@@ -205,6 +205,18 @@ impl Rollout {
         }
     }
 
+    /// Tells whether the new release takes requests on some host, were it ready there, also where nothing else does.
+    pub fn lets_in(&self) -> bool {
+        let Some(course) = &self.course else { return false };
+        let is_back = course.way_back > Some(WayBack::Restoring);
+        let is_in = |position: &Position| match position.at {
+            At::Admitted | At::Leaving | At::Over | At::Returning => true,
+            At::Restoring => self.runs_beside(),
+            At::Emptied | At::Renewed | At::Beside | At::Returned | At::Failed | At::Skipped => false,
+        };
+        !is_back && course.positions.values().any(is_in)
+    }
+
     /// Returns what one of the two releases may do on this target, were it ready there.
     ///
     /// On the way back the old one takes requests only once its agent has obeyed the order to keep it: by the one before it

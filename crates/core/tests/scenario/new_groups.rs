@@ -282,3 +282,84 @@ fn the_whole_app_goes_back_to_before_a_process_group_was_there_and_on_again() {
         ",
     );
 }
+
+#[test]
+fn requests_are_those_of_a_new_process_group_once_it_is_let_in() {
+    check_from(
+        &[CANARY, "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R],
+        "
+        says groups web worker poller
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        entrances
+          poller: none, web: */, worker: */worker
+        works a b
+          step 1 of 2 of `production.shop`: `2` starts on 1 of 2 hosts
+        follows r
+        entrances
+          poller: none, web: */, worker: */worker
+        works a b
+          step 1 of 2 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+        routes
+          a/poller: 2 serves, a/web: 1 serves 2 serves, a/worker: 1 serves 2 serves, b/web: 1 serves, b/worker: 1 serves; poller web worker 2 gets 10%
+        entrances
+          poller: */poller, web: */, worker: */worker
+        abort
+          `production.shop` turns back from `2`: ann aborted it
+        entrances
+          poller: */poller, web: */, worker: */worker
+        works a b
+        routes
+          a/poller: 2 drains, a/web: 1 serves 2 drains, a/worker: 1 serves 2 drains, b/web: 1 serves, b/worker: 1 serves
+        entrances
+          poller: none, web: */, worker: */worker
+        ",
+    );
+}
+
+#[test]
+fn requests_are_those_of_a_first_release_once_it_is_let_in() {
+    check_from(
+        &["services", "pace accept"],
+        "
+        hosts a
+        router r
+        follows r
+        deploy 1
+          ann prepares `1` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of `production.shop`: `1` starts on 1 of 1 host
+        entrances
+          web: none
+        fails a accept 1: it answers nothing
+          `production.shop` was not moved to `1` everywhere: a/web could not accept `1`: it answers nothing; there is nothing to go back to, so `1` stays where it was activated
+        entrances
+          web: none
+        routes
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of `production.shop`: `2` starts on 1 of 1 host
+        follows r
+        works a
+        routes
+          a: 2 standby
+        entrances
+          web: none
+        works a
+          step 1 of 1 of `production.shop`: `2` takes requests on 1 of 1 host
+        routes
+          a: 2 serves
+        entrances
+          web: */
+        follows r
+          step 1 of 1 of `production.shop` is done: `2` is watched on 1 of 1 host
+        works a
+          `production.shop` runs `2` on 1 target
+        current
+          runs 2, past [], verified 2, rollback goes to nothing, generation 0.9
+        entrances
+          web: */
+        ",
+    );
+}
