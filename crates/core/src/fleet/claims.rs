@@ -1,7 +1,8 @@
 //! Who answers which requests: no two services may claim the same ones.
 //!
 //! Invariant: what is claimed is computed from what every app runs and moves to, in every environment of the site, since a
-//! router serves them all. A rollback is never refused for it.
+//! router serves them all; and from what waits, so that nothing need be asked again when that begins. A rollback is never
+//! refused for it.
 
 use std::collections::BTreeSet;
 
@@ -116,11 +117,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::fleet::{Deploy, Order, Waiting, deploy};
+    use crate::fleet::{Deploy, Order, Seen, Waiting, deploy, turn};
     use crate::generation::Generation;
     use crate::moment::Moment;
     use crate::release::{Hooks, Service, Workload};
-    use crate::rollout::{Delivery, HostSeen, Observation};
+    use crate::rollout::{Delivery, HostSeen, Observation, Outcome, Phase};
 
     fn path(text: &str) -> AppPath {
         let (environment, app) = text.split_once('.').unwrap();
@@ -225,33 +226,100 @@ mod tests {
     #[test]
     fn a_process_group_that_moves_alone_leaves_the_others_what_a_rollout_brings_them() {
         let groups = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
-        let shop = path("production.shop");
-        let delivery = Delivery::new("role=web".parse().unwrap(), groups(&["admin", "web"]));
-        let mut current = Current::new(shop.clone(), delivery.clone(), Generation::default());
-        let ran = Release { id: "1".parse().unwrap(), ..release(&shop, "admin b/, web a/") };
-        current.track.release = Some(ran);
-        let what = Deploy {
-            to: release(&shop, "admin b/, web c/"),
-            policy: delivery.policy.clone(),
-            delivery,
-            only: Some(groups(&["web"])),
-        };
-        let host = HostSeen { alive: true, matches: true, ..HostSeen::default() };
-        let seen = Observation {
-            now: Moment::default(),
-            hosts: BTreeMap::from([("a".parse().unwrap(), host)]),
-            routers: BTreeMap::new(),
-            told: None,
-        };
-        let by = Order { actor: "ann".parse().unwrap(), reason: None };
-        let begun = deploy(&current, None, what, by, &seen).unwrap().rollout;
+        let (current, begun) = moving("admin b/, web a/", "admin b/, web c/", Some(&["web"]));
+        let shop = &current.path;
         let refused = |rollout, to: &str| {
-            refuse_claimed(&current, rollout, &release(&shop, to), Some(&groups(&["admin"])), &[], true)
+            refuse_claimed(&current, rollout, &release(shop, to), Some(&groups(&["admin"])), &[], true)
         };
         assert_eq!(refused(Some(&begun), "admin d/, web a/"), Ok(()));
         assert_eq!(refused(None, "admin c/, web a/"), Ok(()));
         let told = refused(Some(&begun), "admin c/, web a/").unwrap_err().because;
         assert_eq!(told, "the requests to `c/` of process group `admin` are those of process group `web`");
+    }
+
+    /// The app runs `1`, which answers `ran`, and moves to `2`; all of it or some process groups.
+    fn moving(ran: &str, to: &str, only: Option<&[&str]>) -> (Current, Rollout) {
+        let shop = path("production.shop");
+        let groups = |text: &str| release(&shop, text).reaches(&shop.environment).into_keys().collect();
+        let mut current = Current::new(
+            shop.clone(),
+            Delivery::new("role=web".parse().unwrap(), groups(ran)),
+            Generation::default(),
+        );
+        current.track.release = Some(Release { id: "1".parse().unwrap(), ..release(&shop, ran) });
+        let delivery = Delivery::new("role=web".parse().unwrap(), groups(to));
+        let only = only.map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
+        let policy = delivery.policy.clone();
+        let what = Deploy { to: release(&shop, to), policy, delivery, only };
+        let by = Order { actor: "ann".parse().unwrap(), reason: None };
+        let records = deploy(&current, None, what, by, &one_host()).unwrap();
+        (records.current, records.rollout)
+    }
+
+    fn one_host() -> Observation {
+        let host = HostSeen { alive: true, matches: true, ..HostSeen::default() };
+        Observation {
+            now: Moment::default(),
+            hosts: BTreeMap::from([("a".parse().unwrap(), host)]),
+            routers: BTreeMap::new(),
+            told: None,
+        }
+    }
+
+    fn listed(claims: &[Claim]) -> String {
+        let told = |claim: &Claim| format!("{} {}", claim.by.group, claim.entrance);
+        claims.iter().map(told).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn what_only_a_whole_deployment_brings_claims_nothing_before() {
+        let (current, part) = moving("web a/", "admin b/, web c/", Some(&["web"]));
+        assert_eq!(listed(&claimed(&current, Some(&part))), "web a/, web c/");
+        let (current, whole) = moving("web a/", "admin b/, web c/", None);
+        assert_eq!(listed(&claimed(&current, Some(&whole))), "web a/, admin b/, web c/");
+        // Then web alone arrived, and the app runs a release that could answer more.
+        let mut arrived = current.clone();
+        arrived.track.release = Some(part.to.clone());
+        assert_eq!(listed(&claimed(&arrived, None)), "web c/");
+    }
+
+    #[test]
+    fn nobody_takes_the_requests_of_what_waits_before_it_begins() {
+        let (current, rollout) = moving("web a/", "web b/", None);
+        let to = Release { id: "3".parse().unwrap(), ..release(&current.path, "web c/") };
+        let mut policy = current.delivery.policy.clone();
+        policy.during = crate::rollout::During::Wait;
+        let what = Deploy { to, delivery: current.delivery.clone(), policy, only: None };
+        let by = Order { actor: "ann".parse().unwrap(), reason: None };
+        let current = deploy(&current, Some(&rollout), what, by, &one_host()).unwrap().current;
+        let blog = Current::new(path("production.blog"), current.delivery.clone(), Generation::default());
+        let may_have = |entrance: &str, current: &Current, rollout: &Rollout| {
+            let to = release(&blog.path, &format!("web {entrance}"));
+            refuse_claimed(&blog, None, &to, None, &claimed(current, Some(rollout)), true).is_ok()
+        };
+        assert!(!may_have("c/", &current, &rollout) && !may_have("b/", &current, &rollout));
+        for (outcome, expected) in
+            [(Outcome::Done, "web b/, web c/"), (Outcome::Aborted { by: "ann".parse().unwrap() }, "web a/")]
+        {
+            let at = Moment::default();
+            let over = Rollout { phase: Phase::Ended { at, outcome }, ..rollout.clone() };
+            let seen = Seen {
+                now: at,
+                current: current.clone(),
+                rollout: Some(over),
+                hosts: BTreeMap::new(),
+                orders: BTreeMap::new(),
+                barrier: None,
+                releases: BTreeSet::new(),
+                routes: BTreeMap::new(),
+                traffic: None,
+            };
+            let turn = turn(&seen, |_| Vec::new());
+            let (next, latest) = (turn.current.unwrap(), turn.rollout.or(seen.rollout).unwrap());
+            assert_eq!(next.waiting, None);
+            assert_eq!(listed(&claimed(&next, Some(&latest))), expected);
+            assert_eq!(may_have("c/", &next, &latest), !latest.is_active(), "it has them, or waits no more");
+        }
     }
 
     #[test]
