@@ -68,6 +68,13 @@ impl Rollout {
         (!named.is_empty()).then(|| listed(&named))
     }
 
+    /// Says what is so of what ran before, in the words for one release or for several: `` `1` stays ``, `` `1` and `2` stay ``.
+    pub(super) fn former_does(&self, one: &str, several: &str) -> Option<String> {
+        let ids: BTreeSet<&ReleaseId> = self.all_from().map(|release| &release.id).collect();
+        let does = if ids.len() == 1 { one } else { several };
+        self.former().map(|former| format!("{former} {does}"))
+    }
+
     /// Names what it moves: `` `production.shop` ``, or `` process group `worker` of `production.shop` `` when it was ordered for some alone.
     pub fn subject(&self) -> String {
         subject(&self.path, self.is_partial.then_some(&self.groups))

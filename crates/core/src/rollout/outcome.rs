@@ -161,10 +161,8 @@ impl Outcome {
 /// Returns the sentence that says how this rollout ended.
 pub fn describe(rollout: &Rollout, outcome: &Outcome) -> String {
     let (what, to) = (rollout.subject(), &rollout.to.id);
-    let stays = match rollout.former() {
-        Some(former) => format!("{former} stays live"),
-        None => "nothing was switched".to_owned(),
-    };
+    let stays = rollout.former_does("stays live", "stay live");
+    let stays = stays.unwrap_or_else(|| "nothing was switched".to_owned());
     match outcome {
         Outcome::Done => format!("{what} runs `{to}` on {}", count(rollout.required().count(), "target")),
         Outcome::DoneExcept { failed, more } => {

@@ -81,20 +81,27 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
 }
 
 fn undo(rollout: &Rollout, goal: Goal) -> String {
-    let to = &rollout.to.id;
-    let Some(from) = rollout.former() else {
-        return "there is nothing to go back to yet".to_owned();
-    };
-    let gone = count(goal.over, "host");
+    let (to, gone) = (&rollout.to.id, count(goal.over, "host"));
+    let former = |one: &str, several: &str| rollout.former_does(one, several).unwrap_or_default();
     match rollout.runs_beside() {
+        _ if rollout.is_first() => "there is nothing to go back to yet".to_owned(),
         true if goal.over == 0 => {
-            format!("{from} is still up and gets its requests back, `{to}` drains and stops")
+            let back =
+                former("is still up and gets its requests back", "are still up and get their requests back");
+            format!("{back}, `{to}` drains and stops")
         }
-        true => format!("{from} starts again on {gone} and takes the requests, `{to}` drains and stops"),
+        true => {
+            let again = former(
+                &format!("starts again on {gone} and takes the requests"),
+                &format!("start again on {gone} and take the requests"),
+            );
+            format!("{again}, `{to}` drains and stops")
+        }
         false if rollout.leaves_services() => {
-            format!("the requests to `{to}` finish on {gone}, it stops, {from} starts again")
+            let again = former("starts again", "start again");
+            format!("the requests to `{to}` finish on {gone}, it stops, {again}")
         }
-        false => format!("{from} becomes active again on {gone}"),
+        false => format!("{} again on {gone}", former("becomes active", "become active")),
     }
 }
 
@@ -113,9 +120,10 @@ pub fn whereabouts(rollout: &Rollout) -> Option<String> {
         }
         Phase::TurningBack { .. } => {
             let from = rollout.former()?;
+            let former = |one: &str, several: &str| rollout.former_does(one, several).unwrap_or_default();
             let word = match rollout.way_back()? {
-                WayBack::Restoring => format!("{from} comes up where it is gone"),
-                WayBack::Shifting => format!("{from} takes all requests"),
+                WayBack::Restoring => former("comes up where it is gone", "come up where they are gone"),
+                WayBack::Shifting => former("takes all requests", "take all requests"),
                 WayBack::Draining => format!("`{to}` finishes its requests"),
                 WayBack::Stopping => format!("`{to}` is stopped"),
             };
