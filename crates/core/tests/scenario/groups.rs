@@ -357,3 +357,35 @@ fn process_groups_that_one_after_the_other_came_to_a_release_are_the_whole_app_a
         ",
     );
 }
+
+#[test]
+fn the_same_deployment_is_known_also_where_some_process_groups_run_it_already() {
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
+        "
+        says policy wait
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        deploy 2
+          error: cannot deploy `2` of `production.shop`
+          because: rollout 3 is moving it there
+          next: see it with `footplate status shop`
+        deploy 2 only worker
+          error: cannot deploy `2` of `production.shop`
+          because: rollout 3 is moving it there
+          next: see it with `footplate status shop`
+        ",
+    );
+}
+
+#[test]
+fn the_record_of_what_one_process_group_runs_alone_is_written_again() {
+    check_from(
+        &[WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
+        "
+        by-hand releases
+        releases
+          1 2
+        ",
+    );
+}

@@ -363,3 +363,22 @@ fn requests_are_those_of_a_first_release_once_it_is_let_in() {
         ",
     );
 }
+
+#[test]
+fn a_process_group_does_not_go_back_alone_to_before_it_was_there() {
+    check_from(
+        &["services", "says groups web worker", A_AND_B_RUN_ONE],
+        "
+        says groups web worker poller
+        runs 2
+        rollback 1 only poller
+          error: cannot roll back process group `poller` of `production.shop` to `1`
+          because: that release has no process group `poller`
+          next: name a release that has it with `--to`
+        rollback 1 only poller worker
+          error: cannot roll back process groups `poller` and `worker` of `production.shop` to `1`
+          because: that release has no process group `poller`
+          next: name a release that has it with `--to`
+        ",
+    );
+}

@@ -333,7 +333,9 @@ fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) ->
     let mut told = Vec::new();
     let former = record.former().filter(|_| matches!(record.outcome(), Some(Outcome::TurnedBack { .. })));
     if let Some(former) = former {
-        let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target));
+        // What was new is gone again, and runs nothing.
+        let ran = |target: &&TargetStatus| record.from_of(&target.target.group).is_some();
+        let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target)).filter(ran);
         let is_back = |target: &&TargetStatus| {
             record.from_of(&target.target.group).map(|from| &from.id) == target.live.as_ref()
         };

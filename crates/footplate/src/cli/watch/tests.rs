@@ -1,7 +1,10 @@
 //! What somebody gets who waits for a rollout.
 
+use footplate_core::rollout::{Leaving, Phase, Why};
+
 use super::*;
-use crate::cli::fixture::{NOW, app, rollout};
+use crate::api::Stage;
+use crate::cli::fixture::{NOW, app, release, rollout, target, traffic};
 
 fn groups(names: &[&str]) -> BTreeSet<GroupName> {
     names.iter().map(|name| name.parse().expect("a group")).collect()
@@ -71,4 +74,33 @@ fn what_waits_for_some_process_groups_is_told_from_the_same_release_for_others()
     assert!(told.contains("ada began the one of web of shop to `3` in its place"), "{told}");
     assert!(waited_for(&of_web).is_err());
     assert!(waited_for_some(&latest(8, "3"), &["web"]).is_err());
+}
+
+#[test]
+fn a_rollout_that_failed_tells_of_its_own_process_groups_alone() {
+    let told_of = |group: &str| {
+        let mut record = rollout(&[], "").record;
+        record.groups = groups(&[group]);
+        aftermath(&app(Vec::new(), None), &record, Some(&traffic()))
+    };
+    assert_eq!(told_of("web"), "`2` of web got 4120 requests, and failed 3 of them");
+    assert_eq!(told_of("worker"), "");
+}
+
+#[test]
+fn what_is_back_is_counted_where_something_ran_before() {
+    let of = |group: &str, live: &str| {
+        let mut target = target("web-1", live, &["1", "2"], Stage::Steady);
+        target.target.group = group.parse().expect("a group");
+        target
+    };
+    let targets = vec![of("poller", "2"), of("web", "1")];
+    let mut record = rollout(&targets, "").record;
+    record.groups = groups(&["poller", "web"]);
+    let nothing = Leaving { from: None, keep: vec![release("1")] };
+    record.apart.insert("poller".parse().expect("a group"), nothing);
+    let why = Why::from("it broke".to_owned());
+    record.phase =
+        Phase::Ended { at: NOW, outcome: Outcome::TurnedBack { why, missing: BTreeSet::new(), more: 0 } };
+    assert_eq!(aftermath(&app(targets, None), &record, None), "undone: 1 of 1 targets run `1` again");
 }
