@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::body::{Body, Incoming};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::body::Outgoing;
 use crate::count::{End, Fault};
+use crate::line::Line;
 use crate::live::Endpoint;
-use crate::pool::{REST_TIME_MAX, Sender};
+use crate::pool::REST_TIME_MAX;
 use crate::table;
 
 /// A connection that rested at least this long may have been closed by a rule of the endpoint, not because of the request.
@@ -72,14 +70,14 @@ impl Attempt {
     }
 
     /// Ends with the answer taken: its connection may serve the next request, unless the endpoint drains.
-    pub fn rest(self, sender: Sender) {
+    pub fn rest(self, line: Line) {
         if self.endpoint.latch.is_open() {
-            self.endpoint.pool.give(sender);
+            self.endpoint.pool.give(line);
         }
     }
 
     /// Sends the request and waits for the head of the answer. With `is_safe`, being sent twice does no harm, so an old
-    /// connection will do.
+    /// connection will do; with `wants_tunnel` the connection may change its protocol.
     ///
     /// # Errors
     /// There was no answer; the miss is counted, and holds the request if it was not sent.
@@ -88,9 +86,10 @@ impl Attempt {
         request: Request<Outgoing>,
         timeouts: &table::Timeouts,
         is_safe: bool,
-    ) -> Result<(Response<Incoming>, Sender), Miss> {
+        wants_tunnel: bool,
+    ) -> Result<(Response<Incoming>, Line), Miss> {
         let rest_max = if is_safe { REST_TIME_MAX } else { STALE_AFTER };
-        let (mut sender, rested) = match self.connection(timeouts, rest_max).await {
+        let (mut line, rested) = match self.connection(timeouts, rest_max).await {
             Ok(found) => found,
             Err(_) => {
                 self.endpoint.latch.refused();
@@ -98,7 +97,11 @@ impl Attempt {
                 return Err(Miss::Unsent(Box::new(request)));
             }
         };
-        let sent = sender.try_send_request(request);
+        // An upload goes on while the answer waits for the client, a tunnel after it.
+        if wants_tunnel || !request.body().is_end_stream() {
+            line.detach();
+        }
+        let sent = line.ask(request);
         let answer = match table::time(timeouts.answer_ms) {
             Some(time_max) => timeout(time_max, sent).await,
             None => Ok(sent.await),
@@ -106,7 +109,7 @@ impl Attempt {
         match answer {
             Ok(Ok(response)) => {
                 self.end(End::Answer { status: response.status().as_u16(), time: self.began.elapsed() });
-                Ok((response, sender))
+                Ok((response, line))
             }
             Ok(Err(mut error)) => {
                 let message = error.take_message();
@@ -141,37 +144,22 @@ impl Attempt {
         &self,
         timeouts: &table::Timeouts,
         rest_max: Duration,
-    ) -> io::Result<(Sender, Option<Duration>)> {
-        while let Some((mut sender, rested)) = self.endpoint.pool.take(rest_max) {
-            if sender.ready().await.is_ok() {
-                return Ok((sender, Some(rested)));
+    ) -> io::Result<(Line, Option<Duration>)> {
+        while let Some((mut line, rested)) = self.endpoint.pool.take(rest_max) {
+            if line.is_ready().await {
+                return Ok((line, Some(rested)));
             }
         }
-        let connecting = connect(&self.endpoint);
-        let sender = match table::time(timeouts.connect_ms) {
-            Some(time_max) => timeout(time_max, connecting).await??,
-            None => connecting.await?,
+        let opening = Line::open(self.endpoint.address);
+        let line = match table::time(timeouts.connect_ms) {
+            Some(time_max) => timeout(time_max, opening).await??,
+            None => opening.await?,
         };
         if self.endpoint.latch.returned() {
             self.endpoint.lobby.news.notify_waiters();
         }
-        Ok((sender, None))
+        Ok((line, None))
     }
-}
-
-async fn connect(endpoint: &Endpoint) -> io::Result<Sender> {
-    let socket = TcpStream::connect(endpoint.address).await?;
-    socket.set_nodelay(true)?;
-    let (sender, connection) =
-        http1::Builder::new().handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-    let connection = connection.with_upgrades();
-    tokio::spawn(async move {
-        // What goes wrong here is seen by the request that uses the connection.
-        if let Err(error) = connection.await {
-            tracing::trace!(%error, "a connection to an endpoint ended");
-        }
-    });
-    Ok(sender)
 }
 
 impl Drop for Attempt {

@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::attempt::Attempt;
-use crate::pool::Sender;
+use crate::line::Line;
 use crate::stream::Pulse;
 
 type Trouble = Box<dyn Error + Send + Sync>;
@@ -189,9 +189,10 @@ enum Content {
 pub struct Download {
     incoming: Incoming,
     attempt: Option<Attempt>,
-    sender: Option<Sender>,
+    line: Option<Line>,
     progress: Option<Arc<Progress>>,
     patience: Patience,
+    broken: Option<Trouble>,
 }
 
 impl Download {
@@ -199,12 +200,13 @@ impl Download {
     pub fn new(
         incoming: Incoming,
         attempt: Attempt,
-        sender: Option<Sender>,
+        line: Option<Line>,
         progress: Option<Arc<Progress>>,
         time_max: Option<Duration>,
     ) -> Download {
         let patience = Patience::new(time_max);
-        let mut download = Download { incoming, attempt: Some(attempt), sender, progress, patience };
+        let mut download =
+            Download { incoming, attempt: Some(attempt), line, progress, patience, broken: None };
         if download.incoming.is_end_stream() {
             download.finish();
         }
@@ -213,9 +215,8 @@ impl Download {
 
     fn finish(&mut self) {
         let is_whole = self.progress.as_ref().is_none_or(|progress| progress.stand() == Stand::Whole);
-        if let (Some(attempt), Some(sender)) = (self.attempt.take(), self.sender.take().filter(|_| is_whole))
-        {
-            attempt.rest(sender);
+        if let (Some(attempt), Some(line)) = (self.attempt.take(), self.line.take().filter(|_| is_whole)) {
+            attempt.rest(line);
         }
     }
 
@@ -223,24 +224,39 @@ impl Download {
         if let Some(attempt) = self.attempt.take() {
             attempt.cut();
         }
-        self.sender = None;
+        self.line = None;
+    }
+
+    /// Ends with an error, a turn later: what came before it is written out until then.
+    fn break_off(&mut self, why: Trouble, context: &mut Context<'_>) -> Polled {
+        self.cut();
+        self.broken = Some(why);
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Polled {
-        let polled = Pin::new(&mut self.incoming).poll_frame(context);
+        if let Some(why) = self.broken.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
+        let polled = match &mut self.line {
+            Some(line) => line.draw(&mut self.incoming, context),
+            None => Pin::new(&mut self.incoming).poll_frame(context),
+        };
         if polled.is_pending() {
             ready!(self.patience.wait(context));
             self.cut();
             return Poll::Ready(Some(Err("the endpoint stopped sending".into())));
         }
         self.patience.rest();
-        let frame = ready!(polled);
-        match &frame {
-            Some(Err(_)) => self.cut(),
-            Some(Ok(_)) if !self.incoming.is_end_stream() => {}
-            None | Some(Ok(_)) => self.finish(),
+        match ready!(polled) {
+            Some(Err(why)) => self.break_off(why.into(), context),
+            Some(Ok(frame)) if !self.incoming.is_end_stream() => Poll::Ready(Some(Ok(frame))),
+            last => {
+                self.finish();
+                Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 }
 

@@ -5,12 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-
-use crate::body::Outgoing;
-
-/// The sending side of a connection.
-pub type Sender = SendRequest<Outgoing>;
+use crate::line::Line;
 
 /// How many connections rest at once; more are closed.
 const RESTING_MAX: usize = 512;
@@ -19,31 +14,27 @@ pub const REST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Resting connections, the last used on top.
 #[derive(Debug, Default)]
-pub struct Pool(Mutex<Vec<(Sender, Instant)>>);
+pub struct Pool(Mutex<Vec<(Line, Instant)>>);
 
 impl Pool {
     /// Takes the connection that was used last, if it rested less than `rest_max`; tells how long it rested.
-    pub fn take(&self, rest_max: Duration) -> Option<(Sender, Duration)> {
+    pub fn take(&self, rest_max: Duration) -> Option<(Line, Duration)> {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((sender, since)) = resting.pop() {
-            let rested = since.elapsed();
-            if rested >= rest_max {
-                // All below have rested longer; the sweep closes those that nobody will take any more.
-                resting.push((sender, since));
-                return None;
-            }
-            if !sender.is_closed() {
-                return Some((sender, rested));
-            }
+        let (line, since) = resting.pop()?;
+        let rested = since.elapsed();
+        if rested >= rest_max {
+            // All below have rested longer; the sweep closes those that nobody will take any more.
+            resting.push((line, since));
+            return None;
         }
-        None
+        Some((line, rested))
     }
 
     /// Lets a connection rest.
-    pub fn give(&self, sender: Sender) {
+    pub fn give(&self, line: Line) {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if resting.len() < RESTING_MAX {
-            resting.push((sender, Instant::now()));
+            resting.push((line, Instant::now()));
         }
     }
 
@@ -52,7 +43,7 @@ impl Pool {
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match all {
             true => *resting = Vec::new(),
-            false => resting.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < REST_TIME_MAX),
+            false => resting.retain_mut(|(line, since)| line.is_open() && since.elapsed() < REST_TIME_MAX),
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::attempt::{Attempt, Miss};
 use crate::body::{Answer, Download, Outgoing, Progress, Stand, Upload};
 use crate::count::Fault;
 use crate::headers::Caller;
+use crate::line::Line;
 use crate::live::{Endpoint, Lobby, Service};
-use crate::pool::Sender;
 use crate::reply::{self, Reason};
 use crate::table::Stickiness;
 use crate::worker::{Seat, Worker};
@@ -188,9 +188,9 @@ impl Trip<'_> {
             let timeouts = &Arc::clone(&self.service).settings.timeouts;
             let again =
                 (is_safe && self.sent < self.service.settings.retries.attempts).then(|| copy(&request));
-            match attempt.send(request, timeouts, is_safe).await {
-                Ok((response, sender)) => {
-                    return Ok(respond(self.worker, response, attempt, sender, progress, client, timeouts));
+            match attempt.send(request, timeouts, is_safe, client.is_some()).await {
+                Ok((response, line)) => {
+                    return Ok(respond(self.worker, response, attempt, line, progress, client, timeouts));
                 }
                 Err(Miss::Unsent(same)) => request = *same,
                 Err(Miss::Lost(fault)) => {
@@ -302,7 +302,7 @@ fn respond(
     worker: &Arc<Worker>,
     mut response: Response<Incoming>,
     attempt: Attempt,
-    sender: Sender,
+    line: Line,
     progress: Option<Arc<Progress>>,
     client: Option<OnUpgrade>,
     timeouts: &table::Timeouts,
@@ -311,8 +311,7 @@ fn respond(
     headers::to_client(response.headers_mut(), is_tunnel);
     if !is_tunnel {
         let (parts, incoming) = response.into_parts();
-        let download =
-            Download::new(incoming, attempt, Some(sender), progress, table::time(timeouts.body_ms));
+        let download = Download::new(incoming, attempt, Some(line), progress, table::time(timeouts.body_ms));
         return Response::from_parts(parts, Answer::download(download));
     }
     let endpoint = hyper::upgrade::on(&mut response);
