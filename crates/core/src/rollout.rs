@@ -120,8 +120,15 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// By how many bytes its stored form grows, at most, between its plan and its end.
-    pub const GROWTH_BYTES_MAX: usize = 20 * 1024;
+    /// Returns by how many bytes its stored form grows, at most, between its plan and its end: by how it ends, and in steps by the
+    /// position of every host.
+    pub fn growth_bytes_max(&self) -> usize {
+        const END: usize = 20 * 1024;
+        /// `"":{"at":"restoring","since":""},`, and the age of an order.
+        const POSITION: usize = 33 + 41;
+        let positions = self.hosts.iter().filter(|_| self.goes_in_steps());
+        END + positions.map(|host| host.as_str().len() + POSITION).sum::<usize>()
+    }
 
     /// Lists the targets that must report before it goes on.
     pub fn required(&self) -> impl Iterator<Item = Target> {

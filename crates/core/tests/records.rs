@@ -543,29 +543,41 @@ fn an_older_format_is_read_into_todays_form() {
     );
 }
 
-fn bytes_with(hosts: usize, name_bytes: usize, phase: Phase) -> usize {
+fn large(hosts: usize, name_bytes: usize, phase: Phase) -> Rollout {
     let (mut large, width) = (rollout(phase), name_bytes - 4);
     large.hosts = (0..hosts).map(|number| format!("web-{number:0>width$}").parse().unwrap()).collect();
     assert!(large.hosts.iter().all(|host| host.as_str().len() == name_bytes));
-    serde_json::to_vec(&Written(&large)).unwrap().len()
+    large
+}
+
+fn bytes(record: &Rollout) -> usize {
+    serde_json::to_vec(&Written(record)).unwrap().len()
 }
 
 #[test]
 fn the_rollout_of_ten_thousand_hosts_fits_in_one_value() {
     let key = Key::Rollout(path()).to_string();
-    for (hosts, name_bytes) in [(10_000, 10), (10_000, 20), (7_000, 30)] {
-        let bytes = bytes_with(hosts, name_bytes, Phase::Switching { until: at(600) });
+    let (all, steps) = (Strategy::Barrier, Strategy::BlueGreen);
+    for (hosts, name_bytes, strategy) in [(10_000, 20, &all), (7_000, 30, &all), (2_000, 20, &steps)] {
+        let mut large = large(hosts, name_bytes, Phase::Switching { until: at(600) });
+        large.policy.strategy = strategy.clone();
+        let bytes = bytes(&large);
         println!("{hosts} hosts with names of {name_bytes} bytes: {bytes} bytes");
-        assert_eq!(check_size(&key, bytes + Rollout::GROWTH_BYTES_MAX), Ok(()));
+        assert_eq!(check_size(&key, bytes + large.growth_bytes_max()), Ok(()));
     }
-    let bytes = bytes_with(10_000, 30, Phase::Switching { until: at(600) });
-    let refusal = check_size(&key, bytes).unwrap_err().to_string();
+    let large = large(10_000, 30, Phase::Switching { until: at(600) });
+    let refusal = check_size(&key, bytes(&large)).unwrap_err().to_string();
     assert!(refusal.contains("apps/production/shop/rollout") && refusal.contains("262144"), "{refusal}");
 }
 
 #[test]
 fn a_rollout_grows_by_no_more_than_the_room_that_is_left_for_its_end() {
-    let planned = bytes_with(100, 64, Phase::Preparing { until: at(600) });
+    let planned = large(100, 64, Phase::Preparing { until: at(600) });
+    let stepping =
+        Rollout { policy: Policy { strategy: Strategy::BlueGreen, ..Policy::default() }, ..planned.clone() };
+    let since = Generation::new(u64::MAX, u64::MAX);
+    let positions = planned.hosts.iter().map(|host| (host.clone(), Position { at: At::Restoring, since }));
+    let course = Course { positions: positions.collect(), ..Course::default() };
     let reason = |number: usize| (format!("{number:0>64}/{:0>64}", 0), "𝄞".repeat(REASON_CHARS_MAX));
     let failed = (0..NAMED_MAX).map(reason).collect();
     let why = Why {
@@ -578,7 +590,11 @@ fn a_rollout_grows_by_no_more_than_the_room_that_is_left_for_its_end() {
         Outcome::TurnedBack { why: why.clone(), missing, more: u32::MAX },
         Outcome::Failed { why, deadline: true },
     ] {
-        let ended = bytes_with(100, 64, Phase::Ended { at: at(700), outcome });
-        assert!(ended - planned <= Rollout::GROWTH_BYTES_MAX, "it grows by {} bytes", ended - planned);
+        let phase = Phase::Ended { at: at(700), outcome };
+        for (planned, course) in [(&planned, None), (&stepping, Some(course.clone()))] {
+            let ended = Rollout { phase: phase.clone(), course, ..planned.clone() };
+            let grown = bytes(&ended) - bytes(planned);
+            assert!(grown <= planned.growth_bytes_max(), "it grows by {grown} bytes");
+        }
     }
 }

@@ -137,7 +137,7 @@ impl Decided {
         let Records { current, rollout, .. } = &self.records;
         let sizes = [
             (Key::Current(current.path.clone()), encode(current).len()),
-            (Key::Rollout(current.path.clone()), encode(rollout).len() + Rollout::GROWTH_BYTES_MAX),
+            (Key::Rollout(current.path.clone()), encode(rollout).len() + rollout.growth_bytes_max()),
         ];
         for (key, bytes) in sizes {
             check_size(&key.to_string(), bytes).map_err(|error| too_large(what, &error))?;
