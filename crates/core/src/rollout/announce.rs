@@ -1,6 +1,7 @@
 //! What is said of a rollout, once for each stage, in the words that every place prints.
 
 use super::outcome::{Class, Outcome, count, describe};
+use super::outline::takes_requests;
 use super::{Kind, Part, Phase, Rollout};
 use crate::name::AppPath;
 
@@ -57,7 +58,10 @@ fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
             format!("{which}: `{to}` starts on {hosts}")
         }
         (Part::Shifting, Some(share)) => format!("{which}: `{to}` gets {share} of the traffic, on {hosts}"),
-        (Part::Shifting, None) => format!("{which}: `{to}` takes requests on {hosts}"),
+        (Part::Shifting, None) if takes_requests(rollout) => {
+            format!("{which}: `{to}` takes requests on {hosts}")
+        }
+        (Part::Shifting, None) => format!("{which}: `{to}` runs on {hosts}"),
         (Part::Draining | Part::Stopping, _) => {
             format!("{which}: what ran before ends on {} of them", goal.over)
         }

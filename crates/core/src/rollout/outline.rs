@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::outcome::count;
 use super::{Goal, Part, Phase, Rollout, WayBack};
 use crate::moment::in_words;
+use crate::release::{Release, Service};
 use crate::traffic::Share;
 
 /// One step, before it is done.
@@ -70,11 +71,13 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
         (Some(part), Some(on)) => format!("start `{to}` beside {from} on {on}, give it {}", share(part)),
         (Some(part), None) => format!("give `{to}` {}", share(part)),
         (None, Some(on)) if rollout.runs_beside() => {
-            format!("start `{to}` on {on}, move their requests to it, stop {from} there")
+            let requests = if takes_requests(rollout) { ", move their requests to it" } else { "" };
+            format!("start `{to}` on {on}{requests}, stop {from} there")
         }
-        (None, Some(on)) if rollout.leaves_services() => {
-            format!("let the requests to {from} finish on {on}, stop it, start `{to}`")
-        }
+        (None, Some(on)) if rollout.leaves_services() => match takes_requests(rollout) {
+            true => format!("let the requests to {from} finish on {on}, stop it, start `{to}`"),
+            false => format!("stop {from} on {on}, start `{to}`"),
+        },
         (None, Some(on)) => format!("activate `{to}` on {on}"),
         (None, None) => format!("stop {from} on all {}", count(all, "host")),
     }
@@ -83,26 +86,38 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
 fn undo(rollout: &Rollout, goal: Goal) -> String {
     let (to, gone) = (&rollout.to.id, count(goal.over, "host"));
     let former = |one: &str, several: &str| rollout.former_does(one, several).unwrap_or_default();
-    match rollout.runs_beside() {
+    let again = former("starts again", "start again");
+    match (rollout.runs_beside(), takes_requests(rollout)) {
         _ if rollout.is_first() => "there is nothing to go back to yet".to_owned(),
-        true if goal.over == 0 => {
+        (true, false) if goal.over == 0 => format!("{}, `{to}` stops", former("is still up", "are still up")),
+        (true, true) if goal.over == 0 => {
             let back =
                 former("is still up and gets its requests back", "are still up and get their requests back");
             format!("{back}, `{to}` drains and stops")
         }
-        true => {
+        (true, false) => format!("{again} on {gone}, `{to}` stops"),
+        (true, true) => {
             let again = former(
                 &format!("starts again on {gone} and takes the requests"),
                 &format!("start again on {gone} and take the requests"),
             );
             format!("{again}, `{to}` drains and stops")
         }
-        false if rollout.leaves_services() => {
-            let again = former("starts again", "start again");
+        (false, true) if rollout.leaves_services() => {
             format!("the requests to `{to}` finish on {gone}, it stops, {again}")
         }
-        false => format!("{} again on {gone}", former("becomes active", "become active")),
+        (false, false) if rollout.leaves_services() => format!("`{to}` stops on {gone}, {again}"),
+        (false, _) => format!("{} again on {gone}", former("becomes active", "become active")),
     }
+}
+
+/// Tells whether what it moves answers requests, or did before; workers and schedules do not.
+pub(super) fn takes_requests(rollout: &Rollout) -> bool {
+    let answers = |release: &Release, group| {
+        !release.has_services() || release.service(group).is_some_and(Service::takes_connections)
+    };
+    let of_group = |group| rollout.from_of(group).into_iter().chain([&rollout.to]);
+    rollout.groups.iter().any(|group| of_group(group).any(|release| answers(release, group)))
 }
 
 /// Says where a rollout in steps is: which step of how many, its part, and what it is about; nothing for any other.

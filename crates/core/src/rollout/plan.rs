@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::leaving::subject;
 use super::{Delivery, Kind, Leaving, Observation, Phase, Policy, Rollout};
 use crate::generation::Generation;
 use crate::name::{Actor, AppPath, GroupName};
@@ -52,7 +53,7 @@ pub struct Request {
 pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
     if let Some((because, next)) = nonsense(&request) {
         return Err(Refusal::new(
-            format!("cannot move `{}` to `{}`", request.path, request.to.id),
+            format!("cannot move {} to `{}`", request.subject(), request.to.id),
             because,
             next,
         ));
@@ -83,6 +84,12 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         course: None,
         roll_call: request.roll_call,
     })
+}
+
+impl Request {
+    fn subject(&self) -> String {
+        subject(&self.path, self.is_partial.then_some(&self.groups))
+    }
 }
 
 fn nonsense(request: &Request) -> Option<(String, String)> {

@@ -53,6 +53,10 @@ fn a_whole_deployment_moves_those_that_are_behind_and_each_goes_back_to_its_own(
     check_from(
         &[WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
         "
+        deploy 2 only worker
+          error: cannot move process group `worker` of `production.shop` to `2`
+          because: it runs that release already
+          next: see it with `footplate status shop`
         deploy 3
           ann prepares `3` of `production.shop` on 1 host
         prepares a

@@ -101,3 +101,56 @@ fn blue_green_keeps_the_old_release_up_for_the_soak() {
         ",
     );
 }
+
+#[test]
+fn what_takes_no_requests_is_not_said_to() {
+    check(
+        "
+        services
+        strategy rolling 1
+        says groups web tidy
+        hosts a b
+        runs 1
+        deploy 2 only tidy
+          ann prepares `2` of process group `tidy` of `production.shop` on 2 hosts
+        steps
+          start `2` on 1 of 2 hosts, stop `1` there, watch it for 10 s
+          undo: `1` starts again on 1 host, `2` stops
+          start `2` on 1 more (2 of 2 hosts), stop `1` there
+          undo: `1` starts again on 2 hosts, `2` stops
+        works a b
+          step 1 of 2 of process group `tidy` of `production.shop`: `2` starts on 1 of 2 hosts
+        works a
+          step 1 of 2 of process group `tidy` of `production.shop`: `2` runs on 1 of 2 hosts
+        ",
+    );
+}
+
+#[test]
+fn releases_that_are_left_together_are_spoken_of_as_several() {
+    check(
+        "
+        services
+        strategy rolling 1
+        says groups web tidy
+        hosts a
+        runs 1
+        deploy 2 only tidy
+          ann prepares `2` of process group `tidy` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of process group `tidy` of `production.shop`: `2` starts on 1 of 1 host
+        works a
+          step 1 of 1 of process group `tidy` of `production.shop`: `2` runs on 1 of 1 host
+        works a
+          step 1 of 1 of process group `tidy` of `production.shop` is done: `2` is watched on 1 of 1 host
+          process group `tidy` of `production.shop` runs `2` on 1 target
+        deploy 3
+          ann prepares `3` of `production.shop` on 1 host
+        steps
+          start `3` on 1 of 1 host, move their requests to it, stop `1` and `2` there
+          undo: `1` and `2` start again on 1 host and take the requests, `3` drains and stops
+        abort
+          `production.shop` was not moved to `3`: ann aborted it; `1` and `2` stay live
+        ",
+    );
+}

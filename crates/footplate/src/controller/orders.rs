@@ -14,7 +14,7 @@ use footplate_core::name::{
 use footplate_core::record::{Key, check_size};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Release, Workload};
-use footplate_core::rollout::{self, Command, Rollout};
+use footplate_core::rollout::{self, Command};
 use footplate_core::target::Assignment;
 use footplate_drivers::artifact::ArtifactStore;
 

@@ -166,11 +166,15 @@ fn address(target: &Target, id: &ReleaseId) -> String {
     format!("{}:{id}", target.host)
 }
 
-/// Makes it one with a service for each process group: `web` answers any request, and every other those below its name.
+/// Makes it one with a service for each process group: `web` answers any request, `tidy` none, and every other those below its name.
 pub(super) fn service(mut release: Release, groups: &BTreeSet<GroupName>) -> Release {
     let service = |group: &GroupName| {
         let routes = (group.as_str() != "web").then(|| [format!("*/{group}").parse().unwrap()].into());
-        (group.clone(), Service { routes, ..Service::web("serve") })
+        let service = match group.as_str() {
+            "tidy" => Service::worker("tidy"),
+            _ => Service { routes, ..Service::web("serve") },
+        };
+        (group.clone(), service)
     };
     let services = groups.iter().map(service).collect();
     release.workload = Workload::Service { hooks: Default::default(), services };
