@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 mod by;
 mod history;
 mod host;
+mod killed;
 mod release;
 mod rollout;
 mod status;
@@ -20,6 +21,7 @@ mod traffic;
 pub use by::By;
 pub use history::{HistoryEntry, OutputEntry, OutputPost};
 pub use host::{HostOrder, HostStatus, HostVerb};
+pub use killed::killed;
 pub use release::{Clean, Cleaned, Push, Wanted};
 pub use rollout::{Deploy, Order, OrderVerb, Overrides, Planned, RollBack};
 pub use status::{

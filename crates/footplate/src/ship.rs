@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use footplate_core::artifact::ArtifactRef;
-use footplate_core::name::Version;
+use footplate_core::name::{Actor, Version};
 use footplate_core::release::Workload;
 use footplate_drivers::build::{Build, BuildError, Command, EachLine, Order, Workplace, Workshop};
 use footplate_drivers::source::{Commit, Git, Source};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Pushed;
+use crate::api::{Push, Pushed};
 use crate::client::{Client, ClientError};
 use crate::config::app::{AppConfig, FILE_NAME};
 use crate::failure::{Exit, Failure};
@@ -71,8 +71,8 @@ pub async fn build(
     Ok(Built { app, commit: commit.clone(), version, artifact, _workplace: workplace })
 }
 
-/// Hands what was built to the controller, which makes a release of it.
-pub async fn push(client: &Client, built: &Built) -> Result<Pushed, ClientError> {
+/// Hands what was built to the controller, which makes a release of it; the history says that this person did.
+pub async fn push(client: &Client, built: &Built, actor: Option<&Actor>) -> Result<Pushed, ClientError> {
     if let Some((artifact, file)) = &built.artifact
         && !client.has_artifact(&artifact.digest).await?
     {
@@ -81,7 +81,8 @@ pub async fn push(client: &Client, built: &Built) -> Result<Pushed, ClientError>
     let artifact = built.artifact.as_ref().map(|(artifact, _)| artifact.clone());
     let commit = Some(built.commit.id.clone());
     let summary = Some(built.commit.summary.clone());
-    client.push(&built.app.push(built.version.clone(), commit, summary, artifact)).await
+    let push = built.app.push(built.version.clone(), commit, summary, artifact);
+    client.push(&Push { actor: actor.cloned(), ..push }).await
 }
 
 /// Returns the digits of a commit's id that name its version.

@@ -185,7 +185,8 @@ impl Crew {
             }
             Err(error) => {
                 let target = self.places.remove(&error.id()).expect("every worker has a place");
-                let Ok(panic) = error.try_into_panic() else { unreachable!("a worker is never aborted") };
+                // No worker is aborted: the runtime ends with it, and so does everybody.
+                let Ok(panic) = error.try_into_panic() else { return };
                 let memory = mishap::recover(&self.shared, &target, panic.as_ref());
                 self.vacant.insert(target, (Instant::now() + self.shared.look_every, memory));
             }

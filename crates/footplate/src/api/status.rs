@@ -7,7 +7,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{Actor, AppPath, GroupName, ReleaseId, Target};
 use footplate_core::release::Release;
 use footplate_core::rollout::Rollout;
-use footplate_core::target::Failure;
+use footplate_core::target::{Failure, Up};
 use serde::{Deserialize, Serialize};
 
 use super::HostStatus;
@@ -164,6 +164,9 @@ pub struct TargetStatus {
     pub live_since: Option<Moment>,
     /// What should run there.
     pub wanted: Option<ReleaseId>,
+    /// How the service of what runs there is; nothing for files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Up>,
     /// The releases that are ready there.
     pub prepared: Vec<ReleaseId>,
     /// The highest generation it obeyed.

@@ -56,8 +56,8 @@ impl EnvironmentArgs {
 /// The process groups of a command.
 #[derive(clap::Args, Debug)]
 pub struct GroupArgs {
-    /// Only this process group, such as worker; the app's others stay as they are. May be given several times
-    #[arg(long = "group", short, value_name = "GROUP")]
+    /// Only these process groups, such as worker or web,worker; the app's others stay as they are
+    #[arg(long = "group", short, value_name = "GROUP", value_delimiter = ',')]
     groups: Vec<GroupName>,
 }
 

@@ -63,7 +63,7 @@ pub async fn build(operator: &Operator, args: &BuildArgs) -> Result<(), Failure>
     let built = make(operator, args, &folder, &source, &commit, scratch.path()).await?;
     if args.push {
         let what = format!("cannot push `{}` {}", built.app.app, built.version);
-        let pushed = ship::push(&operator.client()?, &built).await;
+        let pushed = ship::push(&operator.client()?, &built, operator.actor()?.as_ref()).await;
         return operator.ui.show(&push::Answer(pushed.map_err(|error| operator.failed(&what, error))?));
     }
     let (artifact, packed) = built.artifact.clone().ok_or_else(no_files)?;

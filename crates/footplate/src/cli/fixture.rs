@@ -48,6 +48,7 @@ pub fn target(host: &str, live: &str, prepared: &[&str], stage: Stage) -> Target
         target: Target { host: host.parse().expect("a host"), group: "files".parse().expect("a group") },
         alive: stage != Stage::Gone,
         live: Some(id(live)),
+        service: None,
         live_since: Some(Moment::from_millis(NOW.as_millis() - 3_600_000)),
         wanted: Some(id(live)),
         prepared: prepared.iter().map(|text| id(text)).collect(),

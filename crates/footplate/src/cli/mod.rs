@@ -16,7 +16,7 @@ mod depro;
 mod doctor;
 pub mod example;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod generate_docs;
 mod history;
 mod hosts;
@@ -235,13 +235,23 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
-    let text = error.to_string();
+    mistaken(&error.to_string()).report(json)
+}
+
+/// Takes what clap says of a mistake apart: what is wrong, what it takes it for, and whose help says more.
+fn mistaken(text: &str) -> Failure {
     let mut parts = text.trim_start_matches("error: ").split("\n\n").map(str::trim);
     let failure = Failure::new(Exit::Usage, "cannot understand the command line")
         .because_of(parts.next().unwrap_or_default());
-    let tips = parts.filter(|part| part.starts_with("tip:"));
-    let failure = tips.fold(failure, |failure, tip| failure.because_of(tip));
-    failure.next("see `footplate --help`, or `--help` after a command").report(json)
+    let (tips, others): (Vec<&str>, Vec<&str>) = parts.partition(|part| part.starts_with("tip:"));
+    // How to pass a word that begins with a dash helps nobody who meant an option.
+    let tip =
+        tips.into_iter().filter_map(|tip| tip.strip_prefix("tip: ")).find(|tip| !tip.starts_with("to pass"));
+    let usage = others.into_iter().find_map(|part| part.strip_prefix("Usage: ")).unwrap_or("footplate");
+    let is_command = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+    let command = usage.split_whitespace().take_while(|word| is_command(word) && !word.starts_with('-'));
+    let help = format!("see `{} --help`", command.collect::<Vec<_>>().join(" "));
+    failure.next(tip.map_or_else(|| help.clone(), |tip| format!("{tip}; {help}")))
 }
 
 #[cfg(test)]
@@ -251,5 +261,23 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_answered_with_the_help_of_its_command() {
+        let next = |words: &[&str]| {
+            let error = Cli::try_parse_from([&["footplate"], words].concat()).expect_err("it is wrong");
+            let told = mistaken(&error.to_string()).render();
+            assert!(!told.contains("tip:"), "{told}");
+            told.split("next: ").nth(1).expect("it says what to do").trim().to_owned()
+        };
+        assert_eq!(next(&["rollback", "shop", "--plan"]), "see `footplate rollback --help`");
+        assert_eq!(next(&["hosts", "cordon"]), "see `footplate hosts cordon --help`");
+        assert_eq!(next(&["--wrong"]), "see `footplate --help`");
+        assert_eq!(
+            next(&["deploy", "shop", "--detac"]),
+            "a similar argument exists: '--detach'; see `footplate deploy --help`"
+        );
+        assert_eq!(next(&["stats"]), "a similar subcommand exists: 'status'; see `footplate --help`");
     }
 }

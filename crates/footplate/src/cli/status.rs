@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use footplate_core::moment::Moment;
 use footplate_core::name::{Actor, AppName, EnvironmentName, GroupName};
+use footplate_core::target::{Readiness, Up};
 use serde::Serialize;
 
 use super::connection::{Connection, ConnectionArgs};
@@ -111,6 +112,7 @@ impl fmt::Display for Answer {
         }
         let count = status.hosts.len();
         match gone.len() {
+            0 if count == 1 => write!(f, "1 host alive")?,
             0 => write!(f, "{count} hosts alive")?,
             _ => write!(f, "{} of {count} hosts alive; gone: {}", count - gone.len(), gone.join(", "))?,
         }
@@ -196,7 +198,7 @@ impl Answer {
             target.target.to_string(),
             target.live.as_ref().map_or("-".to_owned(), ToString::to_string),
             target.live_since.map_or(String::new(), |since| ago(self.status.at, since)),
-            state(target),
+            state(target, self.status.at),
         ]
     }
 }
@@ -234,7 +236,13 @@ fn requests(f: &mut fmt::Formatter<'_>, app: &AppTraffic) -> fmt::Result {
 }
 
 fn needs_a_look(target: &TargetStatus) -> bool {
-    target.drift.is_some() || !target.failed.is_empty() || matches!(target.stage, Stage::Failed | Stage::Gone)
+    let is_at_rest = !matches!(target.stage, Stage::Failed | Stage::Gone);
+    !is_at_rest || target.drift.is_some() || !target.failed.is_empty() || unready(target).is_some()
+}
+
+/// Returns how its service is when that was ready, and is not now.
+fn unready(target: &TargetStatus) -> Option<&Up> {
+    target.service.as_ref().filter(|up| target.alive && up.readiness == Readiness::Unready)
 }
 
 fn counted(app: &AppStatus) -> BTreeMap<&'static str, usize> {
@@ -245,8 +253,11 @@ fn counted(app: &AppStatus) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-fn state(target: &TargetStatus) -> String {
+fn state(target: &TargetStatus, now: Moment) -> String {
     let mut state = stage_word(target.stage).to_owned();
+    if let Some(up) = unready(target) {
+        state.push_str(&format!(", but not ready since {}", ago(now, up.since)));
+    }
     if let Some(wanted) = target.wanted.as_ref().filter(|wanted| target.live.as_ref() != Some(*wanted)) {
         state.push_str(&format!(", wanted: {wanted}"));
     }
@@ -288,6 +299,26 @@ mod tests {
         drifting.drift = Some("`live` was removed".to_owned());
         let targets = vec![target("web-1", "1", &["1"], Stage::Steady), drifting];
         insta::assert_snapshot!(shown(status(vec![app(targets, None)])));
+    }
+
+    #[test]
+    fn it_says_that_a_service_is_not_ready() {
+        let mut ill = target("web-2", "1", &["1"], Stage::Steady);
+        let since = Moment::from_millis(fixture::NOW.as_millis() - 90_000);
+        let up = |readiness| Some(Up { readiness, address: None, since, accepted: 0 });
+        ill.service = up(Readiness::Unready);
+        let mut well = target("web-1", "1", &["1"], Stage::Steady);
+        well.service = up(Readiness::Ready);
+        let mut targets = vec![well.clone(), ill];
+        let shown = |targets: &[TargetStatus]| super::tests::shown(status(vec![app(targets.to_vec(), None)]));
+        assert!(shown(&targets).contains("steady\n"), "{}", shown(&targets));
+        assert!(
+            shown(&targets).contains("steady, but not ready since 1 min 30 s ago"),
+            "{}",
+            shown(&targets)
+        );
+        targets.extend((10..40).map(|number| target(&format!("web-{number}"), "1", &["1"], Stage::Steady)));
+        assert!(shown(&targets).contains("web-2/files"), "it needs a look: {}", shown(&targets));
     }
 
     #[test]

@@ -2,22 +2,22 @@
 //!
 //! Invariants: the exit code tells the end of the rollout, not its beginning; whoever stops watching stops nothing.
 
+mod ending;
+
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use footplate_core::name::{AppPath, GroupName, ReleaseId};
-use footplate_core::rollout::{Kind, Outcome, REASON_CHARS_MAX, Rollout};
+use footplate_core::rollout::{Kind, Rollout};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Operator;
 use super::app::ENVIRONMENT_DEFAULT;
 use super::progress::Progress;
-use crate::api::{
-    self, AppStatus, AppTraffic, OrderVerb, Planned, RolloutStatus, TargetStatus, WaitingStatus,
-};
+use crate::api::{self, AppStatus, HostStatus, OrderVerb, Planned, RolloutStatus, WaitingStatus};
 use crate::client::{Client, ClientError};
 use crate::failure::{Exit, Failure};
 
@@ -30,9 +30,6 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Over how long the requests of a release that failed are looked for.
 const TRAFFIC_OVER: Duration = Duration::from_secs(60);
-
-/// How much of a service's output is repeated beside the reason.
-const OUTPUT_LINES_MAX: usize = 3;
 
 /// What is said when the controller ends with this process.
 pub const UNATTENDED: &str =
@@ -158,13 +155,14 @@ pub async fn to_the_end(
         Some(0) => None,
         _ => client.traffic(Some(path), TRAFFIC_OVER).await.ok().and_then(|apps| apps.into_iter().next()),
     };
-    conclude(operator, &ended, traffic.as_ref())
+    ending::conclude(operator, &ended, traffic.as_ref())
 }
 
 /// What is left of a rollout when it is over.
 struct Ended {
     rollout: RolloutStatus,
     app: AppStatus,
+    hosts: Vec<HostStatus>,
     elapsed: Duration,
 }
 
@@ -189,7 +187,7 @@ async fn follow(
                 progress.update(&app, rollout, at);
                 if rollout.ended {
                     let rollout = rollout.clone();
-                    return Ok(Ended { rollout, app, elapsed: progress.finish() });
+                    return Ok(Ended { rollout, app, hosts: status.hosts, elapsed: progress.finish() });
                 }
             }
             Err(error) => absent_since = Some(bear(operator, &progress, absent_since, error).await?),
@@ -271,89 +269,6 @@ fn stopped_watching(path: &AppPath, heard: std::io::Result<()>) -> Failure {
     };
     let place = place(path);
     failure.next(format!("`footplate status {place}` shows it, `footplate abort {place}` stops it"))
-}
-
-fn conclude(operator: &Operator, ended: &Ended, traffic: Option<&AppTraffic>) -> Result<(), Failure> {
-    let record = &ended.rollout.record;
-    let exit = match ended.rollout.exit_code {
-        Some(0) => Exit::Done,
-        Some(4) => Exit::Deadline,
-        _ => Exit::Failed,
-    };
-    if operator.ui.is_json() {
-        operator.ui.show(&Ordered(ended.rollout.clone()))?;
-    }
-    if exit == Exit::Done {
-        let took = super::when::stopwatch(ended.elapsed);
-        operator.ui.say(format!("{}: {} ({took})", title(&ended.rollout), ended.rollout.sentence));
-        return Ok(());
-    }
-    let what = format!("`{}` in {} does not run {}", moved(record), record.path.environment, record.to.id);
-    let place = place(&record.path);
-    let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
-    let told = [outputs(&ended.app, &ended.rollout), aftermath(&ended.app, record, traffic)];
-    let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
-    let failure = if told.is_empty() { failure } else { failure.details(told.join("\n")) };
-    Err(failure.next(format!(
-        "`footplate logs {place}` shows what it printed, `footplate status {place}` what runs; mend it, push it, and deploy again"
-    )))
-}
-
-/// The output of each target that failed the rollout's release; many targets with one story are told once.
-fn outputs(app: &AppStatus, rollout: &RolloutStatus) -> String {
-    let mut stories: Vec<(String, Vec<String>)> = Vec::new();
-    for target in &app.targets {
-        let Some(failure) = target.failed.get(&rollout.record.to.id) else { continue };
-        // What the sentence says already is not said again.
-        let head: String = failure.reason.chars().take(REASON_CHARS_MAX).collect();
-        let reason = if rollout.sentence.contains(&head) { "" } else { failure.reason.as_str() };
-        let story = format!("{reason}\n{}", failure.output.trim_end()).trim_start().to_owned();
-        match stories.iter_mut().find(|(known, _)| *known == story) {
-            Some((_, hosts)) => hosts.push(target.target.to_string()),
-            None => stories.push((story, vec![target.target.to_string()])),
-        }
-    }
-    if stories.is_empty() {
-        // Targets that went back say no more of what failed; the record kept the last lines.
-        let output = last_lines(rollout.record.outcome().map_or("", Outcome::output));
-        return if output.is_empty() { String::new() } else { format!("its last lines:\n{output}") };
-    }
-    let told = stories.iter().map(|(story, hosts)| format!("{}:\n{story}", hosts.join(", ")));
-    told.collect::<Vec<_>>().join("\n\n")
-}
-
-/// Returns as much of what a release printed as leaves room for the rest on a screen.
-fn last_lines(output: &str) -> String {
-    let lines: Vec<&str> = output.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(OUTPUT_LINES_MAX)..].join("\n")
-}
-
-/// Says what was undone, and what users had of the release meanwhile.
-fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) -> String {
-    let mut told = Vec::new();
-    let former = record.former().filter(|_| matches!(record.outcome(), Some(Outcome::TurnedBack { .. })));
-    if let Some(former) = former {
-        // What was new is gone again, and runs nothing.
-        let ran = |target: &&TargetStatus| record.from_of(&target.target.group).is_some();
-        let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target)).filter(ran);
-        let is_back = |target: &&TargetStatus| {
-            record.from_of(&target.target.group).map(|from| &from.id) == target.live.as_ref()
-        };
-        let back = taking_part().filter(is_back).count();
-        told.push(format!("undone: {back} of {} targets run {former} again", taking_part().count()));
-    }
-    let groups = traffic.iter().flat_map(|traffic| &traffic.groups);
-    for group in groups.filter(|group| record.groups.contains(&group.group)) {
-        let release = group.releases.iter().find(|release| release.release == record.to.id);
-        if let Some(release) = release.filter(|release| release.requests_total > 0) {
-            let (requests, errors) = (release.requests_total, release.errors_total);
-            told.push(format!(
-                "`{}` of {} got {requests} requests, and failed {errors} of them",
-                release.release, group.group
-            ));
-        }
-    }
-    told.join("\n")
 }
 
 #[cfg(test)]

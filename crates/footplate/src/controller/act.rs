@@ -172,6 +172,7 @@ impl Worker<'_> {
         let rollouts: Vec<_> =
             self.shared.site().apps.values().filter_map(|app| app.rollout.clone()).collect();
         for rollout in rollouts {
+            self.note_killed(&rollout);
             self.shared.journal.say_again(&footplate_core::rollout::announce(&rollout), &rollout.actor);
         }
     }
@@ -262,6 +263,7 @@ impl Worker<'_> {
         // One transaction: a barrier must never be open for records that were not written.
         self.write_together(records).await?;
         failpoint!("controller.records_written");
+        turn.rollout.iter().for_each(|rollout| self.note_killed(rollout));
         for announcement in &turn.announcements {
             let actor = actor.as_ref().expect("only a rollout has something to announce");
             self.shared.journal.say(announcement, actor);

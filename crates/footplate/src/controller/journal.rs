@@ -68,15 +68,13 @@ impl Journal {
         text: &str,
     ) {
         tracing::info!("{text}");
-        self.push(Waiting::Append(Happening {
-            at: clock::now(),
-            path: path.cloned(),
-            rollout,
-            kind: kind.to_owned(),
-            actor: actor.clone(),
-            text: text.to_owned(),
-            data: serde_json::Value::Null,
-        }));
+        self.push(Waiting::Append(noted(path, rollout, kind, actor, text)));
+    }
+
+    /// Remembers what came of a rollout, unless something of this kind is remembered of it.
+    pub(crate) fn note_once(&self, path: &AppPath, rollout: u64, kind: &str, actor: &Actor, text: &str) {
+        tracing::info!("{text}");
+        self.push(Waiting::AppendOnce(noted(Some(path), Some(rollout), kind, actor, text)));
     }
 
     /// Waits until everything said so far is on the disk.
@@ -127,13 +125,18 @@ async fn append_once(ledger: &dyn Ledger, happening: Happening) -> Result<(), Le
 }
 
 fn happening(announcement: &Announcement, actor: &Actor) -> Happening {
+    let Announcement { path, number, text, .. } = announcement;
+    noted(Some(path), Some(*number), kind(announcement), actor, text)
+}
+
+fn noted(path: Option<&AppPath>, rollout: Option<u64>, kind: &str, actor: &Actor, text: &str) -> Happening {
     Happening {
         at: clock::now(),
-        path: Some(announcement.path.clone()),
-        rollout: Some(announcement.number),
-        kind: kind(announcement).to_owned(),
+        path: path.cloned(),
+        rollout,
+        kind: kind.to_owned(),
         actor: actor.clone(),
-        text: announcement.text.clone(),
+        text: text.to_owned(),
         data: serde_json::Value::Null,
     }
 }

@@ -8,6 +8,7 @@ mod artifacts;
 mod clean;
 mod commit;
 mod doctor;
+mod ends;
 mod extract;
 mod find;
 mod forget;

@@ -140,6 +140,7 @@ fn targets(site: &Site, app: &App, current: &Current, now: Moment) -> Vec<Target
         TargetStatus {
             target: target.clone(),
             alive,
+            service: report.live.as_ref().and_then(|live| report.up.get(live)).cloned(),
             live: report.live,
             live_since: report.live_since,
             wanted,

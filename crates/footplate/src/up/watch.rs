@@ -101,7 +101,7 @@ impl<'a> Watch<'a> {
         let path = self.path(&built.app);
         let what = format!("cannot deploy `{path}`");
         let failed = |error| self.operator.failed(&what, error);
-        let pushed = ship::push(self.client, &built).await.map_err(failed)?;
+        let pushed = ship::push(self.client, &built, Some(&self.actor)).await.map_err(failed)?;
         self.wait_for_end(&path).await?;
         let order = Deploy {
             groups: Default::default(),

@@ -148,6 +148,15 @@ fn a_cordoned_host_is_left_out_and_says_so() {
     assert_eq!((site.page("web-1").is_some(), site.page("web-2")), (true, None));
     site.done(&["hosts", "uncordon", "web-2"]);
     site.eventually(&["status", "hello"], |_| site.page("web-2").is_some());
+    push(&site, "2", "true");
+    site.done(&["hosts", "cordon", "web-2", "--as", "ann"]);
+    let deployed = site.run(&["deploy", "hello@2"]);
+    assert_eq!(deployed.code, 0, "{}", deployed.stderr);
+    assert!(
+        deployed.stderr.contains("left out: web-2/files, with `1`: cordoned by ann"),
+        "{}",
+        deployed.stderr
+    );
     site.done(&["hosts", "drain", "web-1"]);
     assert_eq!(site.run(&["hosts", "remove", "web-1"]).code, 3, "its agent is alive");
 }

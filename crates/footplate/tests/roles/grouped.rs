@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use footplate::api::{By, Delivery, Deploy, Overrides, Planned, RollBack, RolloutStatus, Status};
+use footplate::api::{
+    By, Delivery, Deploy, Overrides, Planned, RollBack, RolloutStatus, Status, TargetStatus,
+};
 use footplate::client::ClientError;
 use footplate_core::name::GroupName;
 use footplate_core::release::service::{Check, Health, Kind, Probe, Stop};
 use footplate_core::release::{Schedule, Service, Workload};
 use footplate_core::rollout::{Pace, Policy, Portion, Strategy};
+use footplate_core::target::Readiness;
 
 use crate::serving::{self, Router, builtin};
 use crate::site::{Site, deploy, path, refusal, within};
@@ -248,6 +251,10 @@ async fn one_process_group_goes_on_and_back_while_the_others_stay_as_they_are() 
     assert_eq!(end.sentence, "process group `worker` of `production.shop` runs `2` on 2 targets");
     let status = shop.site.until("the worker runs it", async |status| runs(status, "worker", "2")).await;
     assert!(runs(&status, "web", "1") && runs(&status, "tidy", "1"), "{:?}", status.apps[0].targets);
+    let is_ready = |target: &TargetStatus| {
+        target.service.as_ref().is_some_and(|service| service.readiness == Readiness::Ready)
+    };
+    assert!(status.apps[0].targets.iter().all(is_ready), "{:?}", status.apps[0].targets);
     let apart = |status: &Status| {
         let apart = status.apps[0].apart.iter();
         apart.map(|(group, one)| format!("{group} {}", one.current.as_ref().unwrap().id)).collect::<Vec<_>>()

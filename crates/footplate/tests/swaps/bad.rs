@@ -138,6 +138,26 @@ fn one_that_leaks_stops_at_its_canary() {
 }
 
 #[test]
+fn one_that_ignores_term_is_named_where_a_good_one_took_its_place() {
+    let site = Site::<Builtin>::start(HOSTS);
+    let arguments = format!("deaf {}", site.folder().join("told").display());
+    let rolling = "strategy = \"rolling\"\nbatch = \"1\"\nwatch = \"0s\"";
+    site.must_ship(&Version { arguments: &arguments, ..Version::good("1", rolling) });
+    let mut deploy = site.ship(&Version::good("2", rolling));
+    let ended = deploy.wait();
+    let said = deploy.said();
+    assert!(ended.success(), "{said}");
+    let named = "web-1/web and web-2/web could not stop `1`: it did not end within its grace and was killed";
+    assert!(
+        said.contains(named) && said.contains("next: see its last lines with `footplate logs shop`"),
+        "{said}"
+    );
+    let (_, history) = site.operator(&["history", "shop"]);
+    let is_named = |line: &&str| line.ends_with(&format!("`production.shop`: {named}"));
+    assert_eq!(history.lines().filter(is_named).count(), 1, "{history}");
+}
+
+#[test]
 fn one_that_ignores_term_is_killed_when_it_is_taken_back() {
     let story = Story::<Builtin>::begin();
     let told = story.site.folder().join("told");

@@ -1,7 +1,8 @@
 //! What somebody gets who waits for a rollout.
 
-use footplate_core::rollout::{Leaving, Phase, Why};
+use footplate_core::rollout::{Leaving, Outcome, Phase, Why};
 
+use super::ending::aftermath;
 use super::*;
 use crate::api::Stage;
 use crate::cli::fixture::{NOW, app, release, rollout, target, traffic};
