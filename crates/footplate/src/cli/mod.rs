@@ -247,10 +247,14 @@ fn mistaken(text: &str) -> Failure {
     // How to pass a word that begins with a dash helps nobody who meant an option.
     let tip =
         tips.into_iter().filter_map(|tip| tip.strip_prefix("tip: ")).find(|tip| !tip.starts_with("to pass"));
-    let usage = others.into_iter().find_map(|part| part.strip_prefix("Usage: ")).unwrap_or("footplate");
-    let is_command = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
-    let command = usage.split_whitespace().take_while(|word| is_command(word) && !word.starts_with('-'));
-    let help = format!("see `{} --help`", command.collect::<Vec<_>>().join(" "));
+    let usage = others.into_iter().find_map(|part| part.strip_prefix("Usage: "));
+    let is_command = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_lowercase());
+    let command =
+        usage.map(|usage| usage.split_whitespace().take_while(is_command).collect::<Vec<_>>().join(" "));
+    let help = match command {
+        Some(command) => format!("see `{command} --help`"),
+        None => "see `footplate --help`, or `--help` after a command".to_owned(),
+    };
     failure.next(tip.map_or_else(|| help.clone(), |tip| format!("{tip}; {help}")))
 }
 
