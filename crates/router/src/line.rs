@@ -151,6 +151,12 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
+    async fn poll_until_closed(line: &mut Line) {
+        while line.is_open() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     #[tokio::test]
     async fn an_answer_comes_without_a_task_of_its_own_and_with_one() {
         for is_detached in [false, true] {
@@ -175,12 +181,7 @@ mod tests {
         timeout(DEADLINE, line.ask(Request::new(Outgoing::Empty))).await.expect("it answers").unwrap();
         assert!(line.is_open());
         close.send(()).unwrap();
-        let seen = async {
-            while line.is_open() {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(DEADLINE, seen).await.expect("it is seen");
+        timeout(DEADLINE, poll_until_closed(&mut line)).await.expect("it is seen");
         assert!(!line.is_ready().await);
     }
 }
