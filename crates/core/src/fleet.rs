@@ -20,6 +20,7 @@ mod change;
 mod claims;
 mod current;
 mod groups;
+mod leftover;
 mod pushed;
 mod routes;
 mod track;

@@ -60,12 +60,14 @@ fn state(
     }
     let concerned =
         rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
-    let (track, is_new) = (current.track_of(&target.group), !current.has(&target.group));
+    let (track, is_ours) = (current.track_of(&target.group), current.has(&target.group));
     match concerned {
         Some(rollout) if moves(rollout) => rollout.endpoint_state(target, id, report),
-        _ if is_new && before == Some(EndpointState::Standby) => EndpointState::Standby,
-        Some(rollout) if is_new && is_untried(rollout, report, id) => EndpointState::Standby,
-        _ if serves(track, target, report, id) => EndpointState::Serving,
+        _ if !is_ours && before == Some(EndpointState::Standby) => EndpointState::Standby,
+        Some(rollout) if !is_ours && is_untried(rollout, report, id) => EndpointState::Standby,
+        _ if (is_ours || track.release.is_none()) && serves(track, target, report, id) => {
+            EndpointState::Serving
+        }
         _ => EndpointState::Draining,
     }
 }

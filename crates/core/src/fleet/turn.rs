@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::age;
-use super::{Current, Host, assignments, first_generation, observe, routes, waiting};
+use super::{Current, Host, assignments, first_generation, leftover, observe, routes, waiting};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
@@ -86,22 +86,27 @@ impl Turn {
 /// Computes one turn. `sources` says where a host fetches artifacts from.
 pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
     let (current, rollout, announcements) = advance(seen);
-    let wanted = wanted(seen, &current, rollout.as_ref(), sources);
+    let mut wanted = wanted(seen, &current, rollout.as_ref(), sources);
+    let left = leftover::targets(seen, &current, rollout.as_ref(), &wanted);
+    let left_until = leftover::until(seen, rollout.as_ref(), &left);
+    if left_until.is_none() {
+        wanted.extend(leftover::orders(seen, &current, &left));
+    }
+    let mut obsolete = obsolete(seen, &current, rollout.as_ref(), &wanted);
+    obsolete.retain(|target| !left.contains(target));
     let routes = routes::routes(&current, rollout.as_ref(), &seen.hosts, &seen.routes);
     let traffic = routes::traffic(&current, rollout.as_ref(), seen.now);
     let opened = rollout.as_ref().filter(|rollout| rollout.generation >= current.orders);
     let barrier = opened.and_then(rollout::barrier);
     Turn {
         barrier: barrier.filter(|needed| seen.barrier.is_none_or(|stands| stands < *needed)),
-        obsolete: obsolete(seen, &current, rollout.as_ref(), &wanted),
+        obsolete,
         releases: lost_releases(seen, &current, rollout.as_ref()),
         look_again_at: if begins_soon(seen, &current, rollout.as_ref()) {
             Some(seen.now)
         } else {
-            earliest(
-                rollout.as_ref().and_then(Rollout::deadline),
-                traffic.as_ref().and_then(routes::renewed_at),
-            )
+            let deadline = rollout.as_ref().and_then(Rollout::deadline);
+            [deadline, traffic.as_ref().and_then(routes::renewed_at), left_until].into_iter().flatten().min()
         },
         routes_gone: seen.routes.keys().filter(|target| !routes.contains_key(*target)).cloned().collect(),
         routes: routes.into_iter().filter(|(target, route)| seen.routes.get(target) != Some(route)).collect(),
@@ -121,10 +126,6 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
 fn begins_soon(seen: &Seen, current: &Current, rollout: Option<&Rollout>) -> bool {
     let began = seen.current.waiting.is_some() && current.rollouts > seen.current.rollouts;
     began || (current.waiting.is_some() && rollout.is_none_or(|rollout| !rollout.is_active()))
-}
-
-fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
-    one.into_iter().chain(other).min()
 }
 
 /// More steps than a rollout can take on one observation.

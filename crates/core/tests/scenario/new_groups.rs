@@ -382,3 +382,43 @@ fn a_process_group_does_not_go_back_alone_to_before_it_was_there() {
         ",
     );
 }
+
+#[test]
+fn what_the_app_has_no_more_is_stopped_once_its_requests_are_over() {
+    check_from(
+        &["services", "says groups web worker", A_AND_B_RUN_ONE],
+        "
+        says groups web
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` takes requests on 2 of 2 hosts
+        works a b
+          step 1 of 1 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          `production.shop` runs `2` on 2 targets
+        routes
+          a: 2 serves, a: 1 drains, b: 2 serves, b: 1 drains
+        entrances
+          web: */
+        orders
+          a/web 0.180004: run 2, keep 2 1
+          a/worker 0.120001: run 1, keep 1
+          b/web 0.180004: run 2, keep 2 1
+          b/worker 0.120001: run 1, keep 1
+        wait 20s
+        orders
+          a/web 0.180004: run 2, keep 2 1
+          a/worker 0.180005: run nothing at all, keep 1
+          b/web 0.180004: run 2, keep 2 1
+          b/worker 0.180005: run nothing at all, keep 1
+        works a b
+        up
+          a: 2, b: 2
+        orders
+          a/web 0.180004: run 2, keep 2 1
+          b/web 0.180004: run 2, keep 2 1
+        ",
+    );
+}
