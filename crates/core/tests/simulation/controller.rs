@@ -44,9 +44,9 @@ pub fn current(store: &Store) -> Option<&Current> {
     }
 }
 
-/// Returns what this process group runs when nothing rolls out, as the app's record says.
+/// Returns what this process group runs when nothing rolls out, as the app's record says; nothing when the app has it not.
 pub fn wanted<'a>(store: &'a Store, group: &GroupName) -> Option<&'a Release> {
-    current(store)?.track_of(group).release.as_ref()
+    current(store).filter(|current| current.has(group))?.track_of(group).release.as_ref()
 }
 
 pub fn rollout(store: &Store) -> Option<&Rollout> {

@@ -32,6 +32,8 @@ pub struct Knobs {
     pub person_interrupts: f64,
     /// Whether most releases have services, so that rollouts go in steps.
     pub services: bool,
+    /// Whether releases differ in the process groups that they have.
+    pub brings: bool,
     pub routers: usize,
     pub start_fails: f64,
     pub accept_fails: f64,
@@ -73,6 +75,7 @@ impl Knobs {
             person_acts: 0.0,
             person_interrupts: chance(0.5),
             services: false,
+            brings: false,
             routers: 0,
             start_fails: chance(0.15),
             accept_fails: chance(0.1),
@@ -97,6 +100,7 @@ impl Knobs {
         if knobs.services && rng.random_bool(0.6) {
             knobs.set_in_order();
         }
+        knobs.brings = knobs.services && knobs.groups > 1 && rng.random_bool(0.25);
         knobs
     }
 

@@ -175,7 +175,10 @@ impl World {
     /// Deploys as `footplate.toml` says, which half of the time is something new.
     fn deploy(&mut self, seen: &Seen, to: Release, by: Order) -> Option<Records> {
         let new = self.rng.random_bool(0.5).then(|| self.delivery());
-        let delivery = new.unwrap_or_else(|| seen.current.delivery.clone());
+        let mut delivery = new.unwrap_or_else(|| seen.current.delivery.clone());
+        if self.knobs.brings {
+            delivery.groups = self.groups.iter().filter(|group| has(&to, group)).cloned().collect();
+        }
         let observation = observe(&delivery.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
         let only = self.some_groups(&seen.current);
         let what = Deploy { to, policy: delivery.policy.clone(), delivery, only };
@@ -228,25 +231,37 @@ impl World {
 
     fn new_release(&mut self) -> Release {
         self.releases += 1;
-        release(self.releases, self.knobs.services)
+        self.release(self.releases)
     }
 
     fn old_release(&mut self) -> Release {
         let newest = self.releases.max(1);
-        release(self.rng.random_range(1..=newest), self.knobs.services)
+        let number = self.rng.random_range(1..=newest);
+        self.release(number)
+    }
+
+    /// In a fleet with services every seventh release has none all the same, and in some every third has no worker, and some no web.
+    fn release(&self, number: u32) -> Release {
+        let version: Version = number.to_string().parse().unwrap();
+        let hooks = Hooks::default();
+        let lacks = match (number % 3, number % 5) {
+            (1, _) if self.knobs.brings => "worker",
+            (_, 4) if self.knobs.brings => "web",
+            _ => "nothing",
+        };
+        let workload = if self.knobs.services && number % 7 != 3 {
+            let services = [("web", Service::web("serve")), ("worker", Service::worker("work"))];
+            let services = services.into_iter().filter(|(group, _)| *group != lacks);
+            let services = services.map(|(group, service)| (group.parse().unwrap(), service));
+            Workload::Service { hooks, services: services.collect() }
+        } else {
+            Workload::ReleaseDir(hooks)
+        };
+        Release::new(path().app, version, workload, Default::default())
     }
 }
 
-/// In a fleet with services every seventh release has none all the same.
-fn release(number: u32, serves: bool) -> Release {
-    let version: Version = number.to_string().parse().unwrap();
-    let hooks = Hooks::default();
-    let workload = if serves && number % 7 != 3 {
-        let services = [("web", Service::web("serve")), ("worker", Service::worker("work"))];
-        let services = services.map(|(group, service)| (group.parse().unwrap(), service));
-        Workload::Service { hooks, services: services.into() }
-    } else {
-        Workload::ReleaseDir(hooks)
-    };
-    Release::new(path().app, version, workload, Default::default())
+/// Files are there for all process groups.
+fn has(release: &Release, group: &GroupName) -> bool {
+    !release.has_services() || release.serves(group)
 }

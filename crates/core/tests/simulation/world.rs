@@ -276,7 +276,7 @@ impl World {
         let quiet = |controller: &Controller| controller.pending.is_empty() && controller.session.is_some();
         settled
             && self.controllers.iter().all(quiet)
-            && self.controllers.iter().any(|c| c.seen == store.revision)
+            && self.controllers.iter().any(|c| c.seen == store.revision && c.look_again_at.is_none())
             && self.scene.routers.iter().all(|router| router.is_at_rest(store))
     }
 

@@ -30,7 +30,13 @@ impl Promise for Apart {
                 let Some(Value::Rollout(rollout)) = &write.value else { return Ok(()) };
                 let arrived = rollout.outcome().is_some_and(|outcome| outcome.arrived());
                 for group in &rollout.groups {
-                    self.meant.entry(group.clone()).or_default().insert(rollout.to.id.clone());
+                    let meant = self.meant.entry(group.clone()).or_default();
+                    meant.insert(rollout.to.id.clone());
+                    // One that is new gets what the app may go back to as well.
+                    if rollout.from_of(group).is_none() {
+                        let keep = rollout.apart.get(group).map_or(&rollout.keep, |leaving| &leaving.keep);
+                        meant.extend(keep.iter().map(|release| release.id.clone()));
+                    }
                     if arrived {
                         self.arrived.insert(group.clone(), rollout.to.id.clone());
                     }
@@ -68,7 +74,7 @@ impl Apart {
         let rollout = turn.rollout.as_ref().or(seen.rollout.as_ref());
         let Some(rollout) = rollout.filter(|rollout| rollout.is_active()) else { return Ok(()) };
         for (target, order) in &turn.orders {
-            if rollout.groups.contains(&target.group) {
+            if rollout.groups.contains(&target.group) || !seen.current.has(&target.group) {
                 continue;
             }
             let runs = self.arrived.get(&target.group);

@@ -90,7 +90,7 @@ fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool 
         let listening = report.up.iter().filter(|(id, up)| up.address.is_some() && ours(id));
         let mut listening = listening.map(|(_, up)| up.readiness).peekable();
         let is_up = listening.peek().is_some() && listening.all(|readiness| readiness == Readiness::Ready);
-        let served = from.is_some_and(|from| from.has_services());
+        let served = from.is_some_and(|from| from.serves(&target.group)) && rollout.to.serves(&target.group);
         let is_late = report.live.as_ref() == Some(&rollout.to.id) && is_unmoved(rollout, name);
         let is_moved = rollout.groups.contains(&target.group);
         is_moved && is_up && served && !is_late && !serves(route(target, seen, turn))

@@ -31,7 +31,8 @@ impl Promise for Kept {
                 })?;
                 // A target that has not heard of the newest orders may still clean by older ones, and one that obeyed what a
                 // restored store has forgotten by those; it prepares again.
-                let obeys_these = disk.obeyed >= current.orders
+                let obeys_these = current.has(&target.group)
+                    && disk.obeyed >= current.orders
                     && disk.obeyed <= current.generation
                     && disk.obeyed > self.forgotten;
                 let protection = current.track_of(&target.group).protection(release).filter(|_| obeys_these);
@@ -41,7 +42,7 @@ impl Promise for Kept {
             }
             Fact::Ended => {
                 for machine in scene.machines.values() {
-                    for (group, disk) in &machine.disks {
+                    for (group, disk) in machine.disks.iter().filter(|(group, _)| current.has(group)) {
                         let track = current.track_of(group);
                         let mut protected =
                             track.kept().filter(|release| track.protection(&release.id).is_some());

@@ -1,12 +1,14 @@
 //! In the end one release is up on every target, the current one of its process group: live, ready, in the route, and nothing else.
 
-use footplate_core::name::ReleaseId;
+use footplate_core::name::{ReleaseId, Target};
+use footplate_core::record::Key;
 use footplate_core::target::Readiness;
 use footplate_core::traffic::EndpointState;
 
 use super::{Fact, Promise, Scene, hold};
-use crate::controller::wanted;
+use crate::controller::{current, target_name, wanted};
 use crate::routers::routes;
+use crate::store::{Store, Value};
 
 pub struct OneRelease;
 
@@ -19,13 +21,21 @@ impl Promise for OneRelease {
         if !matches!(fact, Fact::Ended) {
             return Ok(());
         }
+        // What a first deployment left as it was is nobody's.
+        if current(&scene.store).is_none_or(|current| current.track.release.is_none()) {
+            return Ok(());
+        }
         let mut routes = routes(&scene.store);
         for machine in scene.machines.values() {
             for (group, disk) in &machine.disks {
                 let target = machine.target(group);
-                let Some(release) = wanted(&scene.store, group) else { return Ok(()) };
-                let wanted: Vec<&ReleaseId> =
-                    release.has_services().then_some(&release.id).into_iter().collect();
+                let wanted = wanted(&scene.store, group);
+                if wanted.is_none() && is_left_as_it_was(&scene.store, &target) {
+                    routes.remove(&target);
+                    continue;
+                }
+                let wanted = wanted.filter(|release| release.serves(group));
+                let wanted: Vec<&ReleaseId> = wanted.map(|release| &release.id).into_iter().collect();
                 let up: Vec<&ReleaseId> = disk.up.keys().collect();
                 hold(up == wanted, || format!("{target} has {up:?} up in the end, and not {wanted:?}"))?;
                 let ready = disk.up.values().all(|process| process.readiness == Readiness::Ready);
@@ -39,4 +49,10 @@ impl Promise for OneRelease {
         }
         hold(routes.is_empty(), || format!("nobody is behind {routes:?}"))
     }
+}
+
+/// Tells whether an order leaves up what a process group has that never came to be the app's.
+fn is_left_as_it_was(store: &Store, target: &Target) -> bool {
+    let key = Key::Assignment(target.host.clone(), target_name(&target.group));
+    matches!(store.get(&key), Some(Value::Assignment(order)) if !order.idle)
 }

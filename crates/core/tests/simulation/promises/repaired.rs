@@ -26,7 +26,7 @@ impl Promise for Repaired {
             hold(scene.store.get(&key).is_some(), || format!("{key} is missing"))?;
         }
         for machine in scene.machines.values() {
-            for group in machine.disks.keys() {
+            for group in machine.disks.keys().filter(|group| current.has(group)) {
                 let key = Key::Assignment(machine.name.clone(), target_name(group));
                 hold(scene.store.get(&key).is_some(), || format!("{key} is missing"))?;
             }

@@ -87,7 +87,8 @@ fn is_known(rollout: &Rollout, router: &Router, scene: &Scene) -> bool {
 
 /// Tells whether it is one of the rollout's two releases: what a first deployment left behind is nobody's.
 fn moves(rollout: &Rollout, target: &Target, release: &ReleaseId) -> bool {
-    rollout.from_of(&target.group).is_some_and(|from| from.id == *release || rollout.to.id == *release)
+    let is_from = rollout.from_of(&target.group).is_some_and(|from| from.id == *release);
+    is_from || (rollout.to.id == *release && !rollout.is_first())
 }
 
 /// Tells whether what this target obeys is an order that this rollout gave by the target's position. A host on which the new
