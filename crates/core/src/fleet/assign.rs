@@ -38,7 +38,9 @@ pub fn assignments(
     }
     if let Some(rollout) = standing {
         let theirs = rollout::assignments(rollout);
-        orders.extend(theirs.into_iter().filter(|(target, _)| rollout.is_active() || !left(target)));
+        // What could not go back anywhere is looked after where it was left.
+        let stays = rollout.is_active() || matches!(rollout.outcome(), Some(Outcome::LeftAsIs { .. }));
+        orders.extend(theirs.into_iter().filter(|(target, _)| stays || !left(target)));
     }
     orders
 }

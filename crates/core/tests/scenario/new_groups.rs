@@ -213,6 +213,13 @@ fn what_is_new_alone_has_nothing_to_go_back_to() {
           web: */, worker: */worker
         current
           runs 2, past [1], verified 2, rollback goes to 1, generation 0.180011
+        orders
+          a/poller 0.180011: run 2, keep 2 1
+          a/web 0.180011: run 2, keep 2 1
+          a/worker 0.180011: run 2, keep 2 1
+          b/poller 0.180011: run 2, keep 2 1
+          b/web 0.180011: run 2, keep 2 1
+          b/worker 0.180011: run 2, keep 2 1
         deploy 3
           ann prepares `3` of `production.shop` on 2 hosts
         routes
