@@ -37,6 +37,21 @@ impl Site {
         lines.filter(|words| words.get(1) == Some(&"worker")).map(|words| words[0].to_owned()).collect()
     }
 
+    /// Has the configuration loaded anew, as an administrator would; the master process replaces itself and answers nothing.
+    async fn reload(&self) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut socket = tokio::net::UnixStream::connect(self.settings().master).await.unwrap();
+        socket.write_all(b"reload\n").await.unwrap();
+        drop(socket.read_to_end(&mut Vec::new()).await);
+    }
+
+    /// Returns how often HAProxy was reloaded.
+    async fn reloads(&self) -> u32 {
+        let told = self.say("show proc").await;
+        let master = told.lines().find(|line| line.contains(" master ")).expect("it lists itself");
+        master.split_whitespace().nth(2).and_then(|word| word.parse().ok()).expect("a number")
+    }
+
     async fn try_to_follow(&self, pools: &[Pool]) -> String {
         footplate_drivers::chain(&self.router.follow(pools).await.unwrap_err())
     }
@@ -184,6 +199,25 @@ async fn a_reload_under_load_fails_no_request_and_old_processes_count_as_in_flig
     assert!(answer.matches("piece").count() == 60 && answer.ends_with("0\r\n\r\n"), "it was cut off");
     eventually("the old processes are gone", PATIENCE, async || site.workers().await.len() == 1).await;
     site.until_busy(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_by_somebody_else_is_waited_for_and_not_repeated() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1 b/1", "1:100").await;
+    let before = site.reloads().await;
+    let loads = [true, false].map(|keep_alive| Load { keep_alive, ..Load::new(site.address, 2) }.start());
+    for shares in ["1:90 2:10", "1:50 2:50", "1:0 2:100", "1:30 2:70", "1:100 2:0", "1:20 2:80"] {
+        let pools = [site.pool("a/1 b/1 a/2 b/2", shares).await];
+        site.reload().await;
+        eventually("it follows", PATIENCE, async || site.router.follow(&pools).await.is_ok()).await;
+    }
+    eventually("the last process is in charge", PATIENCE, async || !site.workers().await.is_empty()).await;
+    assert_eq!(site.reloads().await - before, 6, "each once");
+    for load in loads {
+        let outcome = load.stop().await;
+        assert_eq!(outcome.failed, 0, "of {}: {:?}", outcome.requests, outcome.failures);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The driver's folder: the configuration in place, the file of shares, and what the driver remembers.
 //!
-//! Invariant: memory is written first and the configuration last, so that nothing is in place that is not remembered.
+//! Invariants: memory is written first and the configuration last, so that nothing is in place that is not remembered; and
+//! whoever loads the files in between finds somebody in every track that its shares lead to.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ pub(super) struct Files {
     configuration: PathBuf,
 }
 
-/// The bytes of each file before it was replaced.
+/// The bytes of each file before it was replaced, in the order in which that was done.
 pub(super) struct Before(Vec<(PathBuf, Option<Vec<u8>>)>);
 
 impl Files {
@@ -85,15 +86,18 @@ impl Files {
         blocking(move || Ok(read(&path)?.is_some_and(|stands| stands == text.as_bytes()))).await
     }
 
-    /// Puts all in place, where it differs; returns what stood there.
+    /// Puts all in place, where it differs; returns what stood there. `bridge` is the configuration that goes with the shares
+    /// that stand there as well as with the new ones.
     pub(super) async fn put(
         &self,
         memory: &Memory,
+        bridge: &Configuration,
         configuration: &Configuration,
     ) -> Result<Before, DiskError> {
         let memory = serde_json::to_vec(memory).expect("names and numbers");
         let contents = [
             (self.memory.clone(), memory),
+            (self.configuration.clone(), bridge.text.clone().into_bytes()),
             (self.shares.clone(), configuration.shares.clone().into_bytes()),
             (self.configuration.clone(), configuration.text.clone().into_bytes()),
         ];
@@ -116,7 +120,7 @@ impl Files {
     /// Puts what stood there in place again.
     pub(super) async fn put_back(&self, before: Before) -> Result<(), DiskError> {
         blocking(move || {
-            for (path, bytes) in before.0 {
+            for (path, bytes) in before.0.into_iter().rev() {
                 match bytes {
                     Some(bytes) => disk::write_atomically(&path, &bytes)?,
                     None => disk::remove_file(&path)?,

@@ -129,6 +129,20 @@ impl Layout {
         self.pools.retain(|_, tracks| tracks.is_told);
     }
 
+    /// Returns these places with everybody still let in who was before: by them both the old shares and these find somebody.
+    pub(super) fn bridge(&self, before: &Self) -> Self {
+        let mut bridge = self.clone();
+        for (name, tracks) in &mut bridge.pools {
+            let old = before.pools.get(name).map(|tracks| tracks.tracks.as_slice()).unwrap_or_default();
+            for (track, stood) in tracks.tracks.iter_mut().zip(old) {
+                if track.release == stood.release {
+                    track.readmit(stood);
+                }
+            }
+        }
+        bridge
+    }
+
     /// Returns the same tracks and slots with nobody in them.
     pub(super) fn emptied(&self) -> Self {
         let mut empty = self.clone();
@@ -139,6 +153,19 @@ impl Layout {
             }
         }
         empty
+    }
+}
+
+impl Track {
+    fn readmit(&mut self, before: &Self) {
+        for (slot, stood) in self.slots.iter_mut().zip(&before.slots) {
+            if let (Some(slot), Some(stood)) = (slot.as_mut(), stood)
+                && stood.state == State::Serving
+                && (&slot.host, slot.address) == (&stood.host, stood.address)
+            {
+                slot.state = State::Serving;
+            }
+        }
     }
 }
 

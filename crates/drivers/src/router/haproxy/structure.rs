@@ -1,5 +1,6 @@
 //! Puts the files of a layout in place, and has HAProxy load them where it could not follow otherwise.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::configuration::{Configuration, render};
@@ -13,6 +14,8 @@ use crate::router::{Router, RouterError};
 
 /// How long a new process may take to be in charge after a reload or a start.
 const LOAD_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a master that refuses is taken for one that replaces itself, as it does when somebody else reloads it.
+const REPLACE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is asked meanwhile.
 const LOAD_POLL: Duration = Duration::from_millis(20);
 /// How long a structure that was refused is not tried again.
@@ -29,11 +32,7 @@ impl Haproxy {
         layout: Layout,
         log_port: u16,
     ) -> Result<Layout, RouterError> {
-        let running = match self.workers().await {
-            Ok((current, _)) => Some(current.structure),
-            Err(RouterError::Silent { .. }) => None,
-            Err(error) => return Err(error),
-        };
+        let running = self.running().await?;
         let taken = standing.memory.as_ref().filter(|memory| memory.is_taken);
         let taken = taken.map(|memory| memory.extension.clone());
         let extend = self.settings.extend.clone();
@@ -57,6 +56,23 @@ impl Haproxy {
         Err(self.refused(refusal.unwrap_or_default()))
     }
 
+    /// Returns the structure that HAProxy runs with; nothing when it does not run.
+    async fn running(&self) -> Result<Option<String>, RouterError> {
+        let deadline = Instant::now() + REPLACE_PATIENCE;
+        loop {
+            match self.workers().await {
+                Ok((current, _)) => return Ok(Some(current.structure)),
+                Err(RouterError::Silent { source, .. })
+                    if is_replacing(&source) && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(LOAD_POLL).await;
+                }
+                Err(RouterError::Silent { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Returns the layout once it is in force as far as the structure goes, or why HAProxy does not take it.
     async fn try_out(
         &self,
@@ -64,13 +80,14 @@ impl Haproxy {
         mut memory: Memory,
         running: Option<&str>,
     ) -> Result<Result<Layout, String>, RouterError> {
+        let before = standing.memory.as_ref().map(|memory| memory.layout.clone()).unwrap_or_default();
         let configuration = render(&self.settings, &memory);
         if running == Some(configuration.structure.as_str()) {
-            self.files.put(&memory, &configuration).await?;
+            self.files.put(&memory, &self.bridge(&memory, &before), &configuration).await?;
         } else {
             memory.layout.prune();
             let configuration = render(&self.settings, &memory);
-            if let Err(said) = self.restructure(standing, &memory, &configuration).await? {
+            if let Err(said) = self.restructure(standing, &memory, &before, &configuration).await? {
                 return Ok(Err(said));
             }
         }
@@ -79,10 +96,16 @@ impl Haproxy {
         Ok(Ok(layout))
     }
 
+    /// Returns what stands in place while the shares change.
+    fn bridge(&self, memory: &Memory, before: &Layout) -> Configuration {
+        render(&self.settings, &Memory { layout: memory.layout.bridge(before), ..memory.clone() })
+    }
+
     async fn restructure(
         &self,
         standing: &mut Standing,
         memory: &Memory,
+        before: &Layout,
         configuration: &Configuration,
     ) -> Result<Result<(), String>, RouterError> {
         if let Some(said) = standing.refused_lately(&configuration.structure) {
@@ -93,7 +116,7 @@ impl Haproxy {
             false => program::check(&self.settings, &self.files.propose(configuration).await?).await?,
         };
         if outcome.is_ok() {
-            let before = self.files.put(memory, configuration).await?;
+            let before = self.files.put(memory, &self.bridge(memory, before), configuration).await?;
             outcome = self.load(&configuration.structure).await?;
             if outcome.is_err() {
                 self.files.put_back(before).await?;
@@ -162,6 +185,14 @@ impl Haproxy {
             _ => None,
         })
     }
+}
+
+/// Tells whether a master's socket is there with nobody behind it, or whoever was is just gone: it may be replacing itself.
+fn is_replacing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 impl Standing {

@@ -109,3 +109,40 @@ fn weights_fit_into_what_haproxy_knows() {
     pool.members[0].address = "web-1:80 disabled".to_owned();
     assert_eq!(layout.place(&[pool]).unwrap_err(), "`web-1:80 disabled` is no address");
 }
+
+/// Tells whether each track that gets requests by these shares has somebody who takes them by those places.
+fn everybody_is_found(shares: &Layout, places: &Layout) -> bool {
+    shares.pools.iter().all(|(name, tracks)| {
+        let places = &places.pools[name].tracks;
+        tracks
+            .tracks
+            .iter()
+            .zip(places)
+            .filter(|(track, _)| track.share > 0)
+            .all(|(_, places)| places.slots.iter().flatten().any(|slot| slot.state == State::Serving))
+    })
+}
+
+#[test]
+fn whoever_loads_the_files_while_they_are_written_finds_somebody_for_every_share() {
+    let mut layout = Layout::default();
+    layout.place(&[pool("a/1 b/1", "1:100")]).unwrap();
+    let mut were_bridges_needed = false;
+    for (members, shares) in [
+        ("a/2 b/1 a/1 drains", "1:50 2:50"),
+        ("a/2 b/2 b/1 drains", "2:100"),
+        ("a/3 b/3 a/2 drains b/2 drains", "3:100"),
+        ("a/2 b/2 a/3 drains b/3 drains", "2:100"),
+        ("a/4 b/4", "4:100"),
+    ] {
+        let before = layout.clone();
+        layout.place(&[pool(members, shares)]).unwrap();
+        let bridge = layout.bridge(&before);
+        assert!(everybody_is_found(&before, &bridge), "the bridge by the old shares: {members}");
+        assert!(everybody_is_found(&layout, &bridge), "the bridge by the new shares: {members}");
+        assert!(everybody_is_found(&layout, &layout), "in the end: {members}");
+        were_bridges_needed |= !everybody_is_found(&before, &layout);
+        were_bridges_needed |= !everybody_is_found(&layout, &before);
+    }
+    assert!(were_bridges_needed);
+}
