@@ -1,15 +1,16 @@
 //! Routers of one line in one folder: the one in charge, and elders that finish what they have after an upgrade.
 //!
 //! Invariants: every count is kept by exactly one of: the elder that counted it, the file that it left, the base of the one in charge. An
-//! elder follows every table, so that what it still has goes where it should.
+//! elder follows every table, so that what it still has goes where it should; the revision that is told is that of the least of all.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
+use tokio::time::{Instant, timeout_at};
 
 use crate::control::client;
 use crate::failure::Failure;
@@ -52,7 +53,7 @@ impl Family {
         self.elders.keys().cloned().collect()
     }
 
-    /// Adds what all others have counted.
+    /// Adds what all others have counted, and the least revision of all: an elder that was never heard follows nothing.
     pub async fn add_to(&mut self, report: &mut Report) {
         for name in self.names() {
             match self.ask(&name, Method::GET, "/v1/counts", Bytes::new()).await {
@@ -69,7 +70,10 @@ impl Family {
             }
         }
         report.add(&self.base);
-        self.elders.values().for_each(|elder| report.add(elder));
+        for elder in self.elders.values() {
+            report.add(elder);
+            report.revision = report.revision.min(elder.revision);
+        }
     }
 
     /// Asks an elder until it answers, is gone, or has been silent for too long.
@@ -83,7 +87,10 @@ impl Family {
         let socket = self.folder.elder_socket(name);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let because = match client::ask(&socket, method.clone(), uri, body.clone()).await {
+            // One that stands still must not keep us from answering in our own time.
+            let asked =
+                timeout_at(deadline, client::ask(&socket, method.clone(), uri, body.clone())).await;
+            let because = match asked.unwrap_or_else(|late| Err(late.into())) {
                 Ok((StatusCode::OK, text)) => return Ok(text),
                 Ok((_, text)) => String::from_utf8_lossy(&text).into_owned(),
                 Err(error)

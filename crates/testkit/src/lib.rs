@@ -8,6 +8,7 @@ pub mod backend;
 mod certificate;
 mod consul;
 pub mod crowd;
+mod elder;
 mod etcd;
 mod haproxy;
 pub mod load;
@@ -20,6 +21,7 @@ pub mod wire;
 
 pub use certificate::Certificates;
 pub use consul::{Consul, ConsulSetup};
+pub use elder::Elder;
 pub use etcd::{Access, Etcd};
 pub use haproxy::{haproxy, start_haproxy, wait_for_haproxy};
 pub use port::free_port;

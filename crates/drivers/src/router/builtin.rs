@@ -28,8 +28,16 @@ const COUNTS: &str = "http://router/v1/counts";
 pub struct Builtin {
     folder: PathBuf,
     socket: PathBuf,
-    /// The revision of the table that it was told last, by us.
-    told: Mutex<u64>,
+    told: Mutex<Told>,
+}
+
+/// What it was told last, by us.
+#[derive(Default)]
+struct Told {
+    /// The revision of the table.
+    revision: u64,
+    /// Whether all of it has taken that table: also the routers before it, which finish what they have.
+    is_taken: bool,
 }
 
 impl Builtin {
@@ -63,25 +71,29 @@ impl Router for Builtin {
         format!("the router in {}", self.folder.display())
     }
 
-    /// Its table's revision only rises; what it has from before, from us or another, is read first.
+    /// Its table's revision only rises; what it has from before, from us or another, is read first. The same table is told again
+    /// until all of it has taken it: it may stand in the router's file and be unknown to an elder.
     async fn follow(&self, pools: &[Pool]) -> Result<(), RouterError> {
         let mut told = self.told.lock().await;
         let mut table = table(pools).map_err(|said| self.refused(said))?;
         let stands: Table = self.read(TABLE).await?;
         table.revision = stands.revision;
-        if stands != table {
-            table.revision += 1;
+        let is_new = stands != table;
+        table.revision += u64::from(is_new);
+        if is_new || !told.is_taken {
+            told.is_taken = false;
             let text = serde_json::to_vec(&table).expect("a table has only text and numbers");
             self.ask(Method::PUT, TABLE, text.into()).await?;
         }
-        *told = table.revision;
+        *told = Told { revision: table.revision, is_taken: true };
         Ok(())
     }
 
     async fn in_flight(&self) -> Result<Option<BTreeSet<EndpointName>>, RouterError> {
-        let told = *self.told.lock().await;
+        let told = self.told.lock().await.revision;
         let report: Report = self.read(COUNTS).await?;
         if report.revision < told {
+            self.told.lock().await.is_taken = false;
             return Ok(None);
         }
         let mut busy = BTreeSet::new();

@@ -33,7 +33,11 @@ pub struct Site {
 
 impl Site {
     pub async fn builtin() -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::builtin_in(TempDir::new().unwrap()).await
+    }
+
+    /// Starts the built-in router in a folder that may have something in it.
+    pub async fn builtin_in(folder: TempDir) -> Self {
         let listener = Listener { address: ([127, 0, 0, 1], 0).into(), is_https: false };
         let config = footplate_router::Config {
             workers: 1,

@@ -1,5 +1,6 @@
 //! The router replaced by another one, under load: nothing is lost, no count goes back.
 
+use footplate_testkit::Elder;
 use footplate_testkit::backend::Backend;
 use footplate_testkit::load::Load;
 use footplate_testkit::wire::Reader;
@@ -111,6 +112,27 @@ async fn what_is_in_flight_at_the_old_router_is_seen_and_follows_the_table() {
     drop(socket);
     site.elders_end().await;
     assert_eq!(site.report().await.in_flight("shop", "a"), 0);
+}
+
+#[tokio::test]
+async fn the_revision_that_is_told_is_that_of_the_last_who_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::site::config(&folder);
+    std::fs::create_dir(&config.folder).unwrap();
+    let elder = Elder::at(&config.folder.join("control.elder.sock")).unwrap();
+    elder.refuse(true);
+    let site = Site::open(folder, config).await;
+    let backend = Backend::start("one").await;
+    let services = [("shop".to_owned(), single(backend.address))].into();
+    let table = serde_json::to_string(&footplate_router::Table { revision: 1, services }).unwrap();
+    let reply = site.control("PUT", "/v1/table", &table).await;
+    assert_eq!(reply.status(), 503, "{}", reply.body);
+    assert_eq!(site.control("GET", "/v1/table", "").await.json()["revision"], 1, "it stands here all the same");
+    assert_eq!(site.report().await.revision, 0, "not everywhere");
+    elder.refuse(false);
+    let reply = site.control("PUT", "/v1/table", &table).await;
+    assert_eq!((reply.status(), elder.taken()), (200, 1), "the same again reaches whoever missed it");
+    assert_eq!(site.report().await.revision, 1);
 }
 
 #[tokio::test]
