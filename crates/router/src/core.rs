@@ -133,7 +133,7 @@ impl Core {
     /// Hands everything over to the router at the other end. No table is taken and nothing counted meanwhile.
     ///
     /// # Errors
-    /// The other side failed before it was in charge: this one goes on.
+    /// The other side failed before it took clients: this one goes on.
     pub async fn hand_over(&self, socket: UnixStream) -> io::Result<()> {
         let mut family = self.family.lock().await;
         if !self.is_in_charge() {
@@ -143,6 +143,7 @@ impl Core {
         let parcel = Parcel {
             process: std::process::id(),
             instance: self.instance.clone(),
+            name: self.folder.name().to_owned(),
             addresses: Vec::new(),
             base: family.base.clone(),
         };
@@ -156,10 +157,15 @@ impl Core {
         *self.gifts.lock().unwrap_or_else(PoisonError::into_inner) = Some(gifts);
         let giver = given?;
         self.folder.retire()?;
+        let told = tokio::task::spawn_blocking(move || giver.yours()).await;
+        if let Err(error) = told.expect("telling does not panic") {
+            self.folder.come_back()?;
+            return Err(error);
+        }
         self.is_in_charge.store(false, Ordering::SeqCst);
         family.retire();
         self.replaced.cancel();
-        giver.yours()
+        Ok(())
     }
 
     /// Lets go of the listeners, so that nobody waits at an address where nobody accepts.

@@ -32,10 +32,14 @@ pub struct Family {
 }
 
 impl Family {
-    /// Looks who is still there.
-    pub fn new(folder: Folder, base: Report) -> Family {
-        let elders = folder.elders().into_iter().map(|name| (name, Report::default())).collect();
-        Family { folder, base, elders }
+    /// Looks who is still there, beside the one whose place is being taken.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn new(folder: Folder, base: Report, replaced: Option<String>) -> io::Result<Family> {
+        let names = folder.elders()?.into_iter().chain(replaced);
+        let elders = names.map(|name| (name, Report::default())).collect();
+        Ok(Family { folder, base, elders })
     }
 
     /// Returns how many elders are still there.

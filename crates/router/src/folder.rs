@@ -46,6 +46,17 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), name })
     }
 
+    /// Returns what this router is called once it was replaced.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns where this router listens before it is in charge: no longer than the control socket's path, which has a limit.
+    pub fn hidden_socket(&self) -> PathBuf {
+        let (_, random) = self.name.split_once('-').expect("a name has two parts");
+        self.path.join(format!(".{random}"))
+    }
+
     /// Returns where the control socket is.
     pub fn socket(&self) -> PathBuf {
         control::socket(&self.path)
@@ -57,15 +68,18 @@ impl Folder {
     }
 
     /// Lists the routers that were replaced, by their sockets and by the counts that they have left.
-    pub fn elders(&self) -> BTreeSet<String> {
-        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn elders(&self) -> std::io::Result<BTreeSet<String>> {
+        let entries = fs::read_dir(&self.path)?.collect::<std::io::Result<Vec<_>>>()?;
+        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
         let name_of = |file: String| {
             let socket = file.strip_prefix("control.").and_then(|rest| rest.strip_suffix(".sock"));
             let counts = || file.strip_prefix("counts.").and_then(|rest| rest.strip_suffix(".json"));
             socket.or_else(counts).map(str::to_owned)
         };
-        names.filter_map(name_of).collect()
+        Ok(names.filter_map(name_of).collect())
     }
 
     /// Gives up the name of the control socket: from here on this process is an elder.
@@ -74,6 +88,14 @@ impl Folder {
     /// The folder cannot be written.
     pub fn retire(&self) -> std::io::Result<()> {
         fs::rename(self.socket(), self.elder_socket(&self.name))
+    }
+
+    /// Takes the name of the control socket again: whoever was to have it is gone.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn come_back(&self) -> std::io::Result<()> {
+        fs::rename(self.elder_socket(&self.name), self.socket())
     }
 
     /// Leaves the last counts of an elder to the one in charge, and its name to nobody.

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! new: POST /v1/handover (Upgrade)   old: 101      new: go      old: Parcel + lock and listeners (SCM_RIGHTS)
-//! new: ready, once nothing can fail any more       old: gives up the control socket's name, yours, takes no more clients
+//! new: ready, once nothing can fail any more       old: gives up the control socket's name, yours
+//! new: takes that name and clients, mine           old: takes no more clients
 //! ```
-//! Until `yours` the old one is in charge, and whatever happens to the new one changes nothing.
+//! Until `mine` the old one still takes clients, and goes on as if nothing had been when the new one is gone.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
@@ -40,6 +41,8 @@ pub struct Parcel {
     pub process: u32,
     /// The counts go on under this name.
     pub instance: String,
+    /// What the one that hands over is called once it was replaced.
+    pub name: String,
     /// The addresses of the listeners, in the order of the sockets.
     pub addresses: Vec<SocketAddr>,
     /// What was counted by processes that have ended.
@@ -50,10 +53,13 @@ pub struct Parcel {
 #[derive(Debug)]
 pub struct Giver(BufReader<UnixStream>);
 
-/// The new router's side, with what it was given.
+/// The new router's side.
 #[derive(Debug)]
-pub struct Taker {
-    talk: BufReader<UnixStream>,
+pub struct Taker(BufReader<UnixStream>);
+
+/// What the new router was given.
+#[derive(Debug)]
+pub struct Gift {
     /// What was said.
     pub parcel: Parcel,
     /// The folder's lock, still held.
@@ -95,12 +101,26 @@ impl Giver {
         expect(&mut self.0, "ready")
     }
 
-    /// Tells the other side that it is in charge.
+    /// Tells the other side that it is in charge, and waits until it has begun. One that is slow is in charge as well.
     ///
     /// # Errors
-    /// The other side is gone.
+    /// The other side is gone: nobody is in charge but us.
     pub fn yours(mut self) -> io::Result<()> {
-        self.0.get_mut().write_all(b"yours\n")
+        self.0.get_mut().write_all(b"yours\n")?;
+        match expect(&mut self.0, "mine") {
+            Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind()) => {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Gift {
+    /// Returns the listener of an address, if it was given one.
+    pub fn listener(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let place = self.listeners.iter().position(|(known, _)| *known == address)?;
+        Some(self.listeners.swap_remove(place).1)
     }
 }
 
@@ -109,7 +129,7 @@ impl Taker {
     ///
     /// # Errors
     /// Somebody is there who does not hand over.
-    pub fn ask(path: &Path) -> io::Result<Option<Taker>> {
+    pub fn ask(path: &Path) -> io::Result<Option<(Taker, Gift)>> {
         let socket = match UnixStream::connect(path) {
             Ok(socket) => socket,
             Err(error)
@@ -136,26 +156,30 @@ impl Taker {
             line.clear();
         }
         talk.get_mut().write_all(b"go\n")?;
-        receive(talk).map(Some)
-    }
-
-    /// Returns the listener of an address, if it was given one.
-    pub fn listener(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let place = self.listeners.iter().position(|(known, _)| *known == address)?;
-        Some(self.listeners.swap_remove(place).1)
+        let gift = receive(&mut talk)?;
+        Ok(Some((Taker(talk), gift)))
     }
 
     /// Takes charge: says that nothing can fail any more, and waits until the other side has let go.
     ///
     /// # Errors
     /// The other side is gone or goes on by itself.
-    pub fn take_charge(&mut self) -> io::Result<()> {
-        self.talk.get_mut().write_all(b"ready\n")?;
-        expect(&mut self.talk, "yours")
+    pub fn take_charge(mut self) -> io::Result<Taker> {
+        self.0.get_mut().write_all(b"ready\n")?;
+        expect(&mut self.0, "yours")?;
+        Ok(self)
+    }
+
+    /// Says that it has begun.
+    ///
+    /// # Errors
+    /// The other side is gone, which is its own business.
+    pub fn mine(mut self) -> io::Result<()> {
+        self.0.get_mut().write_all(b"mine\n")
     }
 }
 
-fn receive(mut talk: BufReader<UnixStream>) -> io::Result<Taker> {
+fn receive(talk: &mut BufReader<UnixStream>) -> io::Result<Gift> {
     let mut size = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -183,7 +207,7 @@ fn receive(mut talk: BufReader<UnixStream>) -> io::Result<Taker> {
     let parcel: Parcel = serde_json::from_slice(&text)?;
     let lock = sockets.next().map(File::from).ok_or(io::Error::other("it sent no lock"))?;
     let listeners = parcel.addresses.iter().copied().zip(sockets.map(TcpListener::from)).collect();
-    Ok(Taker { talk, parcel, lock, listeners })
+    Ok(Gift { parcel, lock, listeners })
 }
 
 fn expect(talk: &mut BufReader<UnixStream>, word: &str) -> io::Result<()> {

@@ -16,14 +16,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::board::Board;
 use crate::config::{Config, Listener};
-use crate::control;
+use crate::control::{self, Hidden};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::family::Family;
 use crate::folder::Folder;
-use crate::handover::{Parcel, Taker};
+use crate::handover::{Gift, Parcel, Taker};
 use crate::tls::Certificates;
-use crate::worker::{self, Ends, Worker};
+use crate::worker::{self, Signals, Worker};
 
 /// How often the files of the certificates are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ type Sockets = Vec<(Listener, TcpListener)>;
 pub struct Server {
     config: Config,
     core: Arc<Core>,
-    ends: Ends,
+    signals: Signals,
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     control: UnixListener,
@@ -58,36 +58,33 @@ impl Server {
             true => None,
             false => Some(Certificates::open(config.certificates.clone())?),
         };
-        let mut taker = take(&folder).await?;
-        let sockets = sockets(&config, taker.as_mut())?;
-        let parcel = taker.as_mut().map(|taker| std::mem::take(&mut taker.parcel)).unwrap_or_default();
+        let mut taken = take(&folder).await?;
+        let sockets = sockets(&config, taken.as_mut().map(|(_, gift)| gift))?;
+        let (taker, parcel, lock) = match taken {
+            None => (None, Parcel::default(), folder.lock()?),
+            Some((taker, gift)) => (Some(taker), gift.parcel, gift.lock),
+        };
+        let took_over_from = taker.as_ref().map(|_| parcel.process);
         let board = Board::new(workers(&config, certificates.as_ref()));
+        // The one before takes no other table until the handover is over.
         if let Some(table) = folder.read_table()? {
             board.publish(Arc::new(table));
         }
-        let process = taker.as_ref().map(|_| parcel.process);
-        let lock = match taker {
-            None => folder.lock()?,
-            Some(taker) => take_charge(taker).await?,
-        };
-        // The one before may have taken a table while we made ready.
-        if let Some(table) = folder.read_table()?.filter(|table| table.revision != board.table().revision) {
-            board.publish(Arc::new(table));
-        }
-        let control = control::bind(&folder.socket()).map_err(|error| {
-            let what = format!("cannot open the control socket {}", folder.socket().display());
-            Failure::new(
-                what,
-                error,
-                "check the folder's owner and permissions; its path has 100 bytes at most",
-            )
-        })?;
-        let core = assemble(board, folder, parcel, lock, &sockets)?;
-        let ends = Ends::default();
-        let threads = start(&core, &sockets, &ends)?;
+        let (socket, control) = (folder.socket(), open_control(&folder)?);
         let addresses = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
-        let core = Arc::new(core);
-        Ok(Server { config, core, ends, addresses, threads, control, certificates, took_over_from: process })
+        let core = Arc::new(assemble(board, folder, parcel, lock, &sockets)?);
+        let signals = Signals::default();
+        let unless_in_charge = signals.cut.clone().drop_guard();
+        let threads = start(Arc::clone(&core), sockets, signals.clone()).await?;
+        // From here on nothing can fail: the one before may let go.
+        let taker = take_charge(taker).await?;
+        unless_in_charge.disarm();
+        let control = control.show(&socket).await;
+        signals.begin.cancel();
+        if let Some(Err(error)) = taker.map(Taker::mine) {
+            tracing::debug!(%error, "the router before this one has ended already");
+        }
+        Ok(Server { config, core, signals, addresses, threads, control, certificates, took_over_from })
     }
 
     /// Returns the addresses that clients come in at, in the order of the settings.
@@ -103,7 +100,7 @@ impl Server {
     /// Answers at the control socket until `shutdown` is done or another router takes over; then takes no more connections and lets
     /// requests finish. Tells whether another one has taken over.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
-        let Server { config, core, ends, threads, control, certificates, .. } = self;
+        let Server { config, core, signals, threads, control, certificates, .. } = self;
         let serving = control::serve(Arc::clone(&core), control);
         tokio::pin!(serving);
         tokio::select! {
@@ -114,7 +111,7 @@ impl Server {
         }
         core.let_go();
         core.board.workers().iter().for_each(|worker| worker.leave());
-        ends.accept.cancel();
+        signals.leave.cancel();
         let waiting =
             tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         tokio::pin!(waiting);
@@ -123,7 +120,7 @@ impl Server {
             _ = &mut waiting => true,
             () = tokio::time::sleep(config.drain_time_max) => false,
         };
-        ends.all.cancel();
+        signals.cut.cancel();
         if !is_over && tokio::time::timeout(END_TIME_MAX, waiting).await.is_err() {
             tracing::warn!("a worker did not end in time");
         }
@@ -133,7 +130,7 @@ impl Server {
 }
 
 /// Asks the router that runs in the folder for its sockets, if there is one.
-async fn take(folder: &Folder) -> Result<Option<Taker>, Failure> {
+async fn take(folder: &Folder) -> Result<Option<(Taker, Gift)>, Failure> {
     let path = folder.socket();
     let asked = tokio::task::spawn_blocking({
         let path = path.clone();
@@ -145,17 +142,18 @@ async fn take(folder: &Folder) -> Result<Option<Taker>, Failure> {
     })
 }
 
-async fn take_charge(mut taker: Taker) -> Result<File, Failure> {
-    let taking = tokio::task::spawn_blocking(move || taker.take_charge().map(|()| taker.lock));
+/// Takes charge of what another router had, if there is one.
+async fn take_charge(taker: Option<Taker>) -> Result<Option<Taker>, Failure> {
+    let taking = tokio::task::spawn_blocking(move || taker.map(Taker::take_charge).transpose());
     taking.await.expect("taking charge does not panic").map_err(|error| {
         Failure::new("cannot take over from the router that runs", error, "start this one again")
     })
 }
 
 /// Gets a socket for each listener: one that was handed over, or a new one.
-fn sockets(config: &Config, mut taker: Option<&mut Taker>) -> Result<Sockets, Failure> {
+fn sockets(config: &Config, mut gift: Option<&mut Gift>) -> Result<Sockets, Failure> {
     let get = |listener: &Listener| {
-        let given = taker.as_mut().and_then(|taker| taker.listener(listener.address));
+        let given = gift.as_mut().and_then(|gift| gift.listener(listener.address));
         Ok((*listener, given.map_or_else(|| bind(*listener), Ok)?))
     };
     config.listeners.iter().map(get).collect()
@@ -169,6 +167,14 @@ fn bind(listener: Listener) -> Result<TcpListener, Failure> {
     let socket = TcpListener::bind(listener.address).map_err(trouble)?;
     socket.set_nonblocking(true).map_err(trouble)?;
     Ok(socket)
+}
+
+fn open_control(folder: &Folder) -> Result<Hidden, Failure> {
+    Hidden::bind(folder.hidden_socket()).map_err(|error| {
+        let what = format!("cannot open the control socket {}", folder.socket().display());
+        let next = "check the folder's owner and permissions; its path has 90 bytes at most";
+        Failure::new(what, error, next)
+    })
 }
 
 /// Makes the workers. They have a name of their own for `Via`, so that a request that comes back is known.
@@ -191,7 +197,9 @@ fn assemble(
         true => format!("{:016x}", SmallRng::from_os_rng().random::<u64>()),
         false => parcel.instance,
     };
-    let family = Family::new(folder.clone(), parcel.base);
+    let replaced = Some(parcel.name).filter(|name| !name.is_empty());
+    let family = Family::new(folder.clone(), parcel.base, replaced)
+        .map_err(|error| Failure::new("cannot read the router's folder", error, "raise the limit on files"))?;
     let gifts = sockets.iter().map(|(_, socket)| Ok((socket.local_addr()?, socket.try_clone()?)));
     let gifts = gifts.collect::<std::io::Result<Vec<_>>>();
     let gifts = gifts
@@ -199,18 +207,20 @@ fn assemble(
     Ok(Core::new(board, folder, instance, family, lock, gifts))
 }
 
-fn start(core: &Core, sockets: &Sockets, ends: &Ends) -> Result<Vec<JoinHandle<()>>, Failure> {
-    let trouble = |error: std::io::Error| {
+/// Starts the workers, which wait for their beginning.
+async fn start(core: Arc<Core>, sockets: Sockets, signals: Signals) -> Result<Vec<JoinHandle<()>>, Failure> {
+    let starting = tokio::task::spawn_blocking(move || {
+        let workers = core.board.workers().iter().enumerate();
+        let started = workers.map(|(number, worker)| {
+            let own = sockets.iter().map(|(listener, socket)| Ok((*listener, socket.try_clone()?)));
+            let own = own.collect::<std::io::Result<Vec<_>>>()?;
+            worker::start(format!("router-{number}"), Arc::clone(worker), own, signals.clone())
+        });
+        started.collect::<std::io::Result<Vec<_>>>()
+    });
+    starting.await.expect("starting does not panic").map_err(|error| {
         Failure::new("cannot start the router's threads", error, "raise the limits on files and threads")
-    };
-    let mut threads = Vec::new();
-    for (number, worker) in core.board.workers().iter().enumerate() {
-        let own = sockets.iter().map(|(listener, socket)| Ok((*listener, socket.try_clone()?)));
-        let own = own.collect::<std::io::Result<Vec<_>>>().map_err(trouble)?;
-        let name = format!("router-{number}");
-        threads.push(worker::start(name, Arc::clone(worker), own, ends.clone()).map_err(trouble)?);
-    }
-    Ok(threads)
+    })
 }
 
 /// Reads certificates again when they change. Never ends.

@@ -68,13 +68,15 @@ impl Counts {
     }
 }
 
-/// When a worker stops taking connections, and when it ends whatever is left.
+/// What all workers are told together, and what they tell.
 #[derive(Clone, Debug, Default)]
-pub struct Ends {
-    /// No new connections.
-    pub accept: CancellationToken,
-    /// Nothing any more.
-    pub all: CancellationToken,
+pub struct Signals {
+    /// Take connections.
+    pub begin: CancellationToken,
+    /// Take no more of them.
+    pub leave: CancellationToken,
+    /// End whatever is left.
+    pub cut: CancellationToken,
 }
 
 impl fmt::Debug for Worker {
@@ -119,31 +121,36 @@ impl Worker {
     }
 }
 
-/// Starts the worker's thread. It ends after `ends.accept` when its last connection has, or with `ends.all`.
+/// Starts the worker's thread, with everything that it needs. It takes connections from `signals.begin` on, and ends after
+/// `signals.leave` when its last connection has, or with `signals.cut`.
 ///
 /// # Errors
-/// The system gives no thread.
+/// The system gives no thread, or no files for it. Call it where blocking is allowed.
 pub fn start(
     name: String,
     worker: Arc<Worker>,
     listeners: Vec<(Listener, StdListener)>,
-    ends: Ends,
+    signals: Signals,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(run(worker, listeners, ends)))
+    let listeners = {
+        let _inside = runtime.enter();
+        let own = listeners.into_iter().map(|(listener, socket)| Ok((listener, TcpListener::from_std(socket)?)));
+        own.collect::<std::io::Result<Vec<_>>>()?
+    };
+    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(run(worker, listeners, signals)))
 }
 
-async fn run(worker: Arc<Worker>, listeners: Vec<(Listener, StdListener)>, ends: Ends) {
+async fn run(worker: Arc<Worker>, listeners: Vec<(Listener, TcpListener)>, signals: Signals) {
+    tokio::select! {
+        () = signals.begin.cancelled() => {}
+        () = signals.cut.cancelled() => return,
+    }
     for (listener, socket) in listeners {
-        match TcpListener::from_std(socket) {
-            Ok(socket) => {
-                tokio::spawn(accept(Arc::clone(&worker), listener, socket, ends.accept.clone()));
-            }
-            Err(error) => tracing::error!(%error, %listener, "a worker cannot listen"),
-        }
+        tokio::spawn(accept(Arc::clone(&worker), listener, socket, signals.leave.clone()));
     }
     let over = async {
-        ends.accept.cancelled().await;
+        signals.leave.cancelled().await;
         while worker.counts.open.load(Ordering::Relaxed) > 0 {
             sleep(Duration::from_millis(10)).await;
         }
@@ -156,7 +163,7 @@ async fn run(worker: Arc<Worker>, listeners: Vec<(Listener, StdListener)>, ends:
     };
     tokio::select! {
         () = over => {}
-        () = ends.all.cancelled() => {}
+        () = signals.cut.cancelled() => {}
         () = sweeping => {}
     }
 }

@@ -30,6 +30,9 @@ use crate::table::Table;
 
 /// The largest table that is taken, in bytes.
 const TABLE_BYTES_MAX: usize = 16 << 20;
+/// How often a control socket is tried to be named, and the time between two tries.
+const NAMINGS_MAX: u32 = 50;
+const NAMING_PAUSE: Duration = Duration::from_millis(100);
 /// How many may ask at once.
 const CONNECTIONS_MAX: usize = 64;
 /// How long a connection may rest, or take for a request's headers.
@@ -42,18 +45,47 @@ pub fn socket(folder: &Path) -> PathBuf {
     folder.join(SOCKET)
 }
 
-/// Opens the control socket, in the place of one that nobody listens on any more.
-///
-/// # Errors
-/// The socket cannot be made.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// A control socket under a name that nobody asks at. It is gone when it is dropped.
+#[derive(Debug)]
+pub struct Hidden {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+}
+
+impl Hidden {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn bind(path: PathBuf) -> io::Result<Hidden> {
+        let hidden = Hidden { listener: Some(UnixListener::bind(&path)?), path };
+        std::fs::set_permissions(&hidden.path, PermissionsExt::from_mode(0o600))?;
+        Ok(hidden)
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
-    Ok(listener)
+
+    /// Gives it the name that everybody asks at, in the place of whatever had it. What cannot be named now is tried again for a
+    /// while: this router is in charge, and serves its clients either way.
+    pub async fn show(mut self, path: &Path) -> UnixListener {
+        for _ in 0..NAMINGS_MAX {
+            match std::fs::rename(&self.path, path) {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::error!(%error, "cannot name the control socket {}", path.display());
+                    tokio::time::sleep(NAMING_PAUSE).await;
+                }
+            }
+        }
+        self.listener.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // What stays behind is a name, and nobody asks at it.
+        if self.listener.is_some() {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
 }
 
 /// Answers until it is dropped.

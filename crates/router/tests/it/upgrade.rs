@@ -1,5 +1,8 @@
 //! The router replaced by another one, under load: nothing is lost, no count goes back.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use footplate_testkit::Elder;
 use footplate_testkit::backend::Backend;
 use footplate_testkit::load::Load;
@@ -169,4 +172,57 @@ async fn the_old_router_ends_what_is_left_at_its_deadline() {
     assert!(reader.head().await.map_or(true, |head| head.is_none()), "it was cut");
     let counts = &site.report().await.services["shop"].versions["1"].counts;
     assert_eq!((counts.left, counts.in_flight), (1, 0));
+}
+
+/// Asks for a handover as a new router does, and takes what comes until the old one waits for `ready`. It waits where it is called.
+fn half_a_handover(site: &Site) -> UnixStream {
+    let mut socket = UnixStream::connect(site.folder.path().join("router/control.sock")).unwrap();
+    let request =
+        "POST /v1/handover HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: footplate-handover\r\n\r\n";
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    socket.write_all(b"go\n").unwrap();
+    let mut size = [0; 4];
+    socket.read_exact(&mut size).unwrap();
+    socket.read_exact(&mut vec![0; u32::from_be_bytes(size) as usize]).unwrap();
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_router_that_dies_at_any_word_leaves_the_old_one_in_charge() {
+    let mut site = Site::start().await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    for (is_ready, is_told) in [(false, false), (true, false), (true, true)] {
+        let mut socket = half_a_handover(&site);
+        if is_ready {
+            socket.write_all(b"ready\n").unwrap();
+        }
+        if is_told {
+            let mut said = [0; 6];
+            socket.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"yours\n");
+        }
+        drop(socket);
+        // An answer at the control socket comes after the handover's end, once its name is back.
+        let health = async || {
+            let socket = tokio::net::UnixStream::connect(site.folder.path().join("router/control.sock"));
+            let asked = "GET /v1/health HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+            Some(crate::site::talk(socket.await.ok()?, asked).await.json())
+        };
+        footplate_testkit::eventually("it is in charge", PATIENCE, async || {
+            health().await.is_some_and(|said| said["revision"] == 1 && said["elders"] == 0)
+        })
+        .await;
+        assert_eq!(site.get("/").await.body, "one", "ready: {is_ready}, told: {is_told}");
+    }
+    site.upgrade().await;
+    site.elders_end().await;
+    assert_eq!(site.get("/").await.body, "one");
 }
