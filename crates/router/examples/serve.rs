@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         let server = Server::open(config).await?;
         println!("{}", server.addresses()[0]);
-        server.run(std::future::pending()).await;
+        server.run(std::future::pending()).await?;
         Ok(())
     })
 }

@@ -99,7 +99,10 @@ impl Server {
 
     /// Answers at the control socket until `shutdown` is done or another router takes over; then takes no more connections and lets
     /// requests finish. Tells whether another one has taken over.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
+    ///
+    /// # Errors
+    /// A worker ended by a fault of its own: the router ends, so that whoever started it sees that.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Failure> {
         let Server { config, core, signals, threads, control, certificates, .. } = self;
         let serving = control::serve(Arc::clone(&core), control);
         tokio::pin!(serving);
@@ -107,26 +110,46 @@ impl Server {
             () = &mut serving => {}
             () = watch(certificates) => {}
             () = core.replaced.cancelled() => {}
+            () = signals.fallen.cancelled() => {}
             () = shutdown => {}
         }
         core.let_go();
         core.board.workers().iter().for_each(|worker| worker.leave());
         signals.leave.cancel();
-        let waiting =
-            tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
-        tokio::pin!(waiting);
-        let is_over = tokio::select! {
-            () = &mut serving => false,
-            _ = &mut waiting => true,
-            () = tokio::time::sleep(config.drain_time_max) => false,
+        let mut waiting = tokio::task::spawn_blocking(move || join(threads));
+        let ended = tokio::select! {
+            () = &mut serving => None,
+            ended = &mut waiting => Some(ended),
+            () = tokio::time::sleep(config.drain_time_max) => None,
         };
         signals.cut.cancel();
-        if !is_over && tokio::time::timeout(END_TIME_MAX, waiting).await.is_err() {
-            tracing::warn!("a worker did not end in time");
-        }
+        let ended = match ended {
+            Some(ended) => Some(ended),
+            None => tokio::time::timeout(END_TIME_MAX, waiting).await.ok(),
+        };
         core.leave().await;
-        core.replaced.is_cancelled()
+        match ended {
+            Some(ended) => ended.expect("joining does not panic")?,
+            None => tracing::warn!("a worker did not end in time"),
+        }
+        Ok(core.replaced.is_cancelled())
     }
+}
+
+/// Waits for all workers.
+fn join(threads: Vec<JoinHandle<()>>) -> Result<(), Failure> {
+    let ends: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    let said = ends.into_iter().filter_map(Result::err).map(|fault| match fault.downcast::<String>() {
+        Ok(said) => *said,
+        Err(fault) => fault.downcast_ref::<&str>().map_or_else(|| "no reason".to_owned(), ToString::to_string),
+    });
+    let said: Vec<String> = said.collect();
+    if said.is_empty() {
+        return Ok(());
+    }
+    let because = format!("it panicked: {}", said.join("; "));
+    let next = "start it again; this is a fault of the router, so please report it with the lines of its log";
+    Err(Failure::new("a worker of the router ended by itself", because, next))
 }
 
 /// Asks the router that runs in the folder for its sockets, if there is one.
@@ -233,5 +256,31 @@ async fn watch(certificates: Option<Arc<Certificates>>) {
             Ok(false) => {}
             Err(failure) => tracing::warn!(%failure, "the certificates before stay in force"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_told_with_its_words() {
+        let thread = |work: fn()| std::thread::spawn(work);
+        let failure = join(vec![thread(|| {}), thread(|| panic!("number {}", 7)), thread(|| panic!("plain"))]);
+        let said = failure.unwrap_err().to_string();
+        assert!(said.contains("it panicked: number 7; plain"), "{said}");
+        assert!(join(vec![thread(|| {})]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_router_whose_worker_panics_ends_with_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = Listener { address: ([127, 0, 0, 1], 0).into(), is_https: false };
+        let mut server = Server::open(Config::new(folder.path(), vec![listener])).await.unwrap();
+        let signals = server.signals.clone();
+        server.threads.push(worker::thread("router-x".into(), signals, || panic!("on purpose")).unwrap());
+        let ended = tokio::time::timeout(Duration::from_secs(30), server.run(std::future::pending())).await;
+        let failure = ended.expect("it ends by itself").unwrap_err();
+        assert!(failure.because.contains("on purpose"), "{failure}");
     }
 }

@@ -77,6 +77,8 @@ pub struct Signals {
     pub leave: CancellationToken,
     /// End whatever is left.
     pub cut: CancellationToken,
+    /// A worker has ended, by an order or by a fault of its own.
+    pub fallen: CancellationToken,
 }
 
 impl fmt::Debug for Worker {
@@ -138,7 +140,22 @@ pub fn start(
         let own = listeners.into_iter().map(|(listener, socket)| Ok((listener, TcpListener::from_std(socket)?)));
         own.collect::<std::io::Result<Vec<_>>>()?
     };
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(run(worker, listeners, signals)))
+    thread(name, signals.clone(), move || runtime.block_on(run(worker, listeners, signals)))
+}
+
+/// Starts a thread whose end is told, whatever ends it.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn thread(
+    name: String,
+    signals: Signals,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _told = signals.fallen.drop_guard();
+        work();
+    })
 }
 
 async fn run(worker: Arc<Worker>, listeners: Vec<(Listener, TcpListener)>, signals: Signals) {

@@ -94,7 +94,7 @@ pub async fn router(operator: &Operator, args: &RouterArgs) -> Result<(), Failur
     let said =
         format!("The router serves at {}; its control socket is {}.", addresses.join(", "), socket.display());
     operator.ui.say(said);
-    if server.run(stop.cancelled_owned()).await {
+    if server.run(stop.cancelled_owned()).await.map_err(|failure| of_router(failure, Exit::Failed))? {
         operator.ui.say("Another router has taken over.");
     }
     Ok(())

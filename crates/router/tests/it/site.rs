@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use footplate_router::report::Report;
 use footplate_router::table::{Endpoint, Route, Service, State, Version, WHOLE};
-use footplate_router::{Config, Listener, Server, Table};
+use footplate_router::{Config, Failure, Listener, Server, Table};
 use footplate_testkit::wire::{self, Head, Reader};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,8 +23,8 @@ pub struct Site {
     pub addresses: Vec<SocketAddr>,
     config: Config,
     stop: Option<oneshot::Sender<()>>,
-    running: Option<JoinHandle<bool>>,
-    elders: Vec<JoinHandle<bool>>,
+    running: Option<JoinHandle<Result<bool, Failure>>>,
+    elders: Vec<JoinHandle<Result<bool, Failure>>>,
     revision: u64,
 }
 
@@ -101,7 +101,7 @@ impl Site {
     pub async fn elders_end(&mut self) {
         for elder in self.elders.drain(..) {
             assert!(
-                tokio::time::timeout(PATIENCE, elder).await.expect("it ends").unwrap(),
+                tokio::time::timeout(PATIENCE, elder).await.expect("it ends").unwrap().unwrap(),
                 "it was replaced"
             );
         }
@@ -116,7 +116,7 @@ impl Site {
     pub async fn stop(mut self) -> TempDir {
         self.stop.take().unwrap().send(()).unwrap();
         let running = self.running.take().unwrap();
-        assert!(!tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap());
+        assert!(!tokio::time::timeout(PATIENCE, running).await.expect("it stops").unwrap().unwrap());
         self.folder
     }
 
