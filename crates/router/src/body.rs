@@ -16,7 +16,8 @@ use tokio::time::{Sleep, sleep};
 
 use crate::attempt::Attempt;
 use crate::line::Line;
-use crate::stream::Pulse;
+use crate::stream::{Coming, Serving};
+use crate::taking::Taking;
 
 type Trouble = Box<dyn Error + Send + Sync>;
 type Polled = Poll<Option<Result<Frame<Bytes>, Trouble>>>;
@@ -92,13 +93,14 @@ pub struct Upload {
     left: u64,
     patience: Patience,
     progress: Arc<Progress>,
+    coming: Coming,
 }
 
 impl Upload {
     /// Passes on a body of at most `bytes_max` bytes that has at most `time_max` between two pieces.
-    pub fn new(incoming: Incoming, bytes_max: u64, time_max: Duration) -> Upload {
+    pub fn new(incoming: Incoming, bytes_max: u64, time_max: Duration, coming: Coming) -> Upload {
         let patience = Patience::new(Some(time_max));
-        Upload { incoming, left: bytes_max, patience, progress: Arc::default() }
+        Upload { incoming, left: bytes_max, patience, progress: Arc::default(), coming }
     }
 
     /// Returns where to read how it stands.
@@ -119,6 +121,7 @@ impl Upload {
                 return self.fail(Stand::Slow, "the client stopped sending");
             }
             self.patience.rest();
+            self.coming.piece();
             match ready!(polled) {
                 None => {
                     self.progress.set(Stand::Whole);
@@ -175,7 +178,8 @@ impl Body for Outgoing {
 #[derive(Debug)]
 pub struct Answer {
     content: Content,
-    pulse: Option<Arc<Pulse>>,
+    serving: Option<Serving>,
+    taking: Option<Arc<Taking>>,
 }
 
 #[derive(Debug)]
@@ -261,32 +265,28 @@ impl Download {
 }
 
 impl Answer {
+    fn of(content: Content) -> Answer {
+        Answer { content, serving: None, taking: Taking::here() }
+    }
+
     /// Makes a body of a few words.
     pub fn text(text: Bytes) -> Answer {
-        Answer { content: Content::Text(Some(text)), pulse: None }
+        Answer::of(Content::Text(Some(text)))
     }
 
     /// Makes a body that passes on what an endpoint sends.
     pub fn download(download: Download) -> Answer {
-        Answer { content: Content::Download(download), pulse: None }
+        Answer::of(Content::Download(download))
     }
 
     /// Makes an empty body.
     pub fn empty() -> Answer {
-        Answer { content: Content::Text(None), pulse: None }
+        Answer::of(Content::Text(None))
     }
 
     /// Lets the client's connection know when this answer is over.
-    pub fn beat(&mut self, pulse: Arc<Pulse>) {
-        self.pulse = Some(pulse);
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if let Some(pulse) = &self.pulse {
-            pulse.rest();
-        }
+    pub fn beat(&mut self, serving: Serving) {
+        self.serving = Some(serving);
     }
 }
 
@@ -295,10 +295,15 @@ impl Body for Answer {
     type Error = Trouble;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
-        match &mut self.get_mut().content {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
             Content::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Download(download) => download.poll(context),
+        };
+        if let Some(taking) = &this.taking {
+            taking.note(polled.is_ready());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,7 +12,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,6 +22,7 @@ use crate::config::Limits;
 use crate::headers::Caller;
 use crate::proxy;
 use crate::stream::{Pulse, Stream};
+use crate::taking::Streams;
 use crate::worker::{Seat, Worker};
 
 /// How a client begins that speaks HTTP/2 without having been asked (RFC 9113, 3.4).
@@ -70,15 +71,15 @@ async fn speak<S>(worker: &Arc<Worker>, caller: Caller, socket: S, prefix: Bytes
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pulse = Arc::new(Pulse::default());
+    let pulse = Arc::new(Pulse::new(is_http2));
     let io = TokioIo::new(Stream::new(socket, prefix, Arc::clone(&pulse), worker.limits.write_time_max));
     let caller = Arc::new(caller);
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, caller, pulse) = (Arc::clone(worker), Arc::clone(&caller), Arc::clone(&pulse));
         async move {
-            pulse.serve();
-            let mut response = proxy::answer(&worker, &caller, request).await;
-            response.body_mut().beat(pulse);
+            let serving = pulse.serve();
+            let mut response = proxy::answer(&worker, &caller, &pulse, request).await;
+            response.body_mut().beat(serving);
             Ok::<_, std::convert::Infallible>(response)
         }
     });
@@ -106,8 +107,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder(limits: &Limits) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams { time_max: limits.write_time_max });
     let bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
@@ -143,24 +144,32 @@ where
 
 /// Drives a connection of HTTP/2; tells the client to go elsewhere when the worker leaves or the connection is silent.
 async fn until_left<S, B>(
-    mut connection: Pin<&mut http2::Connection<TokioIo<Stream<S>>, B, TokioExecutor>>,
+    mut connection: Pin<&mut http2::Connection<TokioIo<Stream<S>>, B, Streams>>,
     pulse: &Pulse,
     worker: &Worker,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
     B: hyper::service::HttpService<Incoming, ResBody = Answer>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<B::Future, Answer>,
+    Streams: hyper::rt::bounds::Http2ServerConnExec<B::Future, Answer>,
 {
     let mut is_ending = false;
+    let mut silent_since: Option<Instant> = None;
     loop {
         tokio::select! {
             ended = connection.as_mut() => return note(ended),
-            () = sleep(LOOK_EVERY) => {}
+            () = sleep(LOOK_EVERY.min(worker.limits.write_time_max)) => {}
         }
-        if !is_ending && (worker.is_leaving() || pulse.left(&worker.limits).is_none()) {
+        let is_over = pulse.left(&worker.limits).is_none();
+        if !is_ending && (worker.is_leaving() || is_over) {
             is_ending = true;
             connection.as_mut().graceful_shutdown();
+        }
+        // What is left of the last answers waits for the client alone, which may never take it.
+        let is_silent = is_ending && (is_over || !pulse.is_busy());
+        silent_since = is_silent.then(|| silent_since.unwrap_or_else(Instant::now));
+        if silent_since.is_some_and(|since| since.elapsed() >= worker.limits.write_time_max) {
+            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An HTTP router for versions side by side: shares, drain without a lost request, counts for a verdict.
 //!
 //! In reading order: `table`, `check`, `route`, `choose`, `key`, `headers`, `framing`, `count`, `report` (what is decided: pure),
-//! `live`, `board`, `line`, `pool`, `attempt`, `body`, `proxy`, `tunnel` (a request's way), `stream`, `connection`, `tls`, `worker` (clients),
+//! `live`, `board`, `line`, `pool`, `attempt`, `body`, `proxy`, `tunnel` (a request's way), `stream`, `taking`, `connection`, `tls`, `worker` (clients),
 //! `control`, `folder`, `handover`, `family`, `server` (all together). `docs/reference/router-api.md` is the contract.
 
 mod board;
@@ -33,6 +33,7 @@ mod pool;
 mod proxy;
 mod reply;
 mod stream;
+mod taking;
 mod tls;
 mod tunnel;
 mod worker;

@@ -26,6 +26,7 @@ use crate::headers::Caller;
 use crate::line::Line;
 use crate::live::{Endpoint, Lobby, Service};
 use crate::reply::{self, Reason};
+use crate::stream::Pulse;
 use crate::table::Stickiness;
 use crate::worker::{Seat, Worker};
 use crate::{framing, headers, key, table, tunnel};
@@ -54,9 +55,14 @@ struct Trip<'a> {
 }
 
 /// Answers a client's request.
-pub async fn answer(worker: &Arc<Worker>, caller: &Caller, request: Request<Incoming>) -> Response<Answer> {
+pub async fn answer(
+    worker: &Arc<Worker>,
+    caller: &Caller,
+    pulse: &Arc<Pulse>,
+    request: Request<Incoming>,
+) -> Response<Answer> {
     let version = request.version();
-    let mut response = match forward(worker, caller, request).await {
+    let mut response = match forward(worker, caller, pulse, request).await {
         Ok(response) => response,
         Err(reason) => {
             worker.counts.refused(reason);
@@ -78,6 +84,7 @@ pub async fn answer(worker: &Arc<Worker>, caller: &Caller, request: Request<Inco
 async fn forward(
     worker: &Arc<Worker>,
     caller: &Caller,
+    pulse: &Arc<Pulse>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Reason> {
     let (mut parts, incoming) = request.into_parts();
@@ -91,7 +98,7 @@ async fn forward(
     let client = wants_tunnel.then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     parts.extensions.clear();
     headers::to_endpoint(&mut parts, caller, &worker.via, client.is_some());
-    let (request, progress) = outgoing(parts, incoming, &service.settings, worker.limits.body_time_max)?;
+    let (request, progress) = outgoing(parts, incoming, &service.settings, worker.limits.body_time_max, pulse)?;
     let trip = Trip { worker, service, point, tried: Vec::new(), sent: 0, deadline: None };
     let mut response = trip.run(request, progress, client).await?;
     if let Some(gift) = gift {
@@ -136,6 +143,7 @@ fn outgoing(
     incoming: Incoming,
     settings: &table::Service,
     body_time_max: Duration,
+    pulse: &Arc<Pulse>,
 ) -> Result<(Request<Outgoing>, Option<Arc<Progress>>), Reason> {
     let bytes_max = match settings.limits.body_bytes {
         0 => u64::MAX,
@@ -156,7 +164,7 @@ fn outgoing(
     if incoming.size_hint().exact().is_none() {
         parts.headers.remove(CONTENT_LENGTH);
     }
-    let upload = Upload::new(incoming, bytes_max, body_time_max);
+    let upload = Upload::new(incoming, bytes_max, body_time_max, pulse.upload());
     let progress = upload.progress();
     Ok((Request::from_parts(parts, Outgoing::Upload(Box::new(upload))), Some(progress)))
 }

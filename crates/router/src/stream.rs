@@ -15,40 +15,84 @@ use crate::clock;
 use crate::config::Limits;
 
 /// What a client's connection is at: resting, sending the head of a request, or being served.
+///
+/// What comes on HTTP/2 beside requests (answers to pings, windows) is no head of one: only a head of HTTP/1.1 is timed.
 #[derive(Debug)]
 pub struct Pulse {
+    is_http2: bool,
     serving: AtomicUsize,
-    /// When it began to rest, in the clock's microseconds.
+    /// Bodies of requests that are still coming, also when the answer to them is over.
+    uploads: AtomicUsize,
+    /// When it began to rest, or the last piece of a body came, in the clock's microseconds.
     rests_since: AtomicU64,
     /// When the first byte of a head came; 0 when none has.
     head_since: AtomicU64,
 }
 
-impl Default for Pulse {
-    fn default() -> Self {
-        let now = AtomicU64::new(clock::microseconds());
-        Pulse { serving: AtomicUsize::new(0), rests_since: now, head_since: AtomicU64::new(0) }
+/// A request that is served, until this is dropped.
+#[derive(Debug)]
+pub struct Serving(Arc<Pulse>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.moved();
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of a request that is still coming, until this is dropped.
+#[derive(Debug)]
+pub struct Coming(Arc<Pulse>);
+
+impl Coming {
+    /// Notes that a piece came.
+    pub fn piece(&self) {
+        self.0.moved();
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.moved();
+        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Pulse {
+    /// Begins at rest.
+    pub fn new(is_http2: bool) -> Pulse {
+        let rests_since = AtomicU64::new(clock::microseconds());
+        let (serving, uploads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Pulse { is_http2, serving, uploads, rests_since, head_since: AtomicU64::new(0) }
+    }
+
     /// Notes that bytes came.
     fn heard(&self) {
-        if self.serving.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+        if !self.is_http2 && !self.is_busy() && self.head_since.load(Ordering::Relaxed) == 0 {
             self.head_since.store(clock::microseconds(), Ordering::Relaxed);
         }
     }
 
-    /// Notes that a request is served.
-    pub fn serve(&self) {
-        self.serving.fetch_add(1, Ordering::Relaxed);
-        self.head_since.store(0, Ordering::Relaxed);
+    fn moved(&self) {
+        self.rests_since.store(clock::microseconds(), Ordering::Relaxed);
     }
 
-    /// Notes that a request has been served.
-    pub fn rest(&self) {
-        self.rests_since.store(clock::microseconds(), Ordering::Relaxed);
-        self.serving.fetch_sub(1, Ordering::Relaxed);
+    /// Notes that a request is served.
+    pub fn serve(self: &Arc<Self>) -> Serving {
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        Serving(Arc::clone(self))
+    }
+
+    /// Notes that a request has a body that is to come.
+    pub fn upload(self: &Arc<Self>) -> Coming {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        Coming(Arc::clone(self))
+    }
+
+    /// Tells whether a request is served, or its body still comes.
+    pub fn is_busy(&self) -> bool {
+        self.serving.load(Ordering::Relaxed) > 0 || self.uploads.load(Ordering::Relaxed) > 0
     }
 
     /// Returns how long to leave the connection alone: nothing when its time is over.

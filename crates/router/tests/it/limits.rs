@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use footplate_testkit::backend::Backend;
-use footplate_testkit::wire::Reader;
+use footplate_testkit::wire::{Framing, Reader};
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::site::{PATIENCE, Site, read, single};
 
@@ -144,6 +149,99 @@ async fn who_does_not_take_an_answer_is_cut() {
         site.report().await.in_flight("shop", "a") == 0
     })
     .await;
+}
+
+/// Connects with HTTP/2, with windows of this size for each answer, and answers the router's pings and asks its own.
+async fn connect_http2(site: &Site, window: u32) -> SendRequest<Empty<Bytes>> {
+    let socket = TokioIo::new(TcpStream::connect(site.address()).await.unwrap());
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).initial_stream_window_size(window);
+    builder.keep_alive_interval(Duration::from_millis(50)).keep_alive_while_idle(true);
+    let (sender, connection) = builder.handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::builder().uri(format!("http://a{path}")).body(Empty::new()).unwrap()
+}
+
+#[tokio::test]
+async fn who_does_not_take_an_answer_on_http_2_loses_that_stream_alone() {
+    let mut site = Site::with(|config| config.limits.write_time_max = Duration::from_millis(300)).await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let mut sender = connect_http2(&site, 70_000).await;
+    let stuck = sender.send_request(get("/bytes/30000000")).await.unwrap();
+    assert_eq!(site.report().await.in_flight("shop", "a"), 1);
+    let slow = sender.send_request(get("/stream/20/50")).await.unwrap();
+    footplate_testkit::eventually("nothing is in flight for it", PATIENCE, async || {
+        site.report().await.in_flight("shop", "a") <= 1
+    })
+    .await;
+    assert!(stuck.into_body().collect().await.is_err(), "it was cut");
+    assert_eq!(slow.into_body().collect().await.unwrap().to_bytes().len(), 100, "who takes what comes is not");
+    let other = sender.send_request(get("/bytes/60000")).await.unwrap();
+    assert_eq!(other.into_body().collect().await.unwrap().to_bytes().len(), 60_000);
+    assert_eq!(site.report().await.clients.connections, 1);
+}
+
+#[tokio::test]
+async fn a_client_without_a_window_is_cut_though_it_answers_pings() {
+    let mut site = Site::with(|config| {
+        config.limits.write_time_max = Duration::from_millis(300);
+        config.limits.idle_time_max = Duration::from_millis(300);
+    })
+    .await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    // Nothing can be sent at all; or a part of the last piece, with which the request is over.
+    for window in [0, 100] {
+        let mut sender = connect_http2(&site, window).await;
+        let answer = sender.send_request(get("/bytes/1000")).await.unwrap();
+        footplate_testkit::eventually("it is cut", PATIENCE, async || site.report().await.clients.open == 0)
+            .await;
+        assert!(answer.into_body().collect().await.is_err(), "a window of {window}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_http_2_may_rest_between_pings() {
+    let limit = Duration::from_millis(200);
+    let mut site = Site::with(|config| config.limits.header_time_max = limit).await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let mut sender = connect_http2(&site, 70_000).await;
+    for _ in 0..2 {
+        let answer = sender.send_request(get("/")).await.expect("the connection is there");
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "one");
+        let begun = Instant::now();
+        footplate_testkit::eventually("it rests", PATIENCE, async || begun.elapsed() > limit * 5).await;
+    }
+    assert_eq!(site.report().await.clients.connections, 1);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_its_answer_is_over() {
+    let limit = Duration::from_millis(200);
+    let mut site = Site::with(|config| config.limits.header_time_max = limit).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    site.route(single(listener.local_addr().unwrap())).await;
+    let endpoint = tokio::spawn(async move {
+        let mut reader = Reader::new(listener.accept().await.unwrap().0);
+        reader.head().await.unwrap().unwrap();
+        reader.io().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await.unwrap();
+        reader.body(Framing::Length(20), |_| ()).await
+    });
+    let mut reader = connect(&site).await;
+    reader.io().write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n").await.unwrap();
+    assert_eq!(read(&mut reader, "POST").await.unwrap().body, "early");
+    for _ in 0..20 {
+        tokio::time::sleep(limit / 4).await;
+        reader.io().write_all(b"x").await.expect("the router takes it");
+    }
+    let got = tokio::time::timeout(PATIENCE, endpoint).await.expect("it ends").unwrap();
+    assert_eq!(got.expect("all of it came"), 20);
 }
 
 #[tokio::test]
