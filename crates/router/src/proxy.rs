@@ -47,6 +47,8 @@ struct Trip<'a> {
     worker: &'a Arc<Worker>,
     service: Arc<Service>,
     point: u64,
+    /// It came without a host, as HTTP/1.0 may: towards an endpoint it gets that one's address.
+    is_nameless: bool,
     tried: Vec<Arc<Endpoint>>,
     /// Times it was sent.
     sent: u32,
@@ -99,7 +101,8 @@ async fn forward(
     parts.extensions.clear();
     headers::to_endpoint(&mut parts, caller, &worker.via, client.is_some());
     let (request, progress) = outgoing(parts, incoming, &service.settings, worker.limits.body_time_max, pulse)?;
-    let trip = Trip { worker, service, point, tried: Vec::new(), sent: 0, deadline: None };
+    let is_nameless = !request.headers().contains_key(HOST);
+    let trip = Trip { worker, service, point, is_nameless, tried: Vec::new(), sent: 0, deadline: None };
     let mut response = trip.run(request, progress, client).await?;
     if let Some(gift) = gift {
         response.headers_mut().append(SET_COOKIE, gift);
@@ -193,6 +196,10 @@ impl Trip<'_> {
             is_idempotent(request.method()) && matches!(request.body(), Outgoing::Empty) && client.is_none();
         loop {
             let (endpoint, mut attempt) = self.begin().await?;
+            if self.is_nameless {
+                let address = HeaderValue::try_from(endpoint.address.to_string());
+                request.headers_mut().insert(HOST, address.expect("an address is a value"));
+            }
             let timeouts = &Arc::clone(&self.service).settings.timeouts;
             let again =
                 (is_safe && self.sent < self.service.settings.retries.attempts).then(|| copy(&request));

@@ -43,6 +43,18 @@ async fn what_an_endpoint_is_told_names_the_client_and_no_connection() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_host_gets_one_towards_its_endpoint() {
+    let mut site = Site::start().await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let reply = site.send("GET /head HTTP/1.0\r\n\r\n").await;
+    let host = format!("host: {}", backend.address);
+    assert!(reply.body.starts_with("GET /head HTTP/1.1\n"), "{}", reply.body);
+    assert!(reply.body.lines().any(|line| line == host), "{host} is not in\n{}", reply.body);
+    assert!(!reply.body.contains("x-forwarded-host"), "its client said none: {}", reply.body);
+}
+
+#[tokio::test]
 async fn many_clients_share_a_few_connections_to_an_endpoint() {
     let mut site = Site::start().await;
     let backend = Backend::start("one").await;
