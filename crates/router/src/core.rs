@@ -146,6 +146,7 @@ impl Core {
             name: self.folder.name().to_owned(),
             addresses: Vec::new(),
             base: family.base.clone(),
+            zeros: family.zeros.clone(),
         };
         let gifts = self.gifts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let gifts = gifts.ok_or(io::Error::other("it is ending"))?;

@@ -97,6 +97,22 @@ impl Counts {
             *self.faults.entry(*fault).or_default() += number;
         }
     }
+
+    /// Leaves out what was counted up to an earlier word of the same process. What is of the moment stays.
+    pub fn leave_out(&mut self, before: &Counts) {
+        let all = [
+            (&mut self.requests, before.requests),
+            (&mut self.retries, before.retries),
+            (&mut self.left, before.left),
+            (&mut self.cut, before.cut),
+        ];
+        let answers = self.answers.iter_mut().zip(before.answers);
+        let known = |(fault, number)| Some((number, *before.faults.get(fault)?));
+        let faults = self.faults.iter_mut().filter_map(known);
+        for (mine, theirs) in all.into_iter().chain(answers).chain(faults) {
+            *mine = mine.saturating_sub(theirs);
+        }
+    }
 }
 
 /// Returns the place of a status in [`Counts::answers`].
@@ -190,6 +206,19 @@ pub struct Encoded {
     pub class: u8,
     /// Times and numbers, in turn.
     pub pairs: Vec<u64>,
+}
+
+impl Encoded {
+    /// Leaves out what an earlier word of the same process holds.
+    pub fn leave_out(&mut self, before: &[Encoded]) {
+        let same = before.iter().filter(|other| other.class == self.class);
+        let known: BTreeMap<u64, u64> =
+            same.flat_map(|other| other.pairs.chunks_exact(2)).map(|pair| (pair[0], pair[1])).collect();
+        let left = self.pairs.chunks_exact(2).map(|pair| {
+            [pair[0], pair[1].saturating_sub(known.get(&pair[0]).copied().unwrap_or_default())]
+        });
+        self.pairs = left.filter(|[_, number]| *number > 0).flatten().collect();
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Routers of one line in one folder: the one in charge, and elders that finish what they have after an upgrade.
 //!
-//! Invariants: every count is kept by exactly one of: the elder that counted it, the file that it left, the base of the one in charge. An
+//! Invariants: every count is kept by exactly one of: the elder that counted it, the file that it left, the base of the one in charge. What
+//! an elder of another line counted before this one began (its zero) was told by that line, and is told no more. An
 //! elder follows every table, so that what it still has goes where it should; the revision that is told is that of the least of all.
 
 use std::collections::BTreeMap;
@@ -29,17 +30,32 @@ pub struct Family {
     pub base: Report,
     /// The last word of each elder that is still there.
     elders: BTreeMap<String, Report>,
+    /// The first words of elders from another line; nothing as long as one was not heard.
+    pub zeros: Zeros,
 }
 
+/// The first words of elders from another line, by name.
+pub type Zeros = BTreeMap<String, Option<Report>>;
+
 impl Family {
-    /// Looks who is still there, beside the one whose place is being taken.
+    /// Begins a line: whoever is there is of the one before, whose last router was killed.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn new(folder: Folder, base: Report, replaced: Option<String>) -> io::Result<Family> {
-        let names = folder.elders()?.into_iter().chain(replaced);
+    pub fn first(folder: Folder) -> io::Result<Family> {
+        let zeros: Zeros = folder.elders()?.into_iter().map(|name| (name, None)).collect();
+        let elders = zeros.keys().map(|name| (name.clone(), Report::default())).collect();
+        Ok(Family { folder, base: Report::default(), elders, zeros })
+    }
+
+    /// Goes on with a line: looks who is still there, beside the one whose place is being taken.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn next(folder: Folder, base: Report, zeros: Zeros, replaced: String) -> io::Result<Family> {
+        let names = folder.elders()?.into_iter().chain([replaced]);
         let elders = names.map(|name| (name, Report::default())).collect();
-        Ok(Family { folder, base, elders })
+        Ok(Family { folder, base, elders, zeros })
     }
 
     /// Returns how many elders are still there.
@@ -51,6 +67,7 @@ impl Family {
     pub fn retire(&mut self) {
         self.base = Report::default();
         self.elders.clear();
+        self.zeros.clear();
     }
 
     fn names(&self) -> Vec<String> {
@@ -62,9 +79,7 @@ impl Family {
         for name in self.names() {
             match self.ask(&name, Method::GET, "/v1/counts", Bytes::new()).await {
                 Ok(text) => match serde_json::from_slice(&text) {
-                    Ok(said) => {
-                        self.elders.insert(name, said);
-                    }
+                    Ok(said) => self.hear(name, said),
                     Err(error) => tracing::warn!(name, %error, "a replaced router's counts cannot be read"),
                 },
                 Err(Silence::Gone) => self.bury(&name),
@@ -74,9 +89,28 @@ impl Family {
             }
         }
         report.add(&self.base);
-        for elder in self.elders.values() {
-            report.add(elder);
+        for (name, elder) in &self.elders {
+            report.add(&self.counted(name, elder.clone()));
             report.revision = report.revision.min(elder.revision);
+        }
+    }
+
+    fn hear(&mut self, name: String, said: Report) {
+        if let Some(zero) = self.zeros.get_mut(&name) {
+            zero.get_or_insert_with(|| said.clone());
+        }
+        self.elders.insert(name, said);
+    }
+
+    /// Returns what an elder counted for this line.
+    fn counted(&self, name: &str, mut said: Report) -> Report {
+        match self.zeros.get(name) {
+            None => said,
+            Some(None) => Report::default(),
+            Some(Some(zero)) => {
+                said.leave_out(zero);
+                said
+            }
         }
     }
 
@@ -117,7 +151,8 @@ impl Family {
     fn bury(&mut self, name: &str) {
         let said = self.elders.remove(name).unwrap_or_default();
         let left = self.folder.take_counts(name).unwrap_or(said);
-        self.base.add(&left.past());
+        self.base.add(&self.counted(name, left).past());
+        self.zeros.remove(name);
     }
 
     /// Lets every elder follow a table.

@@ -22,6 +22,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::family::Zeros;
 use crate::report::Report;
 
 /// The protocol's name in `Upgrade`.
@@ -47,6 +48,8 @@ pub struct Parcel {
     pub addresses: Vec<SocketAddr>,
     /// What was counted by processes that have ended.
     pub base: Report,
+    /// What elders from another line had counted before this one began.
+    pub zeros: Zeros,
 }
 
 /// The old router's side.

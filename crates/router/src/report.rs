@@ -113,6 +113,19 @@ impl Report {
         }
     }
 
+    /// Leaves out what was counted up to an earlier word of the same process. What is of the moment stays.
+    pub fn leave_out(&mut self, before: &Report) {
+        let (mine, theirs) = (&mut self.clients, &before.clients);
+        mine.connections = mine.connections.saturating_sub(theirs.connections);
+        mine.unrouted = mine.unrouted.saturating_sub(theirs.unrouted);
+        mine.bad = mine.bad.saturating_sub(theirs.bad);
+        for (name, service) in &mut self.services {
+            if let Some(before) = before.services.get(name) {
+                service.leave_out(before);
+            }
+        }
+    }
+
     /// Leaves out what is of the moment: what remains of a process that has ended.
     pub fn past(mut self) -> Report {
         self.clients.open = 0;
@@ -139,15 +152,34 @@ impl Service {
         }
     }
 
+    fn leave_out(&mut self, before: &Service) {
+        self.held = self.held.saturating_sub(before.held);
+        self.refused = self.refused.saturating_sub(before.refused);
+        for (name, version) in &mut self.versions {
+            if let Some(before) = before.versions.get(name) {
+                version.counts.leave_out(&before.counts);
+                version.times.iter_mut().for_each(|times| times.leave_out(&before.times));
+            }
+        }
+        for endpoint in &mut self.endpoints {
+            if let Some(before) = before.endpoints.iter().find(|before| before.is(endpoint)) {
+                endpoint.counts.leave_out(&before.counts);
+            }
+        }
+    }
+
     /// Adds an endpoint's counts to those of the same one.
     pub fn add_endpoint(&mut self, endpoint: &Endpoint) {
-        let same = |mine: &&mut Endpoint| {
-            (&mine.name, mine.address, &mine.version) == (&endpoint.name, endpoint.address, &endpoint.version)
-        };
-        match self.endpoints.iter_mut().find(same) {
+        match self.endpoints.iter_mut().find(|mine| mine.is(endpoint)) {
             Some(mine) => mine.counts.add(&endpoint.counts),
             None => self.endpoints.push(endpoint.clone()),
         }
+    }
+}
+
+impl Endpoint {
+    fn is(&self, other: &Endpoint) -> bool {
+        (&self.name, self.address, &self.version) == (&other.name, other.address, &other.version)
     }
 }
 

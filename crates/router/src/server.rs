@@ -216,12 +216,15 @@ fn assemble(
     lock: File,
     sockets: &Sockets,
 ) -> Result<Core, Failure> {
-    let instance = match parcel.instance.is_empty() {
-        true => format!("{:016x}", SmallRng::from_os_rng().random::<u64>()),
-        false => parcel.instance,
+    let (instance, family) = match parcel.instance.is_empty() {
+        true => {
+            (format!("{:016x}", SmallRng::from_os_rng().random::<u64>()), Family::first(folder.clone()))
+        }
+        false => {
+            (parcel.instance, Family::next(folder.clone(), parcel.base, parcel.zeros, parcel.name))
+        }
     };
-    let replaced = Some(parcel.name).filter(|name| !name.is_empty());
-    let family = Family::new(folder.clone(), parcel.base, replaced)
+    let family = family
         .map_err(|error| Failure::new("cannot read the router's folder", error, "raise the limit on files"))?;
     let gifts = sockets.iter().map(|(_, socket)| Ok((socket.local_addr()?, socket.try_clone()?)));
     let gifts = gifts.collect::<std::io::Result<Vec<_>>>();

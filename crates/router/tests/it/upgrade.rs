@@ -138,6 +138,52 @@ async fn the_revision_that_is_told_is_that_of_the_last_who_follows() {
     assert_eq!(site.report().await.revision, 1);
 }
 
+/// What an elder tells that had so many requests, each answered in so many microseconds, and has one more under way.
+fn counted(requests: u64) -> serde_json::Value {
+    let counts = serde_json::json!({
+        "requests": requests + 1, "answers": [0, requests, 0, 0, 0], "faults": {"broken": 1}, "in_flight": 1,
+        "times": [{"class": 2, "pairs": [300, requests]}],
+    });
+    let mut endpoint = counts.clone();
+    for (key, value) in [("name", "a"), ("address", "127.0.0.1:1"), ("version", "1"), ("state", "draining")] {
+        endpoint[key] = value.into();
+    }
+    serde_json::json!({
+        "instance": "another", "clients": {"connections": requests * 2, "open": 1},
+        "services": {"shop": {"held": requests, "versions": {"1": counts}, "endpoints": [endpoint]}},
+    })
+}
+
+#[tokio::test]
+async fn what_an_elder_counted_for_a_router_that_was_killed_is_not_counted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::site::config(&folder);
+    std::fs::create_dir(&config.folder).unwrap();
+    let elder = Elder::at(&config.folder.join("control.elder.sock")).unwrap();
+    elder.count(counted(100));
+    let unheard = serde_json::to_string(&counted(1_000)).unwrap();
+    std::fs::write(config.folder.join("counts.gone.json"), unheard).unwrap();
+    let mut site = Site::open(folder, config).await;
+    let seen = async |site: &Site| {
+        let report = site.report().await;
+        let (shop, in_flight) = (&report.services["shop"], report.in_flight("shop", "a"));
+        let version = &shop.versions["1"];
+        let times: u64 = version.times.iter().flat_map(|times| times.pairs.chunks(2)).map(|pair| pair[1]).sum();
+        let all = [report.clients.connections, shop.held, version.counts.requests, version.counts.answers[1], times];
+        (all, version.counts.faults.values().sum::<u64>(), in_flight)
+    };
+    assert_eq!(seen(&site).await, ([0; 5], 0, 1), "what is of the moment is told");
+    elder.count(counted(107));
+    assert_eq!(seen(&site).await, ([14, 7, 7, 7, 7], 0, 1));
+    site.upgrade().await;
+    site.elders_end().await;
+    elder.count(counted(109));
+    assert_eq!(seen(&site).await, ([18, 9, 9, 9, 9], 0, 1), "also by the next of this line");
+    drop(elder);
+    footplate_testkit::eventually("it is gone", PATIENCE, async || seen(&site).await.2 == 0).await;
+    assert_eq!(seen(&site).await.0, [18, 9, 9, 9, 9], "and once it has ended");
+}
+
 #[tokio::test]
 async fn a_new_router_that_cannot_start_changes_nothing() {
     let mut site = Site::start().await;
