@@ -15,6 +15,10 @@ pub struct Config {
     pub folder: PathBuf,
     /// Where clients come in.
     pub listeners: Vec<Listener>,
+    /// Where Prometheus reads the counts, over plain HTTP; nowhere when absent.
+    pub metrics: Option<SocketAddr>,
+    /// Whether that may be an address of a private network.
+    pub metrics_on_private_network: bool,
     /// The certificates for `https`; the first is shown to who asks for none of them by name.
     pub certificates: Vec<Tls>,
     /// Proxies whose `X-Forwarded-For` and `Forwarded` count.
@@ -94,6 +98,8 @@ impl Config {
         Config {
             folder: folder.into(),
             listeners,
+            metrics: None,
+            metrics_on_private_network: false,
             certificates: Vec::new(),
             trusted: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -105,7 +111,7 @@ impl Config {
     /// Checks that the settings can be followed.
     ///
     /// # Errors
-    /// There is no listener or worker, or one wants a certificate and none is given.
+    /// There is no listener or worker, or one wants a certificate and none is given; or the counts would be in clear where others see them.
     pub fn check(&self) -> Result<(), Failure> {
         let refuse = |because: &str, next: &str| Err(Failure::new("cannot start the router", because, next));
         if self.listeners.is_empty() || self.workers == 0 {
@@ -117,7 +123,24 @@ impl Config {
                 "give it a certificate and its key, or listen on http",
             );
         }
-        Ok(())
+        match self.metrics.map(|address| (address.ip(), self.metrics_on_private_network)) {
+            Some((ip, false)) if !ip.is_loopback() => refuse(
+                "other machines reach the address for Prometheus, and whoever does reads the counts in clear",
+                "listen on 127.0.0.1; or, where everybody on a private network may read them, say `--metrics-insecure-private-network`",
+            ),
+            Some((ip, true)) if !ip.is_loopback() && !is_private(ip) => refuse(
+                "the address for Prometheus is not one of a private network, and whoever reaches it reads the counts in clear",
+                "listen on 127.0.0.1 or one private address, and put a server with TLS before it",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 
@@ -193,6 +216,25 @@ mod tests {
             assert_eq!(network.holds(address.parse().unwrap()), holds, "{network:?} {address}");
         }
         assert!("10.0.0.0/33".parse::<Network>().is_err());
+    }
+
+    #[test]
+    fn counts_are_read_on_this_machine_or_where_that_is_said_to_be_fine() {
+        for (address, on_loopback, on_private) in [
+            ("127.0.0.1:9180", true, true),
+            ("[::1]:9180", true, true),
+            ("10.0.0.5:9180", false, true),
+            ("[fd00::5]:9180", false, true),
+            ("0.0.0.0:9180", false, false),
+            ("192.0.2.7:9180", false, false),
+        ] {
+            for (is_said, expected) in [(false, on_loopback), (true, on_private)] {
+                let mut config = Config::new("r", vec!["127.0.0.1:0".parse().unwrap()]);
+                config.metrics = Some(address.parse().unwrap());
+                config.metrics_on_private_network = is_said;
+                assert_eq!(config.check().is_ok(), expected, "{address} {is_said}");
+            }
+        }
     }
 
     #[test]

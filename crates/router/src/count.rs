@@ -214,9 +214,10 @@ impl Encoded {
         let same = before.iter().filter(|other| other.class == self.class);
         let known: BTreeMap<u64, u64> =
             same.flat_map(|other| other.pairs.chunks_exact(2)).map(|pair| (pair[0], pair[1])).collect();
-        let left = self.pairs.chunks_exact(2).map(|pair| {
-            [pair[0], pair[1].saturating_sub(known.get(&pair[0]).copied().unwrap_or_default())]
-        });
+        let left = self
+            .pairs
+            .chunks_exact(2)
+            .map(|pair| [pair[0], pair[1].saturating_sub(known.get(&pair[0]).copied().unwrap_or_default())]);
         self.pairs = left.filter(|[_, number]| *number > 0).flatten().collect();
     }
 }

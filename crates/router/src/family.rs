@@ -126,8 +126,7 @@ impl Family {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // One that stands still must not keep us from answering in our own time.
-            let asked =
-                timeout_at(deadline, client::ask(&socket, method.clone(), uri, body.clone())).await;
+            let asked = timeout_at(deadline, client::ask(&socket, method.clone(), uri, body.clone())).await;
             let because = match asked.unwrap_or_else(|late| Err(late.into())) {
                 Ok((StatusCode::OK, text)) => return Ok(text),
                 Ok((_, text)) => String::from_utf8_lossy(&text).into_owned(),

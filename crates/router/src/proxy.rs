@@ -100,7 +100,8 @@ async fn forward(
     let client = wants_tunnel.then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     parts.extensions.clear();
     headers::to_endpoint(&mut parts, caller, &worker.via, client.is_some());
-    let (request, progress) = outgoing(parts, incoming, &service.settings, worker.limits.body_time_max, pulse)?;
+    let (request, progress) =
+        outgoing(parts, incoming, &service.settings, worker.limits.body_time_max, pulse)?;
     let is_nameless = !request.headers().contains_key(HOST);
     let trip = Trip { worker, service, point, is_nameless, tried: Vec::new(), sent: 0, deadline: None };
     let mut response = trip.run(request, progress, client).await?;

@@ -41,6 +41,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     control: UnixListener,
+    metrics: Option<tokio::net::TcpListener>,
     certificates: Option<Arc<Certificates>>,
     took_over_from: Option<u32>,
 }
@@ -59,7 +60,10 @@ impl Server {
             false => Some(Certificates::open(config.certificates.clone())?),
         };
         let mut taken = take(&folder).await?;
-        let sockets = sockets(&config, taken.as_mut().map(|(_, gift)| gift))?;
+        let mut gift = taken.as_mut().map(|(_, gift)| gift);
+        let sockets = sockets(&config, gift.as_deref_mut())?;
+        let metrics =
+            config.metrics.map(|address| socket(Listener { address, is_https: false }, gift)).transpose()?;
         let (taker, parcel, lock) = match taken {
             None => (None, Parcel::default(), folder.lock()?),
             Some((taker, gift)) => (Some(taker), gift.parcel, gift.lock),
@@ -70,26 +74,43 @@ impl Server {
         if let Some(table) = folder.read_table()? {
             board.publish(Arc::new(table));
         }
-        let (socket, control) = (folder.socket(), open_control(&folder)?);
+        let (named, control) = (folder.socket(), open_control(&folder)?);
         let addresses = sockets.iter().filter_map(|(_, socket)| socket.local_addr().ok()).collect();
-        let core = Arc::new(assemble(board, folder, parcel, lock, &sockets)?);
+        let gifts = sockets.iter().map(|(_, socket)| socket).chain(&metrics);
+        let core = Arc::new(assemble(board, folder, parcel, lock, gifts)?);
+        let metrics = metrics.map(tokio::net::TcpListener::from_std).transpose().map_err(unkept)?;
         let signals = Signals::default();
         let unless_in_charge = signals.cut.clone().drop_guard();
         let threads = start(Arc::clone(&core), sockets, signals.clone()).await?;
         // From here on nothing can fail: the one before may let go.
         let taker = take_charge(taker).await?;
         unless_in_charge.disarm();
-        let control = control.show(&socket).await;
+        let control = control.show(&named).await;
         signals.begin.cancel();
         if let Some(Err(error)) = taker.map(Taker::mine) {
             tracing::debug!(%error, "the router before this one has ended already");
         }
-        Ok(Server { config, core, signals, addresses, threads, control, certificates, took_over_from })
+        Ok(Server {
+            config,
+            core,
+            signals,
+            addresses,
+            threads,
+            control,
+            metrics,
+            certificates,
+            took_over_from,
+        })
     }
 
     /// Returns the addresses that clients come in at, in the order of the settings.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Returns where Prometheus reads the counts.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|socket| socket.local_addr().ok())
     }
 
     /// Returns the process whose addresses were taken over.
@@ -103,12 +124,13 @@ impl Server {
     /// # Errors
     /// A worker ended by a fault of its own: the router ends, so that whoever started it sees that.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<bool, Failure> {
-        let Server { config, core, signals, threads, control, certificates, .. } = self;
+        let Server { config, core, signals, threads, control, metrics, certificates, .. } = self;
         let serving = control::serve(Arc::clone(&core), control);
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
             () = watch(certificates) => {}
+            () = control::serve_metrics(Arc::clone(&core), metrics) => {}
             () = core.replaced.cancelled() => {}
             () = signals.fallen.cancelled() => {}
             () = shutdown => {}
@@ -141,7 +163,9 @@ fn join(threads: Vec<JoinHandle<()>>) -> Result<(), Failure> {
     let ends: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
     let said = ends.into_iter().filter_map(Result::err).map(|fault| match fault.downcast::<String>() {
         Ok(said) => *said,
-        Err(fault) => fault.downcast_ref::<&str>().map_or_else(|| "no reason".to_owned(), ToString::to_string),
+        Err(fault) => {
+            fault.downcast_ref::<&str>().map_or_else(|| "no reason".to_owned(), ToString::to_string)
+        }
     });
     let said: Vec<String> = said.collect();
     if said.is_empty() {
@@ -175,11 +199,13 @@ async fn take_charge(taker: Option<Taker>) -> Result<Option<Taker>, Failure> {
 
 /// Gets a socket for each listener: one that was handed over, or a new one.
 fn sockets(config: &Config, mut gift: Option<&mut Gift>) -> Result<Sockets, Failure> {
-    let get = |listener: &Listener| {
-        let given = gift.as_mut().and_then(|gift| gift.listener(listener.address));
-        Ok((*listener, given.map_or_else(|| bind(*listener), Ok)?))
-    };
+    let get = |listener: &Listener| Ok((*listener, socket(*listener, gift.as_deref_mut())?));
     config.listeners.iter().map(get).collect()
+}
+
+fn socket(listener: Listener, gift: Option<&mut Gift>) -> Result<TcpListener, Failure> {
+    let given = gift.and_then(|gift| gift.listener(listener.address));
+    given.map_or_else(|| bind(listener), Ok)
 }
 
 fn bind(listener: Listener) -> Result<TcpListener, Failure> {
@@ -209,28 +235,27 @@ fn workers(config: &Config, certificates: Option<&Arc<Certificates>>) -> Vec<Arc
     (0..config.workers).map(worker).collect()
 }
 
-fn assemble(
+fn assemble<'a>(
     board: Board,
     folder: Folder,
     parcel: Parcel,
     lock: File,
-    sockets: &Sockets,
+    sockets: impl Iterator<Item = &'a TcpListener>,
 ) -> Result<Core, Failure> {
     let (instance, family) = match parcel.instance.is_empty() {
-        true => {
-            (format!("{:016x}", SmallRng::from_os_rng().random::<u64>()), Family::first(folder.clone()))
-        }
-        false => {
-            (parcel.instance, Family::next(folder.clone(), parcel.base, parcel.zeros, parcel.name))
-        }
+        true => (format!("{:016x}", SmallRng::from_os_rng().random::<u64>()), Family::first(folder.clone())),
+        false => (parcel.instance, Family::next(folder.clone(), parcel.base, parcel.zeros, parcel.name)),
     };
-    let family = family
-        .map_err(|error| Failure::new("cannot read the router's folder", error, "raise the limit on files"))?;
-    let gifts = sockets.iter().map(|(_, socket)| Ok((socket.local_addr()?, socket.try_clone()?)));
-    let gifts = gifts.collect::<std::io::Result<Vec<_>>>();
-    let gifts = gifts
-        .map_err(|error| Failure::new("cannot keep the listeners", error, "raise the limit on files"))?;
+    let family = family.map_err(|error| {
+        Failure::new("cannot read the router's folder", error, "raise the limit on files")
+    })?;
+    let gifts = sockets.map(|socket| Ok((socket.local_addr()?, socket.try_clone()?)));
+    let gifts = gifts.collect::<std::io::Result<Vec<_>>>().map_err(unkept)?;
     Ok(Core::new(board, folder, instance, family, lock, gifts))
+}
+
+fn unkept(error: std::io::Error) -> Failure {
+    Failure::new("cannot keep the listeners", error, "raise the limit on files")
 }
 
 /// Starts the workers, which wait for their beginning.
@@ -269,7 +294,8 @@ mod tests {
     #[test]
     fn a_worker_that_panics_is_told_with_its_words() {
         let thread = |work: fn()| std::thread::spawn(work);
-        let failure = join(vec![thread(|| {}), thread(|| panic!("number {}", 7)), thread(|| panic!("plain"))]);
+        let failure =
+            join(vec![thread(|| {}), thread(|| panic!("number {}", 7)), thread(|| panic!("plain"))]);
         let said = failure.unwrap_err().to_string();
         assert!(said.contains("it panicked: number 7; plain"), "{said}");
         assert!(join(vec![thread(|| {})]).is_ok());

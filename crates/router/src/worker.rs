@@ -137,7 +137,8 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listeners = {
         let _inside = runtime.enter();
-        let own = listeners.into_iter().map(|(listener, socket)| Ok((listener, TcpListener::from_std(socket)?)));
+        let own =
+            listeners.into_iter().map(|(listener, socket)| Ok((listener, TcpListener::from_std(socket)?)));
         own.collect::<std::io::Result<Vec<_>>>()?
     };
     thread(name, signals.clone(), move || runtime.block_on(run(worker, listeners, signals)))

@@ -1,5 +1,6 @@
 //! `footplate router`: runs the role that routes requests to versions side by side.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ pub struct RouterArgs {
     /// Network of proxies whose X-Forwarded-For counts, such as 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "NETWORK")]
     trust: Vec<Network>,
+    /// Address where Prometheus reads the counts, at /metrics and in clear, such as 127.0.0.1:9180
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// Let that be an address of a private network: whoever is there reads the counts
+    #[arg(long, requires = "metrics")]
+    metrics_insecure_private_network: bool,
     /// Threads that serve clients [default: one a core]
     #[arg(long, value_name = "NUMBER")]
     workers: Option<usize>,
@@ -71,6 +78,8 @@ impl RouterArgs {
         config.certificates = pairs
             .map(|(certificate, key)| Tls { certificate: certificate.clone(), key: key.clone() })
             .collect();
+        config.metrics = self.metrics;
+        config.metrics_on_private_network = self.metrics_insecure_private_network;
         config.trusted = self.trust.clone();
         config.workers = self.workers.unwrap_or(config.workers);
         config.drain_time_max = Duration::from_secs(self.drain);
@@ -94,6 +103,9 @@ pub async fn router(operator: &Operator, args: &RouterArgs) -> Result<(), Failur
     let said =
         format!("The router serves at {}; its control socket is {}.", addresses.join(", "), socket.display());
     operator.ui.say(said);
+    if let Some(address) = server.metrics_address() {
+        operator.ui.say(format!("Prometheus reads the counts at http://{address}/metrics."));
+    }
     if server.run(stop.cancelled_owned()).await.map_err(|failure| of_router(failure, Exit::Failed))? {
         operator.ui.say("Another router has taken over.");
     }

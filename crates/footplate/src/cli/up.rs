@@ -39,6 +39,9 @@ pub struct UpArgs {
     /// Address where the router serves; a free port when that one is taken
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     router: SocketAddr,
+    /// Address of this machine where Prometheus reads the router's counts, such as 127.0.0.1:9180
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Ship the newest commit, then stop
     #[arg(long)]
     once: bool,
@@ -56,6 +59,7 @@ pub async fn up(operator: &Operator, args: &UpArgs) -> Result<(), Failure> {
         agents: args.agents,
         listen: args.listen,
         router: args.router,
+        metrics: args.metrics,
         once: args.once,
     };
     up::run(operator, plan, stop).await

@@ -54,6 +54,8 @@ pub struct Plan {
     pub listen: SocketAddr,
     /// Where the router serves; at a free port when somebody is there already.
     pub router: SocketAddr,
+    /// Where Prometheus reads the router's counts; nowhere when absent.
+    pub metrics: Option<SocketAddr>,
     /// Deploy once and stop, with the rollout's exit code.
     pub once: bool,
 }
@@ -102,7 +104,7 @@ async fn with_store(
     let context =
         Context { controller: controller.base.clone(), token_file: "controller/token".into(), ca_file: None };
     context.write(&plan.data).map_err(|error| unwritable(&plan.data, &error))?;
-    let router = OwnRouter::start(&plan.data, plan.router).await?;
+    let router = OwnRouter::start(&plan.data, plan.router, plan.metrics).await?;
     let hosts = Hosts::start(&plan.data.join("hosts"), names(plan.agents), &store, router.folder());
     let client = Client::new(&controller.base, &controller.token);
     let result = with_roles(operator, plan, &client, &router, stop).await;
@@ -128,6 +130,9 @@ async fn with_roles(
     let is_moved = plan.router.port() != 0 && router.address() != plan.router;
     let moved = if is_moved { format!(", as somebody else is at {}", plan.router) } else { String::new() };
     ui.say(format!("A router serves at http://{}/{moved}.", router.address()));
+    if let Some(metrics) = plan.metrics {
+        ui.say(format!("Prometheus reads the router's counts at http://{metrics}/metrics."));
+    }
     ui.say(format!("Everything is kept in {}, the log too.", plan.data.display()));
     let (source, root) = repository(plan).await?;
     ui.say(format!("Watching {}: commit there, and it ships.\n", root.display()));

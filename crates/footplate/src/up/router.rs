@@ -33,11 +33,17 @@ pub struct OwnRouter {
     keepers: Arc<dyn Supervisor>,
     folder: PathBuf,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl OwnRouter {
-    /// Starts it below `data`, at `wanted` or else at a free port of the same address, or finds it running.
-    pub async fn start(data: &Path, wanted: SocketAddr) -> Result<Self, Failure> {
+    /// Starts it below `data`, at `wanted` or else at a free port of the same address, or finds it running. Prometheus reads its counts
+    /// at `metrics`; one that runs goes on as it was started.
+    pub async fn start(
+        data: &Path,
+        wanted: SocketAddr,
+        metrics: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
         let keepers = service::open_keepers(&data.join("router").join("kept"), agent::program());
         let keepers = keepers.map_err(|error| failed("keep", &error))?;
         let before = status(keepers.as_ref()).await?;
@@ -50,7 +56,7 @@ impl OwnRouter {
                 Failure::new(Exit::Failed, what).because(&error).next("give another address with `--router`")
             })?,
         };
-        let router = Self { keepers, folder: data.join("router"), address };
+        let router = Self { keepers, folder: data.join("router"), address, metrics };
         let order = router.order();
         router.keepers.start(&order).await.map_err(|error| failed("start", &error))?;
         match router.until_it_serves(before.as_ref()).await {
@@ -81,11 +87,15 @@ impl OwnRouter {
         Ok(())
     }
 
-    /// Asks it for a word, as somebody else may sit at its address, and for a connection there.
+    /// Asks it for a word, as somebody else may sit at its address, and for a connection there and where its counts are read.
     async fn answers(&self) -> std::io::Result<()> {
         let socket = control::socket(&self.folder);
         client::ask(&socket, Method::GET, "http://router/v1/health", Vec::new().into()).await?;
-        TcpStream::connect(self.address).await.map(drop)
+        for address in [Some(self.address), self.metrics].into_iter().flatten() {
+            let refused = |error| std::io::Error::other(format!("{address}: {error}"));
+            TcpStream::connect(address).await.map_err(refused)?;
+        }
+        Ok(())
     }
 
     fn unserved(&self, because: String, status: &Status) -> Failure {
@@ -116,12 +126,14 @@ impl OwnRouter {
         let usual = Service::worker("");
         let mut stop = usual.stop;
         stop.grace = Duration::from_secs(DRAIN_SECONDS + 1);
-        let command = "exec \"$PROGRAM\" router --listen \"$LISTEN\" --folder \"$FOLDER\" --drain \"$DRAIN\"";
+        let command = "exec \"$PROGRAM\" router --listen \"$LISTEN\" --folder \"$FOLDER\" --drain \"$DRAIN\" \
+            ${METRICS:+--metrics \"$METRICS\"}";
         let environment = [
             ("PROGRAM", agent::program().display().to_string()),
             ("LISTEN", self.address.to_string()),
             ("FOLDER", self.folder.display().to_string()),
             ("DRAIN", DRAIN_SECONDS.to_string()),
+            ("METRICS", self.metrics.map_or_else(String::new, |address| address.to_string())),
         ];
         Order {
             name: name(),

@@ -1,8 +1,11 @@
-//! The control API: HTTP over a Unix socket in the router's folder, which only its owner can reach.
+//! The control API: HTTP over a Unix socket in the router's folder, which only its owner can reach. Beside it, where that is wanted,
+//! the counts alone at an address that Prometheus reaches.
 
 pub mod client;
 mod metrics;
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,8 @@ use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::core::Core;
@@ -88,34 +92,80 @@ impl Drop for Hidden {
     }
 }
 
-/// Answers until it is dropped.
+/// Where somebody comes in to ask.
+trait Door {
+    type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+}
+
+impl Door for UnixListener {
+    type Socket = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(socket, _)| socket)
+    }
+}
+
+impl Door for TcpListener {
+    type Socket = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(socket, _)| socket)
+    }
+}
+
+/// Answers at the control socket until it is dropped.
 pub async fn serve(core: Arc<Core>, listener: UnixListener) {
+    serve_at(listener, move |request| answer(Arc::clone(&core), request)).await;
+}
+
+/// Answers Prometheus, and nothing else, until it is dropped. Never does where there is no address for it.
+pub async fn serve_metrics(core: Arc<Core>, listener: Option<TcpListener>) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    serve_at(listener, move |request| answer_prometheus(Arc::clone(&core), request)).await;
+}
+
+async fn serve_at<D, A, R>(door: D, answer: A)
+where
+    D: Door,
+    A: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Result<Reply, Infallible>> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the places are never closed");
-        let (socket, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        let socket = match door.next().await {
+            Ok(socket) => socket,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept at the control socket");
+                tracing::warn!(%error, "cannot accept whoever asks");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let core = Arc::clone(&core);
+        let answer = answer.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&core), request));
+            let service = service_fn(answer);
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIME_MAX);
             let connection = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the control socket ended");
+                tracing::debug!(%error, "a connection of somebody who asked ended");
             }
             drop(place);
         });
     }
 }
 
-async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, std::convert::Infallible> {
+async fn answer_prometheus(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    Ok(match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => text(metrics::render(&core.report().await)),
+        (_, "/metrics") => mistake(StatusCode::METHOD_NOT_ALLOWED, "the path has not this method"),
+        _ => mistake(StatusCode::NOT_FOUND, "only /metrics is here"),
+    })
+}
+
+async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, Infallible> {
     let path = request.uri().path().to_owned();
     let known = ["/v1/table", "/v1/counts", "/v1/health", "/metrics", "/v1/handover"];
     Ok(match (request.method().clone(), path.as_str()) {

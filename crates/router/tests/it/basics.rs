@@ -2,8 +2,9 @@
 
 use footplate_testkit::backend::Backend;
 use footplate_testkit::load::Load;
+use tokio::net::TcpStream;
 
-use crate::site::{PATIENCE, Site, endpoint, service, single};
+use crate::site::{PATIENCE, Site, endpoint, service, single, talk};
 
 #[tokio::test]
 async fn a_request_reaches_its_endpoint_and_the_answer_its_client() {
@@ -118,6 +119,38 @@ async fn a_router_that_starts_again_routes_before_anybody_speaks_to_it() {
     let site = Site::open(folder, config).await;
     assert_eq!(site.get("/").await.body, "one");
     assert_eq!(site.control("GET", "/v1/health", "").await.json()["revision"], 1);
+}
+
+#[tokio::test]
+async fn prometheus_reads_the_counts_at_an_address_that_answers_nothing_else() {
+    let mut site = Site::with(|config| config.metrics = Some(([127, 0, 0, 1], 0).into())).await;
+    let backend = Backend::start("one").await;
+    site.route(single(backend.address)).await;
+    let ask = async |site: &Site, line: &str| {
+        let socket = TcpStream::connect(site.metrics.unwrap()).await.unwrap();
+        talk(socket, &format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await
+    };
+    for _ in 0..2 {
+        site.get("/").await;
+        let reply = ask(&site, "GET /metrics").await;
+        let kind = reply.head.get("content-type").unwrap_or_default();
+        assert!(reply.status() == 200 && kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        let connections = site.report().await.clients.connections;
+        let line = format!("footplate_router_connections_total {connections}");
+        assert!(reply.body.lines().any(|other| other == line), "{line} is not in\n{}", reply.body);
+        for (line, status) in [
+            ("GET /v1/counts", 404),
+            ("PUT /v1/table", 404),
+            ("POST /v1/handover", 404),
+            ("POST /metrics", 405),
+        ] {
+            assert_eq!(ask(&site, line).await.status(), status, "{line}");
+        }
+        // The next router takes this address over, too.
+        site.upgrade().await;
+        site.elders_end().await;
+    }
+    assert_eq!(site.get("/metrics").await.body, "one", "clients of services are not answered with it");
 }
 
 #[tokio::test]

@@ -180,7 +180,11 @@ async fn who_does_not_take_an_answer_on_http_2_loses_that_stream_alone() {
     })
     .await;
     assert!(stuck.into_body().collect().await.is_err(), "it was cut");
-    assert_eq!(slow.into_body().collect().await.unwrap().to_bytes().len(), 100, "who takes what comes is not");
+    assert_eq!(
+        slow.into_body().collect().await.unwrap().to_bytes().len(),
+        100,
+        "who takes what comes is not"
+    );
     let other = sender.send_request(get("/bytes/60000")).await.unwrap();
     assert_eq!(other.into_body().collect().await.unwrap().to_bytes().len(), 60_000);
     assert_eq!(site.report().await.clients.connections, 1);

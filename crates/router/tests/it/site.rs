@@ -21,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Site {
     pub folder: TempDir,
     pub addresses: Vec<SocketAddr>,
+    pub metrics: Option<SocketAddr>,
     config: Config,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<Result<bool, Failure>>>,
@@ -68,11 +69,11 @@ impl Site {
     /// Starts a router in a folder that one has been in before, perhaps.
     pub async fn open(folder: TempDir, config: Config) -> Site {
         let server = Server::open(config.clone()).await.unwrap_or_else(|failure| panic!("{failure}"));
-        let addresses = server.addresses().to_vec();
+        let (addresses, metrics) = (server.addresses().to_vec(), server.metrics_address());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { drop(stopped.await) }));
         let (stop, running) = (Some(stop), Some(running));
-        Site { folder, addresses, config, stop, running, elders: Vec::new(), revision: 0 }
+        Site { folder, addresses, metrics, config, stop, running, elders: Vec::new(), revision: 0 }
     }
 
     /// Returns the settings of a router that could take over.
@@ -83,6 +84,7 @@ impl Site {
             .iter_mut()
             .zip(&self.addresses)
             .for_each(|(listener, address)| listener.address = *address);
+        config.metrics = self.metrics;
         config
     }
 

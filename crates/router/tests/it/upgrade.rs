@@ -130,7 +130,11 @@ async fn the_revision_that_is_told_is_that_of_the_last_who_follows() {
     let table = serde_json::to_string(&footplate_router::Table { revision: 1, services }).unwrap();
     let reply = site.control("PUT", "/v1/table", &table).await;
     assert_eq!(reply.status(), 503, "{}", reply.body);
-    assert_eq!(site.control("GET", "/v1/table", "").await.json()["revision"], 1, "it stands here all the same");
+    assert_eq!(
+        site.control("GET", "/v1/table", "").await.json()["revision"],
+        1,
+        "it stands here all the same"
+    );
     assert_eq!(site.report().await.revision, 0, "not everywhere");
     elder.refuse(false);
     let reply = site.control("PUT", "/v1/table", &table).await;
@@ -168,8 +172,15 @@ async fn what_an_elder_counted_for_a_router_that_was_killed_is_not_counted_again
         let report = site.report().await;
         let (shop, in_flight) = (&report.services["shop"], report.in_flight("shop", "a"));
         let version = &shop.versions["1"];
-        let times: u64 = version.times.iter().flat_map(|times| times.pairs.chunks(2)).map(|pair| pair[1]).sum();
-        let all = [report.clients.connections, shop.held, version.counts.requests, version.counts.answers[1], times];
+        let times: u64 =
+            version.times.iter().flat_map(|times| times.pairs.chunks(2)).map(|pair| pair[1]).sum();
+        let all = [
+            report.clients.connections,
+            shop.held,
+            version.counts.requests,
+            version.counts.answers[1],
+            times,
+        ];
         (all, version.counts.faults.values().sum::<u64>(), in_flight)
     };
     assert_eq!(seen(&site).await, ([0; 5], 0, 1), "what is of the moment is told");
