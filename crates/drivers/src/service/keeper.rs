@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use footplate_core::release::service::StopSignal;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -19,12 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::folder::State;
 use super::folders::Folders;
-use super::{Order, Phase, ServiceError, ServiceName, Status, Supervisor};
+use super::{Look, Order, Phase, ServiceError, ServiceName, Status, Supervisor, forsaken, revived};
 use crate::disk;
 use crate::shell::{self, End, Script};
 
 /// How long a keeper may take to answer, beyond what its order takes by itself.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long one may take that is only looked at among others, and how many are looked at side by side.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+const LOOKS_AT_ONCE: usize = 32;
 
 /// An order to a keeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,9 +127,9 @@ impl Keepers {
         }
     }
 
-    async fn status(&self, order: &Order) -> Result<Status, ServiceError> {
+    async fn stand(&self, order: &Order, patience: Duration) -> Result<Status, ServiceError> {
         let (folder, order) = (self.folders.of(&order.name), order.clone());
-        match self.ask(&order.name, Request::Status, PATIENCE).await? {
+        match self.ask(&order.name, Request::Status, patience).await? {
             Some(state) => {
                 let phase = state.phase.clone().unwrap_or(Phase::Stopped);
                 Ok(folder.status(&order, &state, phase))
@@ -146,7 +150,7 @@ impl Supervisor for Keepers {
                 Some(Phase::Stopping { .. } | Phase::Stopped) if self.folders.of(name).is_stopped() => {
                     self.stop(name).await?
                 }
-                _ => return self.status(order).await,
+                _ => return self.stand(order, PATIENCE).await,
             }
         }
         let (folder, wanted) = (self.folders.of(name), order.clone());
@@ -157,7 +161,7 @@ impl Supervisor for Keepers {
         })
         .await?;
         self.run("start", name, &[], PATIENCE).await?;
-        self.status(order).await
+        self.stand(order, PATIENCE).await
     }
 
     async fn stop(&self, name: &ServiceName) -> Result<(), ServiceError> {
@@ -186,25 +190,35 @@ impl Supervisor for Keepers {
         self.ask(name, Request::Signal { signal }, PATIENCE).await.map(drop)
     }
 
-    async fn list(&self) -> Result<Vec<Status>, ServiceError> {
-        let mut list = Vec::new();
-        for name in self.folders.names().await? {
-            if let Some(order) = self.folders.order(&name).await? {
-                list.push(self.status(&order).await?);
-            }
+    /// All are looked at side by side: a keeper that does not answer takes its own time, not that of the others.
+    async fn look(&self) -> Result<Vec<Look>, ServiceError> {
+        let looks = self.folders.names().await?.into_iter().map(async |name: ServiceName| {
+            let looked = async {
+                match self.folders.order(&name).await? {
+                    Some(order) => self.stand(&order, LOOK_PATIENCE).await.map(Some),
+                    None => Ok(None),
+                }
+            };
+            looked.await.transpose().map(|status| (name, status))
+        });
+        let looks: Vec<_> = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
+        Ok(looks.into_iter().flatten().collect())
+    }
+
+    async fn status(&self, name: &ServiceName) -> Result<Option<Status>, ServiceError> {
+        match self.folders.order(name).await? {
+            Some(order) => self.stand(&order, PATIENCE).await.map(Some),
+            None => Ok(None),
         }
-        Ok(list)
     }
 
     async fn revive(&self) -> Result<Vec<ServiceName>, ServiceError> {
-        let mut revived = Vec::new();
-        for status in self.list().await? {
-            if status.phase == Phase::Forsaken {
-                self.run("start", &status.name, &[], PATIENCE).await?;
-                revived.push(status.name);
-            }
+        let mut taken_up = Vec::new();
+        for name in forsaken(self.look().await?) {
+            let done = self.run("start", &name, &[], PATIENCE).await;
+            taken_up.extend(revived(name, done));
         }
-        Ok(revived)
+        Ok(taken_up)
     }
 
     async fn forget(&self, name: &ServiceName) -> Result<(), ServiceError> {

@@ -28,6 +28,9 @@ pub use order::{HEARTBEAT, NotAService, Order, ServiceName};
 pub use ports::{PortError, PortRegister, nobody_listens};
 pub use status::{Enforcement, Exit, Phase, Status};
 
+/// A service, and how it stands, unless that cannot be seen.
+pub type Look = (ServiceName, Result<Status, ServiceError>);
+
 /// Keeps services running. Every call may be repeated.
 #[async_trait]
 pub trait Supervisor: Send + Sync {
@@ -45,12 +48,27 @@ pub trait Supervisor: Send + Sync {
     /// Sends a signal to the whole process group of a service. One that does not run is fine.
     async fn signal(&self, name: &ServiceName, signal: StopSignal) -> Result<(), ServiceError>;
 
-    /// Lists every service that was started and not forgotten, and how it stands.
-    async fn list(&self) -> Result<Vec<Status>, ServiceError>;
+    /// Looks at every service that was started and not forgotten: how each stands, or why that cannot be seen.
+    ///
+    /// # Errors
+    /// It cannot be seen which there are.
+    async fn look(&self) -> Result<Vec<Look>, ServiceError>;
+
+    /// Says how one service stands; `None` when it was never started, or is forgotten.
+    async fn status(&self, name: &ServiceName) -> Result<Option<Status>, ServiceError>;
+
+    /// Lists how every service stands, for whoever needs them all.
+    ///
+    /// # Errors
+    /// One of them cannot be looked at.
+    async fn list(&self) -> Result<Vec<Status>, ServiceError> {
+        self.look().await?.into_iter().map(|(_, status)| status).collect()
+    }
 
     /// Starts again whatever was started, not stopped, and is not looked after: after a boot, or the end of its keeper.
     ///
-    /// A process that survived its keeper goes on undisturbed. Returns what was taken up.
+    /// A process that survived its keeper goes on undisturbed. Returns what was taken up; what could not be is said in the log, and
+    /// keeps nothing else from it.
     async fn revive(&self) -> Result<Vec<ServiceName>, ServiceError>;
 
     /// Removes what is kept of a stopped service, its logs too. Running ones are stopped first.
@@ -121,4 +139,26 @@ pub fn open(folder: &Path, program: PathBuf) -> Result<Arc<dyn Supervisor>, Serv
 pub fn open_keepers(folder: &Path, program: PathBuf) -> Result<Arc<dyn Supervisor>, ServiceError> {
     crate::disk::create_folder(folder)?;
     Ok(Arc::new(keeper::Keepers::new(folder, program)))
+}
+
+/// Takes from a round of looks what nobody looks after; says of the others only when they could not be seen.
+fn forsaken(looks: Vec<Look>) -> impl Iterator<Item = ServiceName> {
+    looks.into_iter().filter_map(|(name, looked)| match looked {
+        Ok(status) => (status.phase == Phase::Forsaken).then_some(name),
+        Err(error) => {
+            tracing::error!(service = %name, "cannot see whether it must be started again: {}", crate::chain(&error));
+            None
+        }
+    })
+}
+
+/// Notes a service that was taken up again, or says why it could not be.
+fn revived(name: ServiceName, done: Result<(), ServiceError>) -> Option<ServiceName> {
+    match done {
+        Ok(()) => Some(name),
+        Err(error) => {
+            tracing::error!(service = %name, "cannot start it again: {}", crate::chain(&error));
+            None
+        }
+    }
 }

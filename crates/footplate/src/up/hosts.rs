@@ -72,13 +72,13 @@ impl Hosts {
 /// Stops the services of one host. The next start of its agent starts them again, as its orders stand.
 async fn stop_services(host: PathBuf) {
     let keepers = Keepers::new(&agent::services_in(&host), agent::program());
-    let services = match keepers.list().await {
+    let services = match keepers.look().await {
         Ok(services) => services,
         Err(error) => return tracing::error!("cannot find the services: {}", chain(&error)),
     };
-    for service in services {
-        if let Err(error) = keepers.stop(&service.name).await {
-            tracing::error!(service = %service.name, "cannot stop it: {}", chain(&error));
+    for (name, _) in services {
+        if let Err(error) = keepers.stop(&name).await {
+            tracing::error!(service = %name, "cannot stop it: {}", chain(&error));
         }
     }
 }

@@ -157,8 +157,7 @@ fn name() -> ServiceName {
 }
 
 async fn status(keepers: &dyn Supervisor) -> Result<Option<Status>, Failure> {
-    let all = keepers.list().await.map_err(|error| failed("find", &error))?;
-    Ok(all.into_iter().find(|status| status.name == name()))
+    keepers.status(&name()).await.map_err(|error| failed("find", &error))
 }
 
 /// Returns what its last process said, without its keeper's own lines.

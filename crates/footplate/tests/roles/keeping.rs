@@ -33,6 +33,28 @@ fn kill(service: &Service) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_which_a_file_cannot_be_read_keeps_no_other_from_starting_and_restarting() {
+    let site = Site::with_hosts(&["web-1"]).await;
+    let broken = site.host_folder("web-1").join("services/production.other.web.1");
+    std::fs::create_dir_all(&broken).unwrap();
+    std::fs::write(broken.join("order.json"), "{").unwrap();
+    site.ship_service("1", "web", Strategy::BlueGreen, 0).await;
+    let keepers = site.keepers("web-1");
+    let name = "production.shop.web.1".parse().unwrap();
+    let before = keepers.status(&name).await.unwrap().unwrap();
+    kill(&before);
+    let told = async {
+        while keepers.status(&name).await.unwrap().unwrap().pid().is_none_or(|pid| Some(pid) == before.pid())
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("it is started again", told).await;
+    site.ship_service("2", "web", Strategy::BlueGreen, 0).await;
+    std::fs::remove_dir_all(&broken).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_whose_port_a_stranger_took_gets_another_and_its_route_follows() {
     let site = Site::with_hosts(&["web-1"]).await;
     site.ship_service("1", "web", Strategy::BlueGreen, 0).await;

@@ -308,8 +308,8 @@ impl Drop for Site {
             runtime.block_on(async {
                 for folder in folders.iter().filter(|folder| folder.exists()) {
                     let keepers = Keepers::new(folder, env!("CARGO_BIN_EXE_footplate").into());
-                    for status in keepers.list().await.unwrap_or_default() {
-                        drop(keepers.stop(&status.name).await);
+                    for (name, _) in keepers.look().await.unwrap_or_default() {
+                        drop(keepers.stop(&name).await);
                     }
                 }
             });

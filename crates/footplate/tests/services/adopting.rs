@@ -2,7 +2,7 @@
 
 use footplate_core::release::service::Listen;
 use footplate_drivers::disk::HeldFolder;
-use footplate_drivers::service::{Order, Phase, Supervisor};
+use footplate_drivers::service::{Order, Phase, Status, Supervisor};
 use rustix::process::{Pid, Signal};
 
 use crate::site::{Site, eventually, get, is_alive, kill, name, pid};
@@ -33,6 +33,42 @@ async fn a_service_survives_the_death_of_whoever_started_it_and_is_found_again()
     assert_eq!(pid(&found), pid(&before), "another agent finds the same process");
     site.another().stop(&order.name).await.expect("stopped");
     eventually("nothing is left", || site.processes().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_stands_still_or_a_file_that_cannot_be_read_hides_no_other_service() {
+    let site = Site::new();
+    for release in ["1", "2", "3"] {
+        let order = site.worker(release, "exec sleep 1000");
+        site.keepers.start(&order).await.expect("started");
+        site.eventually(release, |status| status.is_running()).await;
+    }
+    let file = site.folder_of("1").join("order.json");
+    let order = std::fs::read(&file).expect("its order");
+    std::fs::write(&file, "{").expect("written");
+    let still = Pid::from_raw(site.keeper_of("2").expect("it has a keeper")).expect("a process");
+    rustix::process::kill_process(still, Signal::STOP).expect("stopped");
+    let looks = site.another().look().await.expect("looked");
+    let words: Vec<_> = looks
+        .iter()
+        .map(|(_, looked)| looked.as_ref().map(Status::is_running).map_err(ToString::to_string))
+        .collect();
+    assert!(words[0].as_ref().is_err_and(|said| said.contains("order.json")), "{words:?}");
+    assert!(words[1].as_ref().is_err_and(|said| said.contains("does not answer")), "{words:?}");
+    assert_eq!(words[2], Ok(true));
+    assert!(site.another().list().await.is_err(), "not all are known");
+    kill(site.keeper_of("3").expect("it has a keeper"));
+    let forsaken = async || {
+        let third = site.another().status(&name("3")).await.expect("it can be read");
+        third.is_some_and(|status| status.phase == Phase::Forsaken)
+    };
+    while !forsaken().await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(site.another().revive().await.expect("revived"), [name("3")], "whatever the others do");
+    rustix::process::kill_process(still, Signal::CONT).expect("goes on");
+    std::fs::write(&file, order).expect("written");
+    assert_eq!(site.another().list().await.expect("all can be looked at again").len(), 3);
 }
 
 #[tokio::test]

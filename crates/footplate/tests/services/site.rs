@@ -139,8 +139,8 @@ impl Drop for Site {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                for status in keepers.list().await.unwrap_or_default() {
-                    drop(keepers.stop(&status.name).await);
+                for (name, _) in keepers.look().await.unwrap_or_default() {
+                    drop(keepers.stop(&name).await);
                 }
             });
         };

@@ -1,7 +1,7 @@
 //! Services as systemd units: `footplate-ENVIRONMENT.APP.GROUP.RELEASE.service`, written, enabled, started by `systemctl`.
 //!
 //! Invariants: what was started is enabled, so that a boot starts it before any agent; what is stopped is disabled. Needs
-//! root and systemd 247 or newer. The log is cut when it is looked at ([`Supervisor::list`]), since systemd only adds to it.
+//! root and systemd 247 or newer. The log is cut when it is looked at ([`Supervisor::look`]), since systemd only adds to it.
 
 mod show;
 mod unit;
@@ -17,7 +17,10 @@ use footplate_core::release::service::{Listen, StopSignal};
 use tokio_util::sync::CancellationToken;
 
 use super::folders::Folders;
-use super::{Enforcement, Folder, Order, Phase, ServiceError, ServiceName, State, Status, Supervisor, logs};
+use super::{
+    Enforcement, Folder, Look, Order, ServiceError, ServiceName, State, Status, Supervisor, forsaken, logs,
+    revived,
+};
 use crate::disk::{self, DiskError};
 use crate::shell::{self, End, Script, User};
 use show::Shown;
@@ -87,7 +90,7 @@ impl Systemd {
         self.systemctl("look at", name, &asked, PATIENCE).await.map(|text| Shown::parse(&text))
     }
 
-    async fn status(&self, order: &Order) -> Result<Status, ServiceError> {
+    async fn stand(&self, order: &Order) -> Result<Status, ServiceError> {
         let name = &order.name;
         let shown = self.show(name, "service").await?;
         let timer = match order.schedule {
@@ -137,7 +140,7 @@ impl Supervisor for Systemd {
             let service = format!("{}.service", unit::name(name));
             self.systemctl("start", name, &["start", "--no-block", &service], PATIENCE).await?;
         }
-        self.status(order).await
+        self.stand(order).await
     }
 
     async fn stop(&self, name: &ServiceName) -> Result<(), ServiceError> {
@@ -159,7 +162,7 @@ impl Supervisor for Systemd {
 
     async fn signal(&self, name: &ServiceName, signal: StopSignal) -> Result<(), ServiceError> {
         let Some(order) = self.folders.order(name).await? else { return Ok(()) };
-        if !self.status(&order).await?.is_running() {
+        if !self.stand(&order).await?.is_running() {
             return Ok(());
         }
         let which = format!("--signal={}", unit::signal(signal));
@@ -167,25 +170,35 @@ impl Supervisor for Systemd {
         self.systemctl("signal", name, &["kill", &which, &service], PATIENCE).await.map(drop)
     }
 
-    async fn list(&self) -> Result<Vec<Status>, ServiceError> {
-        let mut list = Vec::new();
+    async fn look(&self) -> Result<Vec<Look>, ServiceError> {
+        let mut looks = Vec::new();
         for name in self.folders.names().await? {
-            if let Some(order) = self.folders.order(&name).await? {
-                list.push(self.status(&order).await?);
-            }
+            let looked = self.status(&name).await.transpose();
+            looks.extend(looked.map(|status| (name, status)));
         }
-        Ok(list)
+        Ok(looks)
+    }
+
+    async fn status(&self, name: &ServiceName) -> Result<Option<Status>, ServiceError> {
+        match self.folders.order(name).await? {
+            Some(order) => self.stand(&order).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn revive(&self) -> Result<Vec<ServiceName>, ServiceError> {
-        let mut revived = Vec::new();
-        for status in self.list().await? {
-            if let (Phase::Forsaken, Some(order)) = (&status.phase, self.folders.order(&status.name).await?) {
-                self.start(&order).await?;
-                revived.push(status.name);
-            }
+        let mut taken_up = Vec::new();
+        for name in forsaken(self.look().await?) {
+            let again = async {
+                match self.folders.order(&name).await? {
+                    Some(order) => self.start(&order).await.map(drop),
+                    None => Ok(()),
+                }
+            };
+            let done = again.await;
+            taken_up.extend(revived(name, done));
         }
-        Ok(revived)
+        Ok(taken_up)
     }
 
     async fn forget(&self, name: &ServiceName) -> Result<(), ServiceError> {

@@ -5,6 +5,7 @@
 //! another.
 
 mod strangers;
+mod unseen;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use strangers::Strangers;
+use unseen::Unseen;
 use watched::{Place, Watched};
 
 /// How often the processes are looked at.
@@ -156,12 +158,14 @@ impl Services {
                 tracing::error!(host = %self.host, "cannot start again what ran: {}", chain(&error))
             }
         }
+        let mut unseen = Unseen::default();
         loop {
             if self.tended().is_empty() {
                 self.begun.notified().await;
             }
-            match self.supervisor.list().await {
-                Ok(list) => {
+            match self.supervisor.look().await {
+                Ok(looks) => {
+                    let list = unseen.note(looks);
                     self.look_for_strangers(&list).await;
                     let all = list.into_iter().map(|status| (status.name.clone(), status)).collect();
                     self.statuses.send_replace(Arc::new(all));
@@ -246,8 +250,10 @@ impl Services {
         releases: &[Release],
         folder: &(dyn Fn(&ReleaseId) -> PathBuf + Sync),
     ) -> Result<(), ServicesError> {
-        for status in self.supervisor.list().await? {
-            if status.name.target != *target || status.phase == Phase::Stopped {
+        let ours = self.supervisor.look().await?.into_iter().filter(|(name, _)| name.target == *target);
+        for (_, looked) in ours {
+            let status = looked?;
+            if status.phase == Phase::Stopped {
                 continue;
             }
             let release = releases.iter().find(|release| release.id == status.name.release);
@@ -288,7 +294,7 @@ impl Services {
         let name = ServiceName { target: target.clone(), release: release.clone() };
         self.supervisor.stop(&name).await?;
         self.strangers.forget(&name);
-        let status = self.supervisor.list().await?.into_iter().find(|status| status.name == name);
+        let status = self.supervisor.status(&name).await?;
         // It is in no report from here on, and how it ended is in the same one: nothing is waited for in between.
         let watched = self.tended().remove(&name).map(|tended| tended.watched);
         watched::forget(&self.folder, &name);
@@ -339,8 +345,8 @@ impl Services {
 
     /// Returns the port of a service that is to be started: another one than it had, when that is somebody else's by now.
     async fn port(&self, name: ServiceName, range: service::Ports) -> Result<u16, ServicesError> {
-        let there = self.supervisor.list().await?;
-        let is_there = there.iter().any(|status| status.name == name && status.phase != Phase::Stopped);
+        let there = self.supervisor.status(&name).await?;
+        let is_there = there.is_some_and(|status| status.phase != Phase::Stopped);
         let ports = Arc::clone(&self.ports);
         Ok(blocking(move || {
             let taken = if is_there { None } else { ports.give_up_taken(&name)? };

@@ -33,12 +33,13 @@ impl Strangers {
             return false;
         }
         // It may have begun since the first look, and be what listens. What cannot be looked at is looked at later.
-        let again = supervisor.list().await.unwrap_or_default();
-        let waited = |status: &&Status| {
-            again.iter().any(|later| later.name == status.name && status.waited_until(later))
-        };
-        let displaced: BTreeSet<ServiceName> =
-            suspects.into_iter().filter(waited).map(|status| status.name.clone()).collect();
+        let mut displaced = BTreeSet::new();
+        for status in suspects {
+            let again = supervisor.status(&status.name).await;
+            if again.is_ok_and(|later| later.is_some_and(|later| status.waited_until(&later))) {
+                displaced.insert(status.name.clone());
+            }
+        }
         let are_there = !displaced.is_empty();
         *self.displaced_all() = displaced;
         are_there
