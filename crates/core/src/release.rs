@@ -10,10 +10,12 @@ use crate::moment::Moment;
 use crate::name::{AppName, EnvironmentName, GroupName, ReleaseId, Version};
 
 mod entrance;
+mod requests;
 mod schedule;
 pub mod service;
 
 pub use entrance::{Entrance, NotAnEntrance, Reach, Sticky};
+pub use requests::Requests;
 pub use schedule::{Calendar, NotACalendar, Schedule};
 pub use service::{Service, Variables};
 
@@ -98,7 +100,8 @@ impl Release {
         let reach = |(group, service): (&GroupName, &Service)| {
             let own = here.and_then(|here| here.get(group)).or(service.routes.as_ref());
             let entrances = own.cloned().unwrap_or_else(|| BTreeSet::from([Entrance::any()]));
-            (group.clone(), Reach { entrances, sticky: service.sticky.clone() })
+            let (sticky, requests) = (service.sticky.clone(), service.requests.clone());
+            (group.clone(), Reach { entrances, sticky, requests })
         };
         services.iter().filter(|(_, service)| service.takes_connections()).map(reach).collect()
     }

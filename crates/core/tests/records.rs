@@ -19,7 +19,7 @@ use footplate_core::name::{AppPath, GroupName, ReleaseId, Target, Version};
 use footplate_core::record::{Barrier, Key, Lease, Record, Stored, Written, check_size};
 use footplate_core::release::service::{Check, Health, Listen, Ports, Probe};
 use footplate_core::release::{
-    Entrance, Hook, Hooks, Reach, Release, Schedule, Scripts, Service, Sticky, Workload, service,
+    Entrance, Hook, Hooks, Reach, Release, Requests, Schedule, Scripts, Service, Sticky, Workload, service,
 };
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
@@ -178,6 +178,7 @@ fn releases_keep_their_stored_form() {
     check("release-scripts-v1", Pushed { release: scripted(), environments: BTreeMap::new() });
     check("release-service-v1", Pushed { release: served(), environments: BTreeMap::new() });
     check("release-reached-v1", Pushed { release: reached(), environments: BTreeMap::new() });
+    check("release-requests-v1", Pushed { release: bounded(), environments: BTreeMap::new() });
 }
 
 fn entrances(texts: &[&str]) -> BTreeSet<Entrance> {
@@ -193,14 +194,15 @@ fn reaches() -> BTreeMap<GroupName, Reach> {
         ("web", entrances(&["shop.example.com/", "*.shop.example.com/api"]), Some(cookie)),
         ("www", entrances(&["/"]), None),
     ];
-    let reach =
-        |(group, entrances, sticky): (&str, _, _)| (group.parse().unwrap(), Reach { entrances, sticky });
+    let reach = |(group, entrances, sticky): (&str, _, _)| {
+        (group.parse().unwrap(), Reach { entrances, sticky, ..Reach::default() })
+    };
     groups.into_iter().map(reach).collect()
 }
 
 /// Services that say which requests they answer, and an environment that says otherwise.
 fn reached() -> Release {
-    let services = reaches().into_iter().map(|(group, Reach { entrances, sticky })| {
+    let services = reaches().into_iter().map(|(group, Reach { entrances, sticky, .. })| {
         (group, Service { routes: Some(entrances), sticky, ..Service::web("./serve") })
     });
     let staging = BTreeMap::from([("web".parse().unwrap(), entrances(&["staging.example.com/"]))]);
@@ -209,6 +211,24 @@ fn reached() -> Release {
         routes: BTreeMap::from([("staging".parse().unwrap(), staging)]),
         ..bare("3")
     }
+}
+
+fn requests() -> Requests {
+    Requests {
+        body_bytes_max: Some(10 << 20),
+        answer: Duration::from_secs(5),
+        silence: Duration::ZERO,
+        tunnel: Duration::from_secs(7_200),
+        retries: 0,
+        hold: Duration::from_secs(30),
+    }
+}
+
+/// A service that says what its requests may take.
+fn bounded() -> Release {
+    let web = Service { requests: requests(), ..Service::web("./serve") };
+    let services = BTreeMap::from([("web".parse().unwrap(), web)]);
+    Release { workload: Workload::Service { hooks: Hooks::default(), services }, ..bare("4") }
 }
 
 #[test]
@@ -236,6 +256,9 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
         "traffic-reached-v1",
         Traffic { revision, canary: Some(canary), groups: reaches(), salt: "production.shop.7".to_owned() },
     );
+    let groups = bounded().reaches(&"production".parse().unwrap());
+    assert_eq!(groups.values().next().unwrap().requests, requests());
+    check("traffic-requests-v1", Traffic { revision, groups, ..Traffic::default() });
     let target = Target { host: "web-1".parse().unwrap(), group: "web".parse().unwrap() };
     let busy = BTreeSet::from([Busy { target, release: id("1") }]);
     check(

@@ -129,7 +129,7 @@ fn reaches(current: &Current, active: Option<&Rollout>) -> BTreeMap<GroupName, R
     }
     for (group, reach) in current.reaches() {
         let sticky = new.get(&group).map_or(reach.sticky, |new| new.sticky.clone());
-        reaches.insert(group, Reach { sticky, entrances: reach.entrances });
+        reaches.insert(group, Reach { sticky, ..reach });
     }
     reaches
 }

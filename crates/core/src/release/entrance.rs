@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::requests::Requests;
+
 /// The longest entrance, in bytes.
 const BYTES_MAX: usize = 1024;
 
@@ -136,6 +138,9 @@ pub struct Reach {
     /// By what a client stays with its version; every request is a draw of its own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
+    /// What a request may take.
+    #[serde(default, skip_serializing_if = "Requests::are_usual")]
+    pub requests: Requests,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration_millis;
 use super::entrance::{Entrance, Sticky};
+use super::requests::Requests;
 use super::schedule::Schedule;
 
 /// Plain variables: names and values that are no secrets.
@@ -37,6 +38,9 @@ pub struct Service {
     /// By what a client stays with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
+    /// What a request may take, when it takes connections.
+    #[serde(default, skip_serializing_if = "Requests::are_usual")]
+    pub requests: Requests,
     /// How one sees that it works.
     #[serde(default)]
     pub health: Health,
@@ -258,6 +262,7 @@ impl Service {
             kind,
             routes: None,
             sticky: None,
+            requests: Requests::default(),
             health: Health::default(),
             drain: Duration::from_secs(20),
             stop: Stop::default(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Canary, EndpointState, Route, Share, Traffic};
 use crate::name::{GroupName, HostName, ReleaseId, TargetName};
-use crate::release::{Entrance, Sticky};
+use crate::release::{Entrance, Reach, Requests, Sticky};
 
 /// One process group as a router sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Pool {
     pub entrances: BTreeSet<Entrance>,
     /// By what a client stays with its version, and the salt of that draw.
     pub stickiness: Option<Stickiness>,
+    /// What a request may take.
+    pub requests: Requests,
     /// The releases with endpoints, each with its part of the requests; all parts together are everything.
     pub shares: BTreeMap<ReleaseId, Share>,
     /// Its endpoints, except those on standby.
@@ -75,8 +77,8 @@ impl Pool {
                 });
             }
         }
-        let (entrances, stickiness) = reached(&target.group, traffic);
-        Self { target, entrances, stickiness, shares: shares(&weights, canary), members }
+        let Reached { entrances, stickiness, requests } = reached(&target.group, traffic);
+        Self { target, entrances, stickiness, requests, shares: shares(&weights, canary), members }
     }
 }
 
@@ -124,14 +126,23 @@ impl Member {
     }
 }
 
-fn reached(group: &GroupName, traffic: Option<&Traffic>) -> (BTreeSet<Entrance>, Option<Stickiness>) {
+/// How users reach a process group.
+#[derive(Default)]
+struct Reached {
+    entrances: BTreeSet<Entrance>,
+    stickiness: Option<Stickiness>,
+    requests: Requests,
+}
+
+fn reached(group: &GroupName, traffic: Option<&Traffic>) -> Reached {
     let Some(traffic) = traffic.filter(|traffic| !traffic.groups.is_empty()) else {
-        return (BTreeSet::from([Entrance::any()]), None);
+        return Reached { entrances: BTreeSet::from([Entrance::any()]), ..Reached::default() };
     };
-    let Some(reach) = traffic.groups.get(group) else { return Default::default() };
-    let salt = &traffic.salt;
-    let stickiness = reach.sticky.as_ref().map(|by| Stickiness { by: by.clone(), salt: salt.clone() });
-    (reach.entrances.clone(), stickiness)
+    let Some(Reach { entrances, sticky, requests }) = traffic.groups.get(group).cloned() else {
+        return Reached::default();
+    };
+    let stickiness = sticky.map(|by| Stickiness { by, salt: traffic.salt.clone() });
+    Reached { entrances, stickiness, requests }
 }
 
 fn shares(weights: &BTreeMap<ReleaseId, u64>, canary: Option<&Canary>) -> BTreeMap<ReleaseId, Share> {
@@ -178,7 +189,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::release::Reach;
     use crate::traffic::Endpoint;
 
     /// `a: 1 serves 2 standby, b: 1 drains`, and what release 2 gets, in percent.
@@ -243,7 +253,8 @@ mod tests {
         let groups = |routes: &[&str]| {
             let entrances = routes.iter().map(|route| route.parse().unwrap()).collect();
             let by = Sticky::Cookie { name: "session".to_owned(), give: false };
-            BTreeMap::from([("web".parse().unwrap(), Reach { entrances, sticky: Some(by) })])
+            let reach = Reach { entrances, sticky: Some(by), ..Reach::default() };
+            BTreeMap::from([("web".parse().unwrap(), reach)])
         };
         let traffic =
             |routes| Traffic { groups: groups(routes), salt: "r7".to_owned(), ..Traffic::default() };

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use footplate_core::name::TargetName;
-use footplate_core::release::{Entrance, Sticky};
+use footplate_core::release::{Entrance, Requests, Sticky};
 use footplate_core::traffic::counts::{Counts, Fault, Histogram, Tally};
 use footplate_core::traffic::{self as pool, Member, Pool};
 use footplate_router::control::{self, client};
 use footplate_router::count::{self, Counts as Counted, Encoded};
 use footplate_router::report::{self, Report};
-use footplate_router::table::{Endpoint, Route, Service, State, Stickiness, Table, Version, WHOLE};
+use footplate_router::table::{
+    Endpoint, Hold, Limits, Retries, Route, Service, State, Stickiness, Table, Timeouts, Version, WHOLE,
+};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -161,11 +164,29 @@ fn table(pools: &[Pool]) -> Result<Table, String> {
             stickiness: stickiness(pool.stickiness.as_ref()),
             versions: versions.chain(nobody).collect(),
             endpoints: endpoints?,
-            ..Service::default()
+            ..bounded(&pool.requests)
         };
         table.services.insert(pool.target.to_string(), service);
     }
     Ok(table)
+}
+
+/// Returns a service with these bounds and nothing else. No limit is 0 in the table as well.
+fn bounded(requests: &Requests) -> Service {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let usual = Service::default();
+    Service {
+        limits: Limits { body_bytes: requests.body_bytes_max.unwrap_or_default() },
+        retries: Retries { attempts: requests.retries },
+        hold: Hold { time_ms: millis(requests.hold), ..usual.hold },
+        timeouts: Timeouts {
+            answer_ms: millis(requests.answer),
+            body_ms: millis(requests.silence),
+            tunnel_ms: millis(requests.tunnel),
+            ..usual.timeouts
+        },
+        ..usual
+    }
 }
 
 fn route(entrance: &Entrance) -> Route {
@@ -191,4 +212,14 @@ fn endpoint(member: &Member) -> Result<Endpoint, String> {
         state: if member.is_draining { State::Draining } else { State::Ready },
         weight: member.weight,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_says_of_requests_is_what_a_table_without_it_means() {
+        assert_eq!(bounded(&Requests::default()), Service::default());
+    }
 }

@@ -141,6 +141,7 @@ impl Site {
             target: target.parse().unwrap(),
             entrances: [entrances.parse().unwrap()].into(),
             stickiness: None,
+            requests: footplate_core::release::Requests::default(),
             shares: shares.collect(),
             members: list,
         }

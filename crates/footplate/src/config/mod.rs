@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod duration;
 pub mod mistake;
 mod reach;
+mod requests;
 pub mod role;
 mod rollout;
 mod router;

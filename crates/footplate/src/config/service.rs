@@ -12,6 +12,7 @@ use footplate_core::release::{Calendar, Schedule};
 
 use super::app::FILES;
 use super::reach;
+use super::requests;
 use super::table::{Table, TextOrTable};
 
 /// The process group that takes connections unless it says otherwise.
@@ -55,8 +56,9 @@ fn read(table: &mut Table, name: &str) -> Option<Service> {
     let kind = read_kind(table, name, &health);
     check_health(table, &kind, &health);
     let (routes, sticky) = (reach::read_routes(table), reach::read_sticky(table));
-    if !matches!(kind, Kind::Web { .. }) && (routes.is_some() || sticky.is_some()) {
-        let right = "take `routes` and `sticky` out, or give it a port: kind = \"web\"";
+    let requests = requests::read(table);
+    if !matches!(kind, Kind::Web { .. }) && (routes.is_some() || sticky.is_some() || requests.is_some()) {
+        let right = "take `routes`, `sticky` and `requests` out, or give it a port: kind = \"web\"";
         table.mistake(table.span(), "a service without a port answers no requests", right);
     }
     let base = Service::new(command.map(|found| found.value).unwrap_or_default(), kind);
@@ -66,6 +68,7 @@ fn read(table: &mut Table, name: &str) -> Option<Service> {
         env: read_env(table),
         routes,
         sticky,
+        requests: requests.unwrap_or_default(),
         health,
         drain: table.duration("drain").unwrap_or(base.drain),
         stop: read_stop(table),

@@ -95,7 +95,7 @@ fn the_page_of_routes_shows_what_is_stored() {
     let traffic = Traffic {
         revision: Generation::new(1, 42),
         canary: Some(canary),
-        groups: [(web.clone(), Reach { entrances, sticky: Some(sticky) })].into(),
+        groups: [(web.clone(), Reach { entrances, sticky: Some(sticky), ..Reach::default() })].into(),
         salt: "production.shop.7".to_owned(),
     };
     let target: TargetName = "production.shop.web".parse().expect("a target");

@@ -184,8 +184,10 @@ mod tests {
                 is_draining: false,
             };
             let target = "production.shop.web".parse().unwrap();
-            let (entrances, stickiness, shares) = Default::default();
-            layout.place(&[Pool { target, entrances, stickiness, shares, members: vec![member] }]).unwrap();
+            let (entrances, stickiness, requests, shares) = Default::default();
+            layout
+                .place(&[Pool { target, entrances, stickiness, requests, shares, members: vec![member] }])
+                .unwrap();
             book.follow(&layout);
             for place in 1..=3 {
                 book.enter(format!("production.shop.web.{place} 127.0.0.1:{number} 200 -- 0 7").as_bytes());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use footplate_core::release::Requests;
 use footplate_core::traffic::{Member, Pool, Share};
 use serde::Serialize;
 
@@ -20,8 +21,20 @@ struct PoolView {
     app: String,
     group: String,
     entrances: Vec<EntranceView>,
+    requests: RequestsView,
     releases: Vec<ReleaseView>,
     endpoints: Vec<EndpointView>,
+}
+
+/// What a request may take: times in milliseconds; 0 for no limit.
+#[derive(Serialize)]
+struct RequestsView {
+    body_bytes: u64,
+    answer: u128,
+    silence: u128,
+    tunnel: u128,
+    retries: u32,
+    hold: u128,
 }
 
 #[derive(Serialize)]
@@ -75,11 +88,23 @@ fn pool(pool: &Pool) -> Result<PoolView, String> {
                 path: entrance.path().to_owned(),
             })
             .collect(),
+        requests: requests(&pool.requests),
         releases: releases
             .map(|(id, share)| ReleaseView { name: id.to_string(), share: share.millionths() })
             .collect(),
         endpoints: endpoints?,
     })
+}
+
+fn requests(requests: &Requests) -> RequestsView {
+    RequestsView {
+        body_bytes: requests.body_bytes_max.unwrap_or_default(),
+        answer: requests.answer.as_millis(),
+        silence: requests.silence.as_millis(),
+        tunnel: requests.tunnel.as_millis(),
+        retries: requests.retries,
+        hold: requests.hold.as_millis(),
+    }
 }
 
 fn endpoint(member: &Member, pool: &Pool) -> Result<EndpointView, String> {

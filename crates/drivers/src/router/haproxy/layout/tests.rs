@@ -27,6 +27,7 @@ fn pool(members: &str, shares: &str) -> Pool {
         target: "production.shop.web".parse().unwrap(),
         entrances: [Entrance::any()].into(),
         stickiness: None,
+        requests: footplate_core::release::Requests::default(),
         shares: shares.collect(),
         members: list,
     }
