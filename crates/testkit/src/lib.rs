@@ -5,6 +5,7 @@
 //! a missing program is an error that says how to install it, never a skip.
 
 pub mod backend;
+mod brood;
 mod certificate;
 mod consul;
 pub mod crowd;
@@ -19,6 +20,7 @@ mod proxy;
 mod server;
 pub mod wire;
 
+pub use brood::Brood;
 pub use certificate::Certificates;
 pub use consul::{Consul, ConsulSetup};
 pub use elder::Elder;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use footplate_testkit::{Access, Consul, ConsulSetup, Etcd, Proxy, eventually};
+use footplate_testkit::{Access, Brood, Consul, ConsulSetup, Etcd, Proxy, eventually, process};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -68,4 +68,27 @@ async fn the_proxy_counts_refuses_answers_and_clears() {
     proxy.silence(false);
     assert!(held.await.unwrap().unwrap().status().is_success());
     assert_eq!(proxy.take_request_lines()[0], "GET /v1/status/leader HTTP/1.1");
+}
+
+#[test]
+fn whoever_carries_a_brood_is_gone_with_it_also_in_a_session_of_its_own_and_after_a_failure() {
+    let (brood, other) = (Brood::default(), Brood::default());
+    let start = |brood: &Brood| {
+        let mut command = std::process::Command::new("sh");
+        let (variable, mark) = brood.variable();
+        command.args(["-c", "setsid sleep 600 & sleep 600; true"]).env(variable, mark).spawn().unwrap()
+    };
+    let mut children = [start(&brood), start(&other)];
+    // A shell, and two that sleep.
+    for brood in [&brood, &other] {
+        process::eventually("all three live", || brood.living().len() == 3);
+    }
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _brood = brood;
+        panic!("as it should");
+    }));
+    assert!(failed.is_err() && !children[0].wait().unwrap().success());
+    assert_eq!(other.living().len(), 3, "another test's are left alone");
+    drop(other);
+    children[1].wait().unwrap();
 }

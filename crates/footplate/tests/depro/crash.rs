@@ -3,6 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use footplate_testkit::{Consul, ConsulSetup, eventually};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 
 use crate::on_both;
@@ -108,6 +110,27 @@ on_both! {
         place.deploy(&["1"]).await;
         assert_eq!(place.live("a").as_deref(), Some("1"), "{}", agent.log());
         assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "the script files are gone");
+    }
+
+    async fn a_story_that_fails_leaves_nothing_running(place) {
+        let (sender, handles) = tokio::sync::oneshot::channel();
+        let failing = tokio::spawn(async move {
+            let _agent = place.agent_with("a", json!([place.deployment("a", true)]));
+            place.put("1/", "").await;
+            let half = place.path("a").join("1/half");
+            eventually("the deploy script runs", SOON, || async { half.exists() }).await;
+            // What sleeps between two looks at the gate comes and goes.
+            let handle = |id| pidfd_open(Pid::from_raw(id)?, PidfdFlags::empty()).ok();
+            sender.send(place.brood.living().into_iter().filter_map(handle).collect::<Vec<_>>()).unwrap();
+            panic!("the story fails, as it should");
+        });
+        assert!(failing.await.unwrap_err().is_panic());
+        let handles = handles.await.unwrap();
+        assert!(handles.len() >= 2, "an agent and its script: {handles:?}");
+        for handle in handles {
+            let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&Timespec::default())).unwrap();
+            assert_eq!(ended, 1, "a process of the story lives on");
+        }
     }
 
     async fn a_deployment_costs_an_agent_few_requests(place) {

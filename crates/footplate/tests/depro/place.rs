@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use footplate_drivers::store::Config;
 use footplate_drivers::store::consul::{Client, Condition, Removal};
-use footplate_testkit::{Consul, ConsulSetup, Proxy, eventually};
+use footplate_testkit::{Brood, Consul, ConsulSetup, Proxy, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -31,8 +31,11 @@ pub enum Kind {
 static CONSUL: OnceCell<Consul> = OnceCell::const_new();
 static PLACES: AtomicU32 = AtomicU32::new(0);
 
-/// A store with a tree of its own, seen through a proxy.
+/// A store with a tree of its own, seen through a proxy. Whatever a story leaves running ends with it: a killed agent's scripts
+/// are groups of their own, and would wait at their gates for ever.
 pub struct Place {
+    /// The commands of this place, and all that they start. It ends before the folder goes.
+    pub brood: Brood,
     pub proxy: Proxy,
     pub client: Client,
     pub prefix: String,
@@ -66,7 +69,7 @@ impl Place {
         let proxy = Proxy::start(address).await.unwrap();
         let client = Client::open(&Config::new(&format!("http://{address}")).unwrap()).unwrap();
         let prefix = format!("story{}/version", PLACES.fetch_add(1, Ordering::Relaxed));
-        Place { proxy, client, prefix, folder }
+        Place { brood: Brood::default(), proxy, client, prefix, folder }
     }
 
     pub fn path(&self, node: &str) -> PathBuf {
@@ -125,6 +128,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_footplate"));
         command.arg("depro").args(arguments).env("DEPRO_SERVER", self.proxy.address().to_string());
         command.env("DEPRO_PREFIX", &self.prefix).env("TMPDIR", self.folder.path()).kill_on_drop(true);
+        let (variable, mark) = self.brood.variable();
+        command.env(variable, mark);
         command
     }
 
