@@ -129,3 +129,38 @@ pub fn config_of(folder: &Path) -> Result<AppConfig, Failure> {
 fn app_here() -> Result<AppName, Failure> {
     config_here().map(|(_, config)| config.app)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        groups: GroupArgs,
+    }
+
+    fn chosen(words: &str) -> Result<String, String> {
+        let line = Line::try_parse_from(["line"].into_iter().chain(words.split_whitespace()));
+        let line = line.map_err(|error| error.to_string())?;
+        Ok(line.groups.chosen().iter().map(GroupName::as_str).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn process_groups_are_named_between_commas_or_one_by_one() {
+        for (line, expected) in [
+            ("", ""),
+            ("--group web,worker", "web worker"),
+            ("--group=worker,web -g tidy", "tidy web worker"),
+            ("-g web -g web", "web"),
+        ] {
+            assert_eq!(chosen(line), Ok(expected.to_owned()), "{line}");
+        }
+        for line in ["--group web,,worker", "--group Web,worker", "--group web;worker"] {
+            let said = chosen(line).expect_err("it is no list of names");
+            assert!(said.contains("is not a valid process group name"), "{line}: {said}");
+        }
+    }
+}

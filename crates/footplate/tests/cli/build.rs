@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::program::{folder, run};
+use crate::site::Site;
 
 fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgSign=false"];
@@ -94,4 +95,24 @@ fn a_prepare_hook_that_is_not_shipped_fails_the_build_and_no_host() {
     git(here.path(), &["commit", "--quiet", "-m", "executable"]);
     let ready = run(&app, &["build", "--version", "1", "--output", "out.tar.zst"]);
     assert_eq!(ready.code, 0, "{}", ready.stderr);
+}
+
+#[test]
+fn the_history_says_who_built_and_pushed_a_commit() {
+    let site = Site::start();
+    let here = repository("mkdir dist && cp page dist/");
+    let app = here.path().join("apps/shop");
+    for (version, by, expected) in [("1", None, "ada"), ("2", Some("grace"), "grace")] {
+        let mut words = vec!["build", "--push", "--version", version];
+        words.extend(by.into_iter().flat_map(|name| ["--as", name]));
+        let built = site.run_in(&app, &words);
+        assert_eq!(built.code, 0, "{}", built.stderr);
+        let history = site.json(&["history", "shop", "--limit", "1"]);
+        let [entry] = history.as_array().expect("entries").as_slice() else { panic!("{history:#}") };
+        assert_eq!((&entry["kind"], &entry["actor"]), (&"push".into(), &expected.into()), "{history:#}");
+        assert!(entry["text"].as_str().is_some_and(|text| text.contains(version)), "{history:#}");
+    }
+    let shown = site.done(&["history", "shop"]);
+    let line = shown.lines().find(|line| line.contains("shop in production") && line.contains("grace"));
+    assert!(line.is_some(), "{shown}");
 }

@@ -138,9 +138,14 @@ impl Site {
 
     /// Runs a command against the controller.
     pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_in(self.folder(), arguments)
+    }
+
+    /// Runs a command against the controller, in another folder.
+    pub fn run_in(&self, folder: &Path, arguments: &[&str]) -> Ran {
         let token = self.token_file.display().to_string();
         let common = ["--controller", &self.controller, "--token-file", &token];
-        run(self.folder(), &[arguments, &common].concat())
+        run(folder, &[arguments, &common].concat())
     }
 
     /// Runs a command that must succeed and returns its stdout.

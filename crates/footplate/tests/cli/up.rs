@@ -171,6 +171,12 @@ fn a_newcomers_commit_ships_and_a_bad_one_changes_nothing() {
     let status = run(folder.path(), &["status", "--json"]);
     assert_eq!(status.code, 0, "{}", status.stderr);
     assert!(status.stdout.contains("\"hello\""), "{}", status.stdout);
+    let history = run(folder.path(), &["history", "hello", "--limit", "200", "--json"]);
+    let entries: serde_json::Value = serde_json::from_str(&history.stdout).expect("entries");
+    let entries = entries.as_array().expect("a list");
+    assert_eq!(entries.iter().filter(|entry| entry["kind"] == "push").count(), 3, "{}", history.stdout);
+    let of_others = entries.iter().filter(|entry| entry["actor"] != "ada");
+    assert_eq!(of_others.count(), 0, "{}", history.stdout);
     assert_eq!(up.interrupt(), Some(0));
 }
 

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod deploying;
+mod ending;
 mod joining;
 mod presence;
 mod repairing;

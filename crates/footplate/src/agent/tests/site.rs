@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +36,8 @@ pub struct Weather {
     requests: Mutex<Vec<String>>,
     /// How often a barrier was asked for in vain.
     barriers_refused: AtomicU32,
+    /// Where the next look for orders holds up its thread: it says so, and waits for a word.
+    stall: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
 }
 
 impl Weather {
@@ -52,6 +54,22 @@ impl Weather {
     /// Returns how many are left.
     pub fn faults_left(&self) -> u32 {
         self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Has whoever looks for orders next hold up its thread; returns what says so, and what lets it go on.
+    pub fn stall(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((tell, told), (go, wait)) = (mpsc::channel(), mpsc::channel());
+        *self.stall.lock().expect("no test panics while it stalls") = Some((tell, wait));
+        (told, go)
+    }
+
+    fn hold_up(&self) {
+        let stall = self.stall.lock().expect("no test panics while it stalls").take();
+        if let Some((tell, wait)) = stall {
+            // A test that ended early waits for nobody.
+            tell.send(()).ok();
+            wait.recv_timeout(DEADLINE).ok();
+        }
     }
 
     /// Returns the requests since the last call, in order.
@@ -72,6 +90,14 @@ impl Weather {
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut down = self.down.subscribe();
+        let asks_orders = request.starts_with("wait") && request.contains("hosts/");
+        let mut answer = std::pin::pin!(answer);
+        let answer = std::future::poll_fn(|context| {
+            if asks_orders {
+                self.hold_up();
+            }
+            answer.as_mut().poll(context)
+        });
         let asks_barrier = request.contains("barriers/");
         if !*down.borrow() {
             self.requests.lock().expect("no test panics while it counts").push(request);
@@ -177,6 +203,11 @@ impl Running {
         ended.expect_err("it could not begin")
     }
 
+    /// Waits until its runtime has ended it, and returns why it did not come to an end of its own.
+    pub async fn cut_off(self) -> tokio::task::JoinError {
+        tokio::time::timeout(DEADLINE, self.task).await.expect("it ends").expect_err("it was cut off")
+    }
+
     /// Ends the agent without any goodbye.
     pub async fn kill(self) {
         self.task.abort();
@@ -196,6 +227,7 @@ impl Site {
             faults: AtomicU32::new(0),
             requests: Mutex::default(),
             barriers_refused: AtomicU32::new(0),
+            stall: Mutex::default(),
         };
         let folder = tempfile::tempdir().expect("a folder");
         let limits = Limits { look_every: Duration::from_millis(300), ..Limits::default() };
