@@ -10,17 +10,18 @@ macro_rules! stories {
         mod builtin {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(super::Site::builtin().await).await;
+                super::$name(crate::site::Site::builtin().await).await;
             })*
         }
         mod haproxy {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(super::Site::haproxy().await).await;
+                super::$name(crate::site::Site::haproxy().await).await;
             })*
         }
     };
 }
+pub(crate) use stories;
 
 stories!(
     requests_are_drawn_by_share_and_then_by_weight,
@@ -33,7 +34,7 @@ stories!(
 
 /// Asserts that a part of all requests came to each, within six standard deviations.
 #[track_caller]
-fn assert_parts(answers: &BTreeMap<String, u64>, expected: &[(&str, f64)]) {
+pub fn assert_parts(answers: &BTreeMap<String, u64>, expected: &[(&str, f64)]) {
     let all = answers.values().sum::<u64>() as f64;
     for (name, part) in expected {
         let (seen, mean) = (answers.get(*name).copied().unwrap_or(0) as f64, all * part);

@@ -6,4 +6,5 @@ mod builtin;
 mod contract;
 mod haproxy;
 mod site;
+mod staying;
 mod template;
