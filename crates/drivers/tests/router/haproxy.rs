@@ -13,7 +13,7 @@ impl Site {
     }
 
     /// Writes one of the administrator's files.
-    fn extend(&self, name: &str, text: &str) {
+    pub fn extend(&self, name: &str, text: &str) {
         let folder = self.settings().extend.unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(name), text).unwrap();
@@ -31,14 +31,14 @@ impl Site {
     }
 
     /// Returns the ids of HAProxy's processes: the one that takes connections first.
-    async fn workers(&self) -> Vec<String> {
+    pub async fn workers(&self) -> Vec<String> {
         let told = self.say("show proc").await;
         let lines = told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         lines.filter(|words| words.get(1) == Some(&"worker")).map(|words| words[0].to_owned()).collect()
     }
 
     /// Has the configuration loaded anew, as an administrator would; the master process replaces itself and answers nothing.
-    async fn reload(&self) {
+    pub async fn reload(&self) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut socket = tokio::net::UnixStream::connect(self.settings().master).await.unwrap();
         socket.write_all(b"reload\n").await.unwrap();
@@ -52,7 +52,7 @@ impl Site {
         master.split_whitespace().nth(2).and_then(|word| word.parse().ok()).expect("a number")
     }
 
-    async fn try_to_follow(&self, pools: &[Pool]) -> String {
+    pub async fn try_to_follow(&self, pools: &[Pool]) -> String {
         footplate_drivers::chain(&self.router.follow(pools).await.unwrap_err())
     }
 }

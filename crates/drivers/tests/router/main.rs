@@ -5,6 +5,7 @@
 mod builtin;
 mod contract;
 mod haproxy;
+mod secure;
 mod site;
 mod staying;
 mod template;

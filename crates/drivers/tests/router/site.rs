@@ -28,6 +28,8 @@ pub struct Site {
     pub address: SocketAddr,
     pub backends: BTreeMap<String, Backend>,
     pub haproxy: Option<footplate_testkit::Server>,
+    /// What HAProxy listens on besides `address`.
+    pub listen: Vec<String>,
     _builtin: Option<oneshot::Sender<()>>,
 }
 
@@ -48,20 +50,34 @@ impl Site {
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(server.run(async { drop(stopped.await) }));
         let router = open(&Config::Builtin(folder.path().to_owned()));
-        Self { folder, router, address, backends: BTreeMap::new(), haproxy: None, _builtin: Some(stop) }
+        Self {
+            folder,
+            router,
+            address,
+            backends: BTreeMap::new(),
+            haproxy: None,
+            listen: Vec::new(),
+            _builtin: Some(stop),
+        }
     }
 
     /// Starts HAProxy as a system would: on the configuration that the driver leaves at its first try.
     pub async fn haproxy() -> Self {
         let mut site = Self::haproxy_to_come();
-        let said = site.router.follow(&[]).await.unwrap_err();
+        site.start_haproxy().await;
+        site
+    }
+
+    /// Starts it with what the settings say by now.
+    pub async fn start_haproxy(&mut self) {
+        self.open_again();
+        let said = self.router.follow(&[]).await.unwrap_err();
         assert!(matches!(said, RouterError::Silent { .. }), "{said}");
-        let settings = site.settings();
+        let settings = self.settings();
         let started =
             start_haproxy(&settings.program, &settings.configuration_file(), &settings.master).await;
-        site.haproxy = Some(started.unwrap());
-        site.router.follow(&[]).await.unwrap();
-        site
+        self.haproxy = Some(started.unwrap());
+        self.router.follow(&[]).await.unwrap();
     }
 
     /// HAProxy's driver, and no HAProxy.
@@ -75,6 +91,7 @@ impl Site {
             address,
             backends: BTreeMap::new(),
             haproxy: None,
+            listen: Vec::new(),
             _builtin: None,
         };
         site.open_again();
@@ -85,7 +102,15 @@ impl Site {
     pub fn builtin_to_come() -> Self {
         let (folder, address) = (TempDir::new().unwrap(), SocketAddr::from(([127, 0, 0, 1], 0)));
         let router = open(&Config::Builtin(folder.path().to_owned()));
-        Self { folder, router, address, backends: BTreeMap::new(), haproxy: None, _builtin: None }
+        Self {
+            folder,
+            router,
+            address,
+            backends: BTreeMap::new(),
+            haproxy: None,
+            listen: Vec::new(),
+            _builtin: None,
+        }
     }
 
     pub fn settings(&self) -> Settings {
@@ -93,7 +118,7 @@ impl Site {
         Settings {
             master: folder.join("master.sock"),
             program: folder.join("haproxy"),
-            listen: vec![self.address.to_string()],
+            listen: std::iter::once(self.address.to_string()).chain(self.listen.clone()).collect(),
             extend: Some(folder.join("extend")),
             ..Settings::new(folder.join("generated"))
         }
