@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use footplate_core::name::{HostName, TargetName};
+use footplate_core::name::HostName;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::naming::service_name;
 use super::{Catalog, DiscoveryError, Instance, InstanceName, Listed, Reason, Renewed, Standing};
 use crate::cause::chain;
 use crate::http::{ANSWER_WITHIN, Answer, Http, encoded};
@@ -21,8 +22,6 @@ use crate::secret::Secret;
 
 /// The service that stands for an agent.
 pub const AGENT_SERVICE: &str = "footplate-agent";
-/// How services are called unless told otherwise.
-pub const NAME_DEFAULT: &str = "{environment}-{app}-{group}";
 /// After so long without a sign of life Consul removes an instance by itself: a host that is gone for good leaves nothing behind.
 const REMOVED_AFTER: &str = "24h";
 /// A check of this kind is only ever set by whoever registers it, and this is the longest it can wait.
@@ -37,7 +36,7 @@ pub struct Settings {
     pub token: Option<Secret>,
     /// The authority to trust for `https`, as a PEM file, instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// The name of a service, with `{environment}`, `{app}` and `{group}`.
+    /// The template of a service's name, with `{environment}`, `{app}` and `{group}`.
     pub name: String,
     /// Tags of every instance, besides its environment and its release.
     pub tags: Vec<String>,
@@ -242,17 +241,6 @@ fn notes(reason: Reason) -> &'static str {
     }
 }
 
-/// Returns the name of a process group's service, as DNS can say it: `_`, which it cannot, becomes `-`.
-pub fn service_name(template: &str, target: &TargetName) -> String {
-    let parts = [
-        ("{environment}", target.path.environment.as_str()),
-        ("{app}", target.path.app.as_str()),
-        ("{group}", target.group.as_str()),
-    ];
-    let name = parts.iter().fold(template.to_owned(), |name, (mark, part)| name.replace(mark, part));
-    name.replace('_', "-")
-}
-
 /// Renders what an agent needs in Consul, as an ACL policy, to enter services there whose names begin with `prefix`.
 pub fn rights(prefix: &str) -> String {
     let rule = |kind: &str, name: &str| format!("{kind} \"{name}\" {{\n  policy = \"write\"\n}}\n");
@@ -278,7 +266,7 @@ mod tests {
             url: "http://127.0.0.1:8500".to_owned(),
             token: None,
             ca_file: None,
-            name: NAME_DEFAULT.to_owned(),
+            name: crate::discovery::NAME_DEFAULT.to_owned(),
             tags: vec!["http".to_owned()],
             site: site.to_owned(),
         };
@@ -296,7 +284,7 @@ mod tests {
         let address = "10.0.0.7:20001".parse().expect("an address");
         let said = consul.render(&name(), &Instance { address, standing: Standing::Serving(1000) });
         assert_eq!(said["ID"], "footplate:web-1:production.shop.web_site:1.2+3");
-        assert_eq!(said["Name"], "production-shop-web-site");
+        assert_eq!(said["Name"], "production-shop-web---site");
         assert_eq!((&said["Address"], &said["Port"]), (&json!("10.0.0.7"), &json!(20001)));
         assert_eq!(said["Tags"], json!(["production", "1.2+3", "http"]));
         assert_eq!((&said["Meta"]["version"], &said["Meta"]["state"]), (&json!("1.2"), &json!("serving")));
@@ -322,13 +310,5 @@ mod tests {
     fn sites_that_share_a_consul_have_ids_of_their_own() {
         let ids = ["footplate/", "", "teams/one/"].map(|site| consul(site).id);
         assert_eq!(ids, ["footplate:web-1", "footplate:web-1", "teams.one:web-1"]);
-    }
-
-    #[test]
-    fn services_are_called_as_the_template_says() {
-        let target = name().target;
-        for (template, expected) in [("{app}-{group}", "shop-web-site"), ("x-{app}", "x-shop")] {
-            assert_eq!(service_name(template, &target), expected);
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! stands in a catalog takes requests only while whoever entered it lives. No policy: who may take requests is decided elsewhere.
 
 pub mod consul;
+mod naming;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use footplate_core::name::{HostName, ReleaseId, TargetName};
 
 use crate::http::HttpError;
+pub use naming::{NAME_DEFAULT, is_template, service_name};
 
 /// One release of a process group, on the catalog's host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

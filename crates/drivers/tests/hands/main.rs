@@ -5,6 +5,7 @@
 mod archive;
 mod artifact;
 mod build;
+mod catalog;
 mod full;
 mod health;
 mod hostile;

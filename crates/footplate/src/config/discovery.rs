@@ -96,7 +96,7 @@ impl DiscoverySettings {
             url: config.address.url().to_owned(),
             token,
             ca_file: config.ca_file,
-            name: self.name.unwrap_or_else(|| consul::NAME_DEFAULT.to_owned()),
+            name: self.name.unwrap_or_else(|| discovery::NAME_DEFAULT.to_owned()),
             tags: self.tags,
             site: store.root.clone(),
         };
@@ -108,13 +108,9 @@ impl DiscoverySettings {
 /// Reads how services are called: what DNS can say, and the app's name in it.
 fn name(table: &mut Table) -> Option<String> {
     let found = table.text("name")?;
-    let plain = ["{environment}", "{app}", "{group}"]
-        .iter()
-        .fold(found.value.clone(), |rest, mark| rest.replace(mark, ""));
-    let fits = plain.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if !fits || !found.value.contains("{app}") {
-        let right = "expected letters, digits and `-` around {environment}, {app} and {group}, {app} at least, such as \
-                     \"{app}-{group}\"";
+    if !discovery::is_template(&found.value) {
+        let right = "expected letters, digits and `-` around {environment}, {app} and {group}, {app} at least, with one `-` after \
+                     each that another follows, such as \"{app}-{group}\"";
         table.mistake(found.span, "`discovery.name` is not valid", right);
         return None;
     }
@@ -175,6 +171,7 @@ mod tests {
             ("kind = \"etcd\"", "consul"),
             ("name = \"{group}\"", "{app} at least"),
             ("name = \"{app}.{group}\"", "letters, digits and `-`"),
+            ("name = \"{app}{group}\"", "one `-` after each that another follows"),
             ("ttl = \"1s\"", "expected 10 to 86400 s"),
             ("drain = \"10m\"", "expected 0 to 60 s"),
             ("tag = \"a\"", "unknown key `discovery.tag`"),

@@ -15,7 +15,7 @@ use footplate_core::release::{Reach, Sticky};
 use footplate_core::traffic::{
     Busy, Canary, Endpoint, EndpointState, Followed, Following, Route, RouterReport, Traffic,
 };
-use footplate_drivers::discovery::{Reason, consul};
+use footplate_drivers::discovery::{self, Reason, consul};
 
 use crate::program::{folder, run};
 
@@ -127,8 +127,12 @@ fn the_page_of_services_in_consul_names_every_state_and_every_default() {
         assert!(page.contains(&format!("| `{}` | no |", reason.word())), "{}", reason.word());
     }
     let target = "production.shop.web".parse().expect("a target");
-    let name = consul::service_name(consul::NAME_DEFAULT, &target);
+    let name = discovery::service_name(discovery::NAME_DEFAULT, &target);
     assert!(page.contains(&format!("by default `{name}`")), "{name}");
+    for target in ["production.my-shop.web", "production.shop.web_site"] {
+        let name = discovery::service_name(discovery::NAME_DEFAULT, &target.parse().expect("a target"));
+        assert!(page.contains(&format!("| `{name}` |")), "{name}");
+    }
     assert!(page.contains(&format!("The agent is `{}`", consul::AGENT_SERVICE)));
     let parsed =
         AgentFile::parse("agent.toml", "[discovery]", Path::new("")).expect("all of it has defaults");
