@@ -36,7 +36,7 @@ fn settings(url: &str) -> discovery::Config {
         url: url.to_owned(),
         token: None,
         ca_file: None,
-        name: consul::NAME_DEFAULT.to_owned(),
+        name: discovery::NAME_DEFAULT.to_owned(),
         tags: vec!["http".to_owned()],
         site: "footplate/".to_owned(),
     };
@@ -139,6 +139,29 @@ async fn a_service_that_is_rolled_out_stands_in_consul_and_whoever_is_told_there
     assert!(visited.is_err_and(|error| error.is_cancelled()), "a visit failed");
     let all = told(&consul, SERVICE).await;
     assert_eq!(all.len(), 2, "what was stopped stands nowhere: {all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_host_lets_the_new_one_into_consul_before_the_old_one_leaves() {
+    let consul = Arc::new(Consul::start(ConsulSetup::default()).await.unwrap());
+    let mut site = site(&consul, &[]).await;
+    // What lies between two of its words is long enough to be seen.
+    let proxy = Proxy::start(consul.address()).await.unwrap();
+    proxy.delay(Duration::from_millis(100));
+    site.discover(|discovery| discovery.consul.url = proxy.url());
+    site.start_agent("web-1");
+    site.ship_service("1", "web", rolling(), 0).await;
+    eventually(&consul, "it stands there", |told| told.len() == 1).await;
+    let visits = [(); 2].map(|()| tokio::spawn(visit(Arc::clone(&consul))));
+    for release in ["2", "3", "4", "5"] {
+        site.ship_service(release, "web", rolling(), 0).await;
+    }
+    eventually(&consul, "the last one stands there", |told| by_release(told) == [("5".to_owned(), 1)].into())
+        .await;
+    for visits in visits {
+        visits.abort();
+        assert!(visits.await.is_err_and(|error| error.is_cancelled()), "a visit failed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,3 +164,91 @@ fn in_words(standing: Standing) -> String {
         Standing::Out(reason) => reason.word().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use footplate_drivers::discovery::Reason;
+
+    use super::*;
+
+    /// A catalog that takes everything, and remembers in which order.
+    #[derive(Default)]
+    struct Obedient(Mutex<Vec<String>>);
+
+    impl Obedient {
+        fn note(&self, done: String) {
+            self.0.lock().expect("no test panics while it notes").push(done);
+        }
+
+        fn taken(&self) -> Vec<String> {
+            std::mem::take(&mut *self.0.lock().expect("no test panics while it notes"))
+        }
+    }
+
+    #[async_trait]
+    impl Catalog for Obedient {
+        fn describe(&self) -> String {
+            "a catalog".to_owned()
+        }
+
+        fn id(&self, name: &InstanceName) -> String {
+            name.release.to_string()
+        }
+
+        async fn list(&self) -> Result<Listed, DiscoveryError> {
+            Ok(Listed { is_announced: true, ..Listed::default() })
+        }
+
+        async fn announce(&self) -> Result<(), DiscoveryError> {
+            Ok(())
+        }
+
+        async fn renew(&self) -> Result<Renewed, DiscoveryError> {
+            Ok(Renewed::Yes)
+        }
+
+        async fn withdraw(&self) -> Result<(), DiscoveryError> {
+            self.note("withdraw".to_owned());
+            Ok(())
+        }
+
+        async fn enter(&self, name: &InstanceName, instance: &Instance) -> Result<(), DiscoveryError> {
+            self.note(format!("{} {}", name.release, in_words(instance.standing)));
+            Ok(())
+        }
+
+        async fn remove(&self, id: &str) -> Result<(), DiscoveryError> {
+            self.note(format!("{id} gone"));
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_is_entered_before_what_leaves_is_taken_out() {
+        use Standing::{Out, Serving};
+        let catalog = Arc::new(Obedient::default());
+        let mut ledger = Ledger::new(Arc::clone(&catalog) as Arc<dyn Catalog>, Duration::from_secs(20));
+        let instance = |(release, standing): (&str, Standing)| {
+            let target = "production.shop.web".parse().expect("a target");
+            let name = InstanceName { target, release: release.parse().expect("a release") };
+            (name, Instance { address: ([127, 0, 0, 1], 20_000).into(), standing })
+        };
+        let (serving, out) = (Serving(1000), Out(Reason::Draining));
+        for (wanted, expected) in [
+            (&[("1", serving)][..], &["1 serving, with weight 1000"][..]),
+            (&[("1", out), ("2", serving)], &["2 serving, with weight 1000", "1 draining"]),
+            (&[("2", serving)], &["1 gone"]),
+            // The next one sorts before it, and the one before has left at once.
+            (&[("0", serving)], &["0 serving, with weight 1000", "2 gone"]),
+            (&[("0", Serving(500))], &["0 serving, with weight 500"]),
+            (&[], &["0 gone", "withdraw"]),
+        ] {
+            let wanted = wanted.iter().copied().map(instance).collect();
+            ledger.keep(Some(&wanted)).await.expect("it takes everything");
+            assert_eq!(catalog.taken(), expected);
+        }
+    }
+}
