@@ -169,6 +169,9 @@ pub enum Check {
         #[serde(with = "duration_millis")]
         within: Duration,
     },
+    /// What it says of itself to the socket in `NOTIFY_SOCKET`, by systemd's protocol (sd_notify(3)): good from `READY=1` on, until
+    /// `STOPPING=1`. Says nothing of whether it still works later on.
+    Notify,
 }
 
 /// How a service is asked to end.
@@ -296,6 +299,14 @@ impl Probe {
             healthy_after: 1,
             unhealthy_after: 3,
         }
+    }
+}
+
+impl Health {
+    /// Tells whether the service says by itself that it is ready ([`Check::Notify`]).
+    pub fn is_told(&self) -> bool {
+        let probes = [&self.startup, &self.readiness, &self.liveness].into_iter().flatten();
+        probes.into_iter().any(|probe| probe.check == Check::Notify)
     }
 }
 

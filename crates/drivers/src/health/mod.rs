@@ -1,4 +1,4 @@
-//! Asks a service whether it works: over HTTP, by a connection, by a command, or by its heartbeat.
+//! Asks a service whether it works: over HTTP, by a connection, by a command, by its heartbeat, or by what it says of itself.
 //!
 //! Invariants: every question ends within its probe's time; a bad answer says why in a few words; nothing is concluded
 //! here, `core::health` does that.
@@ -30,6 +30,8 @@ pub struct Place {
     pub port: Option<u16>,
     /// The file that it touches.
     pub heartbeat: PathBuf,
+    /// The file that is there once it has said that it is ready.
+    pub notified: PathBuf,
     /// Where commands run: its working directory.
     pub directory: PathBuf,
     /// The variables of commands: the service's own.
@@ -68,6 +70,7 @@ impl Asker {
                 Check::Tcp => tcp(place).await,
                 Check::Command { command } => run(command, probe.timeout, place).await,
                 Check::Heartbeat { within } => heartbeat(*within, place).await,
+                Check::Notify => notified(place).await,
             }
         };
         // A command has the time to be killed beyond its own.
@@ -164,6 +167,14 @@ async fn heartbeat(within: Duration, place: &Place) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("it last touched its heartbeat {} s ago", age.as_secs()))
+}
+
+async fn notified(place: &Place) -> Result<(), String> {
+    match tokio::fs::try_exists(&place.notified).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it has not said READY=1 to its NOTIFY_SOCKET".to_owned()),
+        Err(error) => Err(format!("it is not known what it said to its NOTIFY_SOCKET: {error}")),
+    }
 }
 
 fn last_words(text: &str) -> String {

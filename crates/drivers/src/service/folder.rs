@@ -84,6 +84,16 @@ impl Folder {
         self.path.join("heartbeat")
     }
 
+    /// Returns the socket to which the service says that it is ready.
+    pub fn notices(&self) -> PathBuf {
+        self.path.join("notices.sock")
+    }
+
+    /// Returns the file that is there once the process that runs now has said so.
+    pub fn notified(&self) -> PathBuf {
+        self.path.join("notified")
+    }
+
     /// Reads what was ordered; `None` when there is no such service.
     pub fn order(&self) -> Result<Option<Order>, DiskError> {
         self.read("order.json")
@@ -153,6 +163,7 @@ impl Folder {
             enforced: state.enforced,
             log: self.log(),
             heartbeat: self.heartbeat(),
+            notified: self.notified(),
         }
     }
 

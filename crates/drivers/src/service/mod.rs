@@ -24,7 +24,7 @@ use crate::shell::ShellError;
 
 pub use folder::{Folder, State};
 pub use logs::{Log, tail};
-pub use order::{HEARTBEAT, NotAService, Order, ServiceName};
+pub use order::{HEARTBEAT, NOTIFY_SOCKET, NotAService, Order, ServiceName};
 pub use ports::{PortError, PortRegister, nobody_listens};
 pub use status::{Enforcement, Exit, Phase, Status};
 

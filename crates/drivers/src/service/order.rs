@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// The variable that names the file which a service touches to show that it works.
 pub const HEARTBEAT: &str = "HEARTBEAT";
 
+/// The variable that names the socket to which a service says that it is ready. Source: sd_notify(3).
+pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
 /// One release of a process group on this host: `ENVIRONMENT.APP.GROUP.RELEASE`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
@@ -68,6 +71,9 @@ pub struct Order {
     pub port: Option<u16>,
     /// Who opens the port.
     pub listen: Listen,
+    /// Whether it says by itself that it is ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notifies: bool,
     /// When it runs, if not always.
     pub schedule: Option<Schedule>,
     /// How it is asked to end.
@@ -118,6 +124,7 @@ impl Order {
             user: service.user.clone().or(user.map(str::to_owned)),
             port: port.filter(|_| service.takes_connections()),
             listen,
+            notifies: service.health.is_told(),
             schedule,
             stop: service.stop,
             restart: service.restart,

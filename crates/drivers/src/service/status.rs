@@ -28,6 +28,9 @@ pub struct Status {
     pub log: PathBuf,
     /// The file that it touches to show that it works.
     pub heartbeat: PathBuf,
+    /// The file that is there once its process has said that it is ready.
+    #[serde(default)]
+    pub notified: PathBuf,
 }
 
 /// What a service's process does.
@@ -159,6 +162,7 @@ mod tests {
             enforced: Enforcement::default(),
             log: PathBuf::new(),
             heartbeat: PathBuf::new(),
+            notified: PathBuf::new(),
         }
     }
 

@@ -102,6 +102,15 @@ async fn a_command_is_judged_by_its_status_and_quoted_by_its_last_line() {
 }
 
 #[tokio::test]
+async fn what_said_that_it_is_ready_is_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place { notified: folder.path().join("notified"), ..Place::default() };
+    assert_eq!(why(ask(Check::Notify, &place).await), "it has not said READY=1 to its NOTIFY_SOCKET");
+    File::create(&place.notified).expect("made");
+    assert_eq!(ask(Check::Notify, &place).await, Answer::Good);
+}
+
+#[tokio::test]
 async fn a_heartbeat_is_good_while_it_is_young() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = Place { heartbeat: folder.path().join("heartbeat"), ..Place::default() };

@@ -93,7 +93,9 @@ pub(super) fn read_env(table: &mut Table) -> Variables {
                 "use letters, digits and `_`",
             );
         }
-        if let "PORT" | "HEARTBEAT" | "RELEASE" | "LISTEN_FDS" | "LISTEN_PID" = name.as_str() {
+        if let "PORT" | "HEARTBEAT" | "NOTIFY_SOCKET" | "RELEASE" | "LISTEN_FDS" | "LISTEN_PID" =
+            name.as_str()
+        {
             table.mistake(
                 span.clone(),
                 format!("`{name}` is set by footplate"),
@@ -164,6 +166,10 @@ fn check_health(table: &Table, kind: &Kind, health: &Health) {
         let right = "ask it by `command` or `heartbeat`, or give it a port: kind = \"web\"";
         table.mistake(table.span(), "a service without a port is asked over the network", right);
     }
+    if matches!(kind, Kind::Scheduled { .. }) && health.is_told() {
+        let right = "take `notify` out: a run that ends well is well";
+        table.mistake(table.span(), "a scheduled service says to nobody that it is ready", right);
+    }
 }
 
 fn probes(health: &Health) -> impl Iterator<Item = &Probe> {
@@ -174,6 +180,11 @@ fn needs_a_port(check: &Check) -> bool {
     matches!(check, Check::Http { .. } | Check::Tcp)
 }
 
+/// What a service that comes up may be asked by.
+const COMING_UP: &str = "path, tcp, command, heartbeat and notify";
+/// What it may be asked by from then on.
+const LATER: &str = "path, tcp, command and heartbeat";
+
 fn read_health(table: &mut Table) -> Health {
     let mut health = Health::default();
     match table.text_or_table("health") {
@@ -183,9 +194,9 @@ fn read_health(table: &mut Table) -> Health {
             check_path(table, &path.value, path.span);
         }
         Some(TextOrTable::Table(mut long)) => {
-            health.readiness = read_probe(&mut long);
-            health.startup = long.table("startup").and_then(read_own_probe);
-            health.liveness = long.table("liveness").and_then(read_own_probe);
+            health.readiness = read_probe(&mut long, COMING_UP);
+            health.startup = long.table("startup").and_then(|table| read_own_probe(table, COMING_UP));
+            health.liveness = long.table("liveness").and_then(|table| read_own_probe(table, LATER));
             set(&mut health.start_deadline, long.duration("start_deadline"));
             set(&mut health.healthy_time_min, long.duration("healthy_time"));
             set(&mut health.unready_deadline, long.duration("unready_deadline"));
@@ -197,17 +208,16 @@ fn read_health(table: &mut Table) -> Health {
     health
 }
 
-fn read_own_probe(mut table: Table) -> Option<Probe> {
-    let probe = read_probe(&mut table);
+fn read_own_probe(mut table: Table, what: &str) -> Option<Probe> {
+    let probe = read_probe(&mut table, what);
     if probe.is_none() {
-        let right = "say one of path, tcp, command and heartbeat";
-        table.mistake(table.span(), "it does not say what to ask", right);
+        table.mistake(table.span(), "it does not say what to ask", format!("say one of {what}"));
     }
     table.finish();
     probe
 }
 
-fn read_probe(table: &mut Table) -> Option<Probe> {
+fn read_probe(table: &mut Table, what: &str) -> Option<Probe> {
     let path = table.text("path");
     if let Some(path) = &path {
         check_path(table, &path.value, path.span.clone());
@@ -215,15 +225,18 @@ fn read_probe(table: &mut Table) -> Option<Probe> {
     let tcp = table.flag("tcp").filter(|asked| *asked);
     let command = table.text("command");
     let heartbeat = table.duration("heartbeat");
+    // What it said when it came up does not tell whether it is alive.
+    let notify = (what == COMING_UP).then(|| table.flag("notify")).flatten().filter(|asked| *asked);
     let checks = [
         path.map(|path| Check::Http { path: path.value }),
         tcp.map(|_| Check::Tcp),
         command.map(|command| Check::Command { command: command.value }),
         heartbeat.map(|within| Check::Heartbeat { within }),
+        notify.map(|_| Check::Notify),
     ];
     let checks: Vec<Check> = checks.into_iter().flatten().collect();
     if checks.len() > 1 {
-        table.mistake(table.span(), "a check asks one thing", "keep one of path, tcp, command and heartbeat");
+        table.mistake(table.span(), "a check asks one thing", format!("keep one of {what}"));
     }
     let (interval, timeout) = (table.duration("interval"), table.duration("timeout"));
     let (good, bad) = (table.count("healthy_after"), table.count("unhealthy_after"));

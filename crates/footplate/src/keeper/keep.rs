@@ -17,6 +17,7 @@ use footplate_drivers::shell::{self, Kept, User, census, cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
+use super::notices::Notices;
 use super::run::VANISH;
 use super::{Fatal, make_pipe, post};
 use crate::clock;
@@ -48,6 +49,8 @@ pub(super) struct Keeper {
     pub(super) memory_kills: u64,
     /// The service's socket, when it asked for one: ours, so that connections wait while it is started again.
     pub(super) socket: Option<OwnedFd>,
+    /// Where it says that it is ready, when its health is asked so.
+    pub(super) notices: Option<Notices>,
     /// Who waits for the end of a stop or a restart.
     pub(super) waiting: Vec<UnixStream>,
     /// The service's output; we and the service itself keep it open for writing too, so it never ends.
@@ -93,6 +96,7 @@ impl Keeper {
             waiting: Vec::new(),
             lost_bytes: 0,
             socket: None,
+            notices: order.notifies.then(|| Notices::open(&folder, user.as_ref())).transpose()?,
             kept: None,
             posts,
             folder,
@@ -144,6 +148,7 @@ impl Keeper {
         while !(self.then == Then::End && self.kept.is_none()) {
             self.wait()?;
             self.read_output();
+            self.read_notices();
             self.look_at_the_process()?;
             self.take_posts()?;
             self.look_at_the_clock()?;
@@ -160,6 +165,7 @@ impl Keeper {
 
     fn wait(&self) -> Result<(), Fatal> {
         let mut fds = vec![PollFd::new(&self.posts, PollFlags::IN), PollFd::new(&self.pipe, PollFlags::IN)];
+        fds.extend(self.notices.as_ref().map(|notices| PollFd::new(&notices.socket, PollFlags::IN)));
         let handle = self.kept.as_ref().map(Kept::handle);
         // An ended leader stays readable: from then on only the clock is waited for.
         if let Some(handle) = handle.as_ref().filter(|_| !self.leader_has_ended()) {
@@ -204,6 +210,12 @@ impl Keeper {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
+        }
+    }
+
+    fn read_notices(&mut self) {
+        if let Some(Err(error)) = self.notices.as_ref().map(Notices::read) {
+            self.note(&format!("it is not noted what it said of itself: {error}"));
         }
     }
 

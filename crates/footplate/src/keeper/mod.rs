@@ -5,6 +5,7 @@
 //! Invariants: one thread, no async, no allocation that grows with time; a folder has one keeper at most (its lock).
 
 mod keep;
+mod notices;
 mod post;
 mod run;
 

@@ -11,11 +11,12 @@ use footplate_core::health;
 use footplate_core::moment::Moment;
 use footplate_core::release::service::{Limits, Listen, StopSignal};
 use footplate_drivers::service::keeper::Request;
-use footplate_drivers::service::{Exit, HEARTBEAT, Phase};
+use footplate_drivers::service::{Exit, HEARTBEAT, NOTIFY_SOCKET, Phase};
 use footplate_drivers::shell::{End, Kept, Launch, RUN_VARIABLE, census, cgroup};
 use rustix::process::Signal;
 
 use super::keep::{Keeper, Then};
+use super::notices::Notices;
 use super::{Fatal, post};
 use crate::clock;
 
@@ -87,6 +88,7 @@ impl Keeper {
         if let Some(user) = &self.user {
             std::os::unix::fs::fchown(&beat, Some(user.uid), Some(user.gid))?;
         }
+        self.notices.as_ref().map_or(Ok(()), Notices::forget)?;
         Kept::start(Launch {
             command: self.order.command.clone(),
             directory: self.order.directory.clone(),
@@ -110,6 +112,8 @@ impl Keeper {
         }
         variables.extend(self.order.environment.iter().map(|(name, value)| (name.into(), value.into())));
         variables.push((HEARTBEAT.into(), self.folder.heartbeat().into()));
+        let notices = self.notices.as_ref().map(|notices| (NOTIFY_SOCKET.into(), notices.path().into()));
+        variables.extend(notices);
         variables.push((RUN_VARIABLE.into(), (&self.run_id).into()));
         variables
     }

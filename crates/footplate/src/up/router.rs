@@ -143,6 +143,7 @@ impl OwnRouter {
             user: None,
             port: Some(self.address.port()),
             listen: footplate_core::release::service::Listen::Port,
+            notifies: false,
             schedule: None,
             stop,
             restart: usual.restart,

@@ -104,6 +104,31 @@ stop = { signal = "KILL" }
 }
 
 #[test]
+fn who_says_that_it_is_ready_is_asked_for_it_only_when_it_comes_up() {
+    let said = told(
+        r#"app = "shop"
+
+[service.web]
+command = "node server.js"
+env = { NOTIFY_SOCKET = "/tmp/mine" }
+health = { notify = true, liveness = { notify = true } }
+
+[service.poller]
+command = "poll"
+every = "5m"
+health = { startup = { notify = true } }
+"#,
+    );
+    for expected in [
+        "`NOTIFY_SOCKET` is set by footplate",
+        "unknown key `service.web.health.liveness.notify`",
+        "a scheduled service says to nobody that it is ready",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn services_and_scripts_exclude_each_other() {
     insta::assert_snapshot!(told(
         "app = \"shop\"\n\n[service.web]\ncommand = \"true\"\n\n[command]\ndeploy = [\"true\"]\n"

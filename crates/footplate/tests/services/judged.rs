@@ -45,6 +45,7 @@ async fn poll_judgement(
     let place = Place {
         port: order.port,
         heartbeat: before.heartbeat.clone(),
+        notified: before.notified.clone(),
         directory: order.directory.clone(),
         ..Place::default()
     };

@@ -5,5 +5,6 @@ mod bad;
 mod judged;
 mod living;
 mod machine;
+mod notifying;
 mod site;
 mod systemd;

@@ -60,6 +60,7 @@ impl Site {
             user: None,
             port: None,
             listen: Listen::Port,
+            notifies: false,
             schedule: None,
             stop: Stop { signal: StopSignal::Term, grace: Duration::from_secs(20) },
             restart: Restart {

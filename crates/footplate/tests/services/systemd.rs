@@ -90,6 +90,7 @@ fn systemd_keeps_services_across_agents_crashes_and_boots() {
     one_that_leaks_ends_by_whoever_holds_its_limit(&host);
     one_runs_as_its_own_user_and_touches_its_heartbeat(&host);
     one_finds_its_socket_and_one_runs_by_the_clock(&host);
+    one_is_ready_when_it_says_so(&host);
     a_boot_starts_what_ran_and_nothing_else(&mut host);
     what_is_forgotten_leaves_nothing(&host);
 }
@@ -171,6 +172,23 @@ fn one_finds_its_socket_and_one_runs_by_the_clock(host: &Host) {
         host.poll("6", |status| status.ends_with("it ended with status 0 (true)"));
     }
     host.supervise("stop", &name("6").to_string()).expect("stopped");
+}
+
+fn one_is_ready_when_it_says_so(host: &Host) {
+    let command =
+        "until [ -e /srv/go ]; do sleep 0.05; done; systemd-notify --ready; echo ready; exec sleep 1000";
+    host.start(&Order { notifies: true, ..host.site.worker("8", command) });
+    host.poll("8", |status| status.contains("\"is\":\"running\""));
+    let notified = host.machine.file(&format!("{SERVICES}/{}/notified", name("8")));
+    assert!(!notified.exists(), "it has said nothing yet");
+    std::fs::write(host.machine.file("/srv/go"), "").expect("written");
+    host.poll_log("8", "ready");
+    host.poll("8", |_| notified.exists());
+    std::fs::remove_file(host.machine.file("/srv/go")).expect("removed");
+    host.supervise("restart", &name("8").to_string()).expect("told");
+    host.poll("8", |status| status.contains("\"is\":\"running\"") && !notified.exists());
+    host.supervise("stop", &name("8").to_string()).expect("stopped");
+    host.supervise("forget", &name("8").to_string()).expect("forgotten");
 }
 
 fn a_boot_starts_what_ran_and_nothing_else(host: &mut Host) {

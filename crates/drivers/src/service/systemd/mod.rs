@@ -157,7 +157,10 @@ impl Supervisor for Systemd {
     async fn restart(&self, name: &ServiceName) -> Result<(), ServiceError> {
         let Some(order) = self.folders.order(name).await? else { return Ok(()) };
         let service = format!("{}.service", unit::name(name));
-        self.systemctl("restart", name, &["restart", &service], order.stop.grace + PATIENCE).await.map(drop)
+        // systemd would wait until it says that it is ready, which it may never do.
+        let arguments = ["restart", "--no-block", &service];
+        let arguments = if order.notifies { &arguments[..] } else { &["restart", &service] };
+        self.systemctl("restart", name, arguments, order.stop.grace + PATIENCE).await.map(drop)
     }
 
     async fn signal(&self, name: &ServiceName, signal: StopSignal) -> Result<(), ServiceError> {

@@ -48,9 +48,17 @@ pub(super) fn units(order: &Order, folder: &Folder, version: u32) -> Units {
 fn service(order: &Order, folder: &Folder, version: u32) -> String {
     let mut text = head(order);
     // Whatever happens, it is tried again: `core::health` says when enough is enough.
-    text.push_str("StartLimitIntervalSec=0\n\n[Service]\nType=exec\n");
+    let kind = if order.notifies { "notify" } else { "exec" };
+    text.push_str(&format!("StartLimitIntervalSec=0\n\n[Service]\nType={kind}\n"));
     let mut line = |key: &str, value: &str| writeln!(text, "{key}={value}").expect("a text takes everything");
     line("ExecStartPre", &format!("+/usr/bin/touch {}", quoted_path(&folder.heartbeat())));
+    if order.notifies {
+        // How long it may take is ours to judge. What follows its start does so once it has said that it is ready.
+        line("NotifyAccess", "all");
+        line("TimeoutStartSec", "infinity");
+        line("ExecStartPre", &format!("+/bin/rm -f {}", quoted_path(&folder.notified())));
+        line("ExecStartPost", &format!("+/usr/bin/touch {}", quoted_path(&folder.notified())));
+    }
     line("ExecStart", &format!("/bin/sh -c {}", quoted(&order.command).replace('$', "$$")));
     line("ExecStopPost", &format!("+/bin/sh {}", quoted_path(&folder.path().join("ended.sh"))));
     line("WorkingDirectory", &escaped(&order.directory.display().to_string()));

@@ -72,6 +72,7 @@ impl Place {
             probes: health::Place {
                 port: status.port,
                 heartbeat: status.heartbeat.clone(),
+                notified: status.notified.clone(),
                 directory: order.map(|order| order.directory.clone()).unwrap_or_default(),
                 environment: environment.map(|(name, value)| (name.clone(), value.into())).collect(),
                 user,

@@ -17,6 +17,7 @@ fn status(pid: i32, since: Moment, crashed: Option<Moment>) -> Status {
         enforced: Enforcement::default(),
         log: PathBuf::new(),
         heartbeat: PathBuf::new(),
+        notified: PathBuf::new(),
     }
 }
 
