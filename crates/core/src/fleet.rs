@@ -20,6 +20,7 @@ mod change;
 mod claims;
 mod current;
 mod groups;
+mod late;
 mod leftover;
 mod pushed;
 mod routes;

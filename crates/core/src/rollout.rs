@@ -25,9 +25,11 @@ mod observe;
 mod orders;
 mod outcome;
 mod outline;
+mod pace;
 mod placing;
 mod plan;
 mod policy;
+mod reached;
 mod returning;
 mod standing;
 mod step;
@@ -44,12 +46,13 @@ pub(crate) use orders::distinct;
 pub use orders::{age, assignments, barrier};
 pub use outcome::{Class, Few, NAMED_MAX, Outcome, REASON_CHARS_MAX, Why, describe};
 pub use outline::{StepOutline, outline, whereabouts};
+pub use pace::Pace;
 pub use plan::{Request, plan};
 pub(crate) use policy::is_usual;
 pub use policy::{During, OnFailedActivation, OnVanished, Policy};
 pub use step::{Command, Event, Step, step};
 pub use strategy::{
-    Goal, NotAPortion, Pace, Portion, Senseless, Strategy, StrategyWord, batch_default, goals, ramp_default,
+    Goal, NotAPortion, Portion, Senseless, Strategy, StrategyWord, batch_default, goals, ramp_default,
 };
 pub use waiting::{Missing, Progress, TargetState, WaitingOn, missing, progress, waiting_on};
 
@@ -80,6 +83,9 @@ pub struct Rollout {
     /// Whether these were chosen by whoever ordered it: the app's others go on as they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_partial: bool,
+    /// Whether the app runs, and these process groups only join it: then it can go back to where they were not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joins: bool,
     /// The hosts that must take part: the matching ones when the rollout was planned.
     pub hosts: BTreeSet<HostName>,
     /// Hosts that it no longer waits for: they vanished, or were cordoned and are not any more. They have its orders.
@@ -180,8 +186,8 @@ impl Rollout {
     /// Returns when something happens to it even if nothing is reported; a pause moves this.
     pub fn deadline(&self) -> Option<Moment> {
         match &self.paused {
-            Some(pause) => Some(pause.at + self.policy.hold_deadline),
-            None => self.phase.until(),
+            Some(pause) if self.is_active() => Some(pause.at + self.policy.hold_deadline),
+            _ => self.phase.until(),
         }
     }
 

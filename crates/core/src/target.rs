@@ -47,6 +47,10 @@ pub struct Assignment {
     /// follow meanwhile, and it finishes its requests.
     #[serde(default, with = "duration_millis", skip_serializing_if = "Duration::is_zero")]
     pub linger: Duration,
+    /// Where the app has left the target: when nothing may be up any more. The controller keeps it here for itself; the order that
+    /// comes then says so by `idle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves_at: Option<Moment>,
     /// The releases that must be prepared and stay so, whole, so that the agent needs no other key.
     pub keep: Vec<Release>,
     /// Where artifacts can be fetched from, best first.
@@ -66,9 +70,9 @@ pub struct Switch {
 impl Assignment {
     /// Returns the plain order: run this, keep these, and nothing else.
     pub fn to_run(generation: Generation, run: Option<ReleaseId>, keep: Vec<Release>) -> Self {
-        let (switch, beside, accept, sources) = (None, None, None, Vec::new());
+        let (switch, beside, accept, leaves_at, sources) = (None, None, None, None, Vec::new());
         let (idle, alone, linger) = (false, false, Duration::ZERO);
-        Self { generation, run, idle, switch, beside, accept, alone, linger, keep, sources }
+        Self { generation, run, idle, switch, beside, accept, alone, linger, leaves_at, keep, sources }
     }
 
     /// Returns what must run when the barrier stands at `barrier`; `None` leaves as it is whatever runs.

@@ -30,12 +30,20 @@ pub struct Share(u32);
 impl Share {
     /// No request at all.
     pub const NONE: Share = Share(0);
+    /// What gets so little gets requests where nobody else could answer, and nearly none elsewhere.
+    pub const LEAST: Share = Share(1);
     /// Every request.
     pub const ALL: Share = Share(1_000_000);
 
     /// Returns so many millionths; more than all is all.
     pub fn from_millionths(millionths: u32) -> Self {
         Self(millionths.min(Self::ALL.0))
+    }
+
+    /// Returns the part that so many of `all` are; nothing of nothing.
+    pub fn of_hosts(hosts: usize, all: usize) -> Self {
+        let millionths = (Self::ALL.0 as usize).saturating_mul(hosts).checked_div(all).unwrap_or_default();
+        Self::from_millionths(u32::try_from(millionths).unwrap_or(u32::MAX))
     }
 
     /// Returns the millionths.

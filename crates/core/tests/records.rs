@@ -147,6 +147,7 @@ fn rollout(phase: Phase) -> Rollout {
         kept_since: Generation::new(1, 42),
         groups: BTreeSet::from(["web".parse().unwrap(), "worker".parse().unwrap()]),
         is_partial: false,
+        joins: false,
         hosts: BTreeSet::from(["web-1".parse().unwrap(), "web-2.example".parse().unwrap()]),
         excused: BTreeSet::from(["web-3".parse().unwrap()]),
         set_aside: BTreeMap::new(),
@@ -278,6 +279,7 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
 fn rollouts_in_steps_keep_their_stored_form() {
     let position = |at, counter| Position { at, since: Generation::new(1, counter) };
     let course = Course {
+        had_share: false,
         base: Generation::new(1, 40),
         mark: Generation::new(1, 43),
         positions: BTreeMap::from([
@@ -320,6 +322,7 @@ fn assignments_and_reports_keep_their_stored_form() {
             accept: None,
             alone: false,
             linger: Duration::ZERO,
+            leaves_at: None,
             sources: vec![source],
         },
     );
@@ -330,6 +333,7 @@ fn assignments_and_reports_keep_their_stored_form() {
     check("assignment-service-v1", service.clone());
     let linger = Duration::from_secs(20);
     check("assignment-lingering-v1", Assignment { alone: false, linger, ..service.clone() });
+    check("assignment-leaving-v1", Assignment { leaves_at: Some(at(60)), ..service.clone() });
     let deadline = Duration::from_secs(60);
     let trial = Trial::Request { path: "/ready?all".to_owned(), status: 204 };
     let hook = AcceptanceHook { trial, deadline, group: Some("web".parse().unwrap()) };

@@ -79,13 +79,14 @@ pub fn rollback(
     seen: &Observation,
 ) -> Result<Records, Refusal> {
     let Back { to, only } = back;
-    groups::refuse_unknown(current, only.as_ref(), "roll back")?;
     let Some(active) = latest.filter(|latest| latest.is_active()) else {
+        groups::refuse_unknown(current, only.as_ref(), "roll back")?;
         let to = to.map_or_else(|| groups::proposal(current, only.as_ref()), Ok)?;
         groups::refuse_without(current, &to, only.as_ref())?;
         return begin(current, Kind::Rollback, as_delivered(current, to, only), by, seen);
     };
     groups::refuse_others(current, active, only.as_ref())?;
+    groups::refuse_joining(active, to.as_ref(), only.as_ref())?;
     // Of a rollout of some process groups the way back takes no others along.
     let is_more = |to: &Release| {
         let others = current.delivery.groups.difference(&active.groups);
@@ -276,6 +277,7 @@ fn begin_with(
         (group.clone(), leaving)
     });
     let (Leaving { from, keep }, apart) = rollout::divided(leaving.collect());
+    let joins = !groups.iter().any(|group| current.has(group)) && current.track.release.is_some();
     let rollout = rollout::plan(
         Request {
             path: current.path.clone(),
@@ -290,6 +292,7 @@ fn begin_with(
             roll_call: current.roll_call,
             groups,
             is_partial: what.only.is_some(),
+            joins,
             policy: what.policy,
             delivery: (what.delivery != current.delivery).then_some(what.delivery),
             actor: by.actor,

@@ -303,17 +303,7 @@ mod tests {
         {
             let at = Moment::default();
             let over = Rollout { phase: Phase::Ended { at, outcome }, ..rollout.clone() };
-            let seen = Seen {
-                now: at,
-                current: current.clone(),
-                rollout: Some(over),
-                hosts: BTreeMap::new(),
-                orders: BTreeMap::new(),
-                barrier: None,
-                releases: BTreeSet::new(),
-                routes: BTreeMap::new(),
-                traffic: None,
-            };
+            let seen = Seen::new(at, current.clone(), Some(over));
             let turn = turn(&seen, |_| Vec::new());
             let (next, latest) = (turn.current.unwrap(), turn.rollout.or(seen.rollout).unwrap());
             assert_eq!(next.waiting, None);

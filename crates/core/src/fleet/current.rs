@@ -31,6 +31,9 @@ pub struct Current {
     pub generation: Generation,
     /// The age of the steady orders. A rollout's orders stand as long as they are not older.
     pub orders: Generation,
+    /// The age of the newest steady orders among which some name nothing to run, on targets that the app has left.
+    #[serde(default, skip_serializing_if = "crate::rollout::is_usual")]
+    pub left: Generation,
     /// The number of the latest rollout.
     pub rollouts: u64,
     /// The number of the latest rollout whose end is accounted for here.
@@ -55,6 +58,7 @@ impl Current {
             apart: BTreeMap::new(),
             generation: seen,
             orders: seen,
+            left: Generation::default(),
             rollouts: 0,
             settled: 0,
             roll_call: Generation::default(),

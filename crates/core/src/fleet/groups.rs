@@ -104,6 +104,20 @@ pub(super) fn refuse_others(
     ))
 }
 
+/// Refuses to take process groups to a release that a rollout is only bringing: they ran none before.
+pub(super) fn refuse_joining(
+    active: &Rollout,
+    to: Option<&Release>,
+    only: Option<&BTreeSet<GroupName>>,
+) -> Result<(), Refusal> {
+    let Some(to) = to.filter(|_| active.joins && only.is_some()) else { return Ok(()) };
+    Err(Refusal::new(
+        format!("cannot roll back {} to `{}`", active.subject(), to.id),
+        format!("rollout {} only brings what it moves, and nothing of it ran before", active.number),
+        format!("take it away again with `footplate rollback {}`", active.path.app),
+    ))
+}
+
 /// Lists the process groups that a deployment moves or brings; all it is about when they run the release already.
 pub(super) fn moved(current: &Current, what: &Deploy) -> BTreeSet<GroupName> {
     let about = what.only.as_ref().unwrap_or(&what.delivery.groups);

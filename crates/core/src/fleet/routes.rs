@@ -3,12 +3,12 @@
 //! Invariants: only what is ready stands in a route; what is not the rollout's business serves when it is the app's
 //! current release, and else drains; the division is written once its routes stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Current, Host, Restriction, Track};
+use super::{Current, Host, Restriction, Seen, Track};
 use crate::moment::Moment;
-use crate::name::{GroupName, HostName, ReleaseId, Target};
+use crate::name::{GroupName, ReleaseId, Target};
 use crate::release::{Reach, Release};
 use crate::rollout::{Kind, Outcome, Phase, Rollout};
 use crate::target::{Readiness, Report};
@@ -21,18 +21,25 @@ const CANARY_RENEWAL: Duration = Duration::from_secs(20);
 /// The weight of every endpoint: hosts count alike.
 const WEIGHT: u32 = 100;
 
-/// Returns the route of every target that has something up with an address; `standing` are those that are there.
+/// Returns the route of every target that has something up with an address. Nothing on targets that are `left` gets a request.
 pub(super) fn routes(
     current: &Current,
     rollout: Option<&Rollout>,
-    hosts: &BTreeMap<HostName, Host>,
-    standing: &BTreeMap<Target, Route>,
+    seen: &Seen,
+    left: &BTreeSet<Target>,
 ) -> BTreeMap<Target, Route> {
     let mut routes = BTreeMap::new();
-    for (name, host) in hosts {
+    for (name, host) in &seen.hosts {
         for (target, report) in &host.reports {
-            let before = |id: &ReleaseId| Some(standing.get(target)?.endpoints.get(id)?.state);
-            let state = |id: &ReleaseId| state(current, rollout, host, (target, report), id, before(id));
+            let before = |id: &ReleaseId| Some(seen.routes.get(target)?.endpoints.get(id)?.state);
+            // Where nothing may run beside it, it is stopped by the first order that says something else.
+            let order = seen.orders.get(target).filter(|order| order.alone);
+            let ends = |id: &ReleaseId| order.is_some_and(|order| order.run.as_ref() != Some(id));
+            let is_out = |id: &ReleaseId| left.contains(target) && before(id) != Some(EndpointState::Standby);
+            let state = |id: &ReleaseId| match is_out(id) {
+                true => EndpointState::Draining,
+                false => state(current, rollout, host, (target, report), id, before(id), ends(id)),
+            };
             let ready = report.up.iter().filter(|(_, up)| up.readiness == Readiness::Ready);
             let endpoints = ready.filter_map(|(id, up)| {
                 let address = up.address.clone()?;
@@ -54,6 +61,7 @@ fn state(
     (target, report): (&Target, &Report),
     id: &ReleaseId,
     before: Option<EndpointState>,
+    ends: bool,
 ) -> EndpointState {
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
         return EndpointState::Draining;
@@ -62,10 +70,15 @@ fn state(
         rollout.filter(|rollout| rollout.concerns(&target.host) && rollout.groups.contains(&target.group));
     let (track, is_ours) = (current.track_of(&target.group), current.has(&target.group));
     match concerned {
-        Some(rollout) if moves(rollout) => rollout.endpoint_state(target, id, report),
+        Some(rollout) if moves(rollout) => {
+            let from = rollout.from_of(&target.group).filter(|_| is_ours);
+            let stands_in = stands_in(rollout, track, (target, report), id);
+            let as_what = from.filter(|_| stands_in).map_or(id, |from| &from.id);
+            rollout.endpoint_state(target, as_what, report)
+        }
         _ if !is_ours && before == Some(EndpointState::Standby) => EndpointState::Standby,
         Some(rollout) if !is_ours && is_untried(rollout, report, id) => EndpointState::Standby,
-        _ if (is_ours || track.release.is_none()) && serves(track, target, report, id) => {
+        _ if (is_ours || track.release.is_none()) && serves(track, target, report, id) && !ends => {
             EndpointState::Serving
         }
         _ => EndpointState::Draining,
@@ -77,6 +90,15 @@ fn moves(rollout: &Rollout) -> bool {
     let left = matches!(rollout.phase, Phase::Ended { outcome: Outcome::LeftAsIs { .. }, .. });
     let moving = matches!(rollout.phase, Phase::Stepping { .. } | Phase::TurningBack { .. });
     rollout.goes_in_steps() && (moving || left)
+}
+
+/// Tells whether this ran before what the rollout leaves, which is not ready there yet: it serves in its place. So does what the rollout goes
+/// back to, as long as it has not come to the host.
+fn stands_in(rollout: &Rollout, track: &Track, (target, report): (&Target, &Report), id: &ReleaseId) -> bool {
+    let is_other = track.release.as_ref().is_some_and(|release| release.id != *id);
+    let is_unmoved = *id != rollout.to.id || rollout.has_yet_to_come_to(&target.host);
+    let is_tried = !is_untried(rollout, report, id);
+    is_other && is_unmoved && is_tried && rollout.runs_beside() && serves(track, target, report, id)
 }
 
 /// Tells whether this is what a rollout is about to bring, up already, and yet to be accepted there.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::age;
-use super::{Current, Host, assignments, first_generation, leftover, observe, routes, waiting};
+use super::{Current, Host, assignments, first_generation, late, leftover, observe, routes, waiting};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
@@ -37,6 +37,23 @@ pub struct Seen {
     pub routes: BTreeMap<Target, Route>,
     /// How the traffic is divided there.
     pub traffic: Option<Traffic>,
+}
+
+impl Seen {
+    /// Returns an app's records with nothing beside them: no host, and nothing that was ever written for one.
+    pub fn new(now: Moment, current: Current, rollout: Option<Rollout>) -> Self {
+        Self {
+            now,
+            current,
+            rollout,
+            hosts: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            barrier: None,
+            releases: BTreeSet::new(),
+            routes: BTreeMap::new(),
+            traffic: None,
+        }
+    }
 }
 
 /// What to write, in this order, and what to say afterwards. Empty when everything is as it must be.
@@ -85,16 +102,23 @@ impl Turn {
 
 /// Computes one turn. `sources` says where a host fetches artifacts from.
 pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
-    let (current, rollout, announcements) = advance(seen);
-    let mut wanted = wanted(seen, &current, rollout.as_ref(), sources);
-    let left = leftover::targets(seen, &current, rollout.as_ref(), &wanted);
-    let left_until = leftover::until(seen, rollout.as_ref(), &left);
-    if left_until.is_none() {
-        wanted.extend(leftover::orders(seen, &current, &left));
+    let (mut current, rollout, announcements) = advance(seen);
+    let rests = !rollout.as_ref().is_some_and(Rollout::is_active);
+    let orders = |current: &Current| orders(seen, current, rollout.as_ref(), rests, &sources);
+    let mut wanted = orders(&current);
+    if rests && leftover::turns(seen, &current, &wanted) {
+        current.generation = current.generation.after(seen.now);
+        current.orders = current.generation;
+        wanted = orders(&current);
     }
-    let mut obsolete = obsolete(seen, &current, rollout.as_ref(), &wanted);
-    obsolete.retain(|target| !left.contains(target));
-    let routes = routes::routes(&current, rollout.as_ref(), &seen.hosts, &seen.routes);
+    if rests && wanted.values().any(leftover::leaves_with_nothing) {
+        current.left = current.orders;
+    }
+    let left = wanted.iter().filter(|(_, order)| order.leaves_at.is_some());
+    let left: BTreeSet<Target> = left.map(|(target, _)| target.clone()).collect();
+    let left_until = leftover::until(seen.now, &wanted);
+    let obsolete = obsolete(seen, &current, rollout.as_ref(), &wanted);
+    let routes = routes::routes(&current, rollout.as_ref(), seen, &left);
     let traffic = routes::traffic(&current, rollout.as_ref(), seen.now);
     let opened = rollout.as_ref().filter(|rollout| rollout.generation >= current.orders);
     let barrier = opened.and_then(rollout::barrier);
@@ -193,6 +217,25 @@ fn restored(seen: &Seen) -> Option<Generation> {
     let issued = seen.current.generation;
     let restored = highest > issued || reports().any(ahead);
     restored.then(|| first_generation(issued, highest, seen.now))
+}
+
+/// Returns the order of every target that must have one: those that the app reaches, and those that it leaves.
+fn orders(
+    seen: &Seen,
+    current: &Current,
+    rollout: Option<&Rollout>,
+    rests: bool,
+    sources: impl Fn(&HostName) -> Vec<Source>,
+) -> BTreeMap<Target, Assignment> {
+    let mut orders = wanted(seen, current, rollout, sources);
+    let left = leftover::targets(seen, current, rollout, &orders);
+    let held = late::held(seen, current, rollout, &orders);
+    orders.extend(leftover::orders(seen, current, rests, &left));
+    orders.extend(held);
+    if !rests {
+        leftover::put_off(seen, current, &mut orders);
+    }
+    orders
 }
 
 fn wanted(

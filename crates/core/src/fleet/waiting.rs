@@ -63,6 +63,16 @@ impl Waiting {
         Deploy { to, delivery, policy: self.policy.clone(), only: self.only.clone() }
     }
 
+    /// Returns the rollout that it would be if it began now on the hosts of `seen`, which were looked at with its own selector.
+    ///
+    /// # Errors
+    /// It could not begin as things stand.
+    pub fn outlook(&self, current: &Current, seen: &Observation) -> Result<Rollout, Refusal> {
+        let by = Order { actor: self.actor.clone(), reason: self.reason.clone() };
+        let what = groups::chosen(current, self.deploy())?;
+        Ok(begin(current, Kind::Deploy, what, by, seen)?.rollout)
+    }
+
     fn said(&self, path: &AppPath, number: u64, stage: &str, text: String) -> Announcement {
         let phase = format!("{stage} {} of {}", self.to.id, self.since.as_millis());
         Announcement { path: path.clone(), number, phase, class: None, text }

@@ -33,9 +33,13 @@ pub fn announce(rollout: &Rollout) -> Announcement {
         Phase::Holding { .. } => {
             format!("`{to}` of {what} is prepared on {hosts} and waits for `footplate promote {}`", path.app)
         }
-        Phase::Switching { .. } => format!("{what} switches to `{to}` on {hosts}"),
+        Phase::Switching { .. } => {
+            format!("{} to `{to}` on {hosts}", rollout.subject_does("switches", "switch"))
+        }
         Phase::Stepping { step, part, .. } => stepped(rollout, *step, *part),
-        Phase::TurningBack { why, .. } => format!("{what} turns back from `{to}`: {why}"),
+        Phase::TurningBack { why, .. } => {
+            format!("{} back from `{to}`: {why}", rollout.subject_does("turns", "turn"))
+        }
         Phase::Ended { outcome, .. } => describe(rollout, outcome),
     };
     Announcement {
@@ -57,15 +61,13 @@ fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
         (Part::Calling | Part::Withdrawing | Part::Emptying | Part::Starting | Part::Accepting, _) => {
             format!("{which}: `{to}` starts on {hosts}")
         }
+        (Part::Shifting, _) if !takes_requests(rollout) => format!("{which}: `{to}` runs on {hosts}"),
         (Part::Shifting, Some(share)) => format!("{which}: `{to}` gets {share} of the traffic, on {hosts}"),
-        (Part::Shifting, None) if takes_requests(rollout) => {
-            format!("{which}: `{to}` takes requests on {hosts}")
-        }
-        (Part::Shifting, None) => format!("{which}: `{to}` runs on {hosts}"),
+        (Part::Shifting, None) => format!("{which}: `{to}` takes requests on {hosts}"),
         (Part::Draining | Part::Stopping, _) => {
             format!("{which}: what ran before ends on {} of them", goal.over)
         }
-        (Part::Watching, _) => format!("{which} is done: `{to}` is watched on {hosts}"),
+        (Part::Watching | Part::Settling, _) => format!("{which} is done: `{to}` is watched on {hosts}"),
     }
 }
 
@@ -77,7 +79,7 @@ fn loud(part: Part) -> Part {
             Part::Starting
         }
         Part::Shifting | Part::Draining | Part::Stopping => Part::Shifting,
-        Part::Watching => Part::Watching,
+        Part::Watching | Part::Settling => Part::Watching,
     }
 }
 

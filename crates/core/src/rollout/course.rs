@@ -4,6 +4,7 @@
 //! order; what routers must follow has a mark, which rises with every change that a rollout waits for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ pub struct Course {
     /// How many of its steps a person let go on, when each waits for one.
     #[serde(default)]
     pub promoted: u32,
+    /// Whether it turned back while the new release had a share of the requests, and the old one was up everywhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub had_share: bool,
     /// How far it is on the way back, once it turned back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_back: Option<WayBack>,
@@ -114,11 +118,13 @@ pub enum Part {
     Stopping,
     /// It is watched for a while.
     Watching,
+    /// Whatever has the new release must be well before the rollout goes on.
+    Settling,
 }
 
 impl Part {
     /// All of them, in the order of a step.
-    pub(super) const ALL: [Part; 10] = [
+    pub(super) const ALL: [Part; 11] = [
         Part::Holding,
         Part::Calling,
         Part::Withdrawing,
@@ -129,6 +135,7 @@ impl Part {
         Part::Draining,
         Part::Stopping,
         Part::Watching,
+        Part::Settling,
     ];
 
     /// Returns the part in one word, for people.
@@ -144,6 +151,7 @@ impl Part {
             Part::Draining => "draining",
             Part::Stopping => "stopping",
             Part::Watching => "watching",
+            Part::Settling => "settling",
         }
     }
 }
@@ -168,14 +176,18 @@ impl Rollout {
     }
 
     /// Tells whether the old and the new release may be up at once on a host.
-    pub(super) fn runs_beside(&self) -> bool {
+    pub(crate) fn runs_beside(&self) -> bool {
         self.to.has_services() && self.leaves_services() && !self.policy.pace.alone
     }
 
     /// Lists its steps on the hosts that it has now. What takes nobody's place is one step.
     pub fn goals(&self) -> Vec<Goal> {
-        let strategy = if self.is_first() { &Strategy::Barrier } else { &self.policy.strategy };
-        goals(strategy, self.hosts.len(), self.runs_beside())
+        let (hosts, pace) = (self.hosts.len(), &self.policy.pace);
+        let most = if self.runs_beside() { pace.surge_max } else { pace.unavailable_max };
+        match self.is_first() {
+            true => goals(&Strategy::Barrier, hosts, self.runs_beside()),
+            false => goals(&self.policy.strategy.bounded(most, hosts), hosts, self.runs_beside()),
+        }
     }
 
     /// Returns where a step leads; beyond the last one, where that leads.
@@ -195,14 +207,26 @@ impl Rollout {
         self.course.as_ref()?.way_back
     }
 
-    /// Returns the share of the traffic that `to` gets now; by the number of endpoints when absent.
+    /// Returns the share of the traffic that `to` gets now; by the number of endpoints when absent. What had a share has the least on
+    /// the way back: it gets requests where nobody else could answer.
     pub fn share(&self) -> Option<Share> {
-        match &self.phase {
+        let share = match &self.phase {
             Phase::Stepping { step, part, .. } if *part >= Part::Shifting => self.goal(*step).share,
             Phase::Stepping { step: 0, .. } => self.goal(0).share.map(|_| Share::NONE),
             Phase::Stepping { step, .. } => self.goal(step - 1).share,
+            Phase::TurningBack { .. } if self.course.as_ref().is_some_and(|course| course.had_share) => {
+                return (self.way_back() == Some(WayBack::Restoring)).then_some(Share::LEAST);
+            }
             _ => None,
-        }
+        };
+        share.map(|share| share.max(self.share_of_the_done()))
+    }
+
+    /// Returns the part of the hosts that had the new release from the first step on; what follows a share ends that.
+    fn share_of_the_done(&self) -> Share {
+        let positions = self.course.iter().flat_map(|course| course.positions.values());
+        let done = positions.filter(|position| position.at == At::Over).count();
+        Share::of_hosts(done, self.hosts.len())
     }
 
     /// Tells whether the new release takes requests on some host, were it ready there, also where nothing else does.
@@ -275,6 +299,9 @@ impl Rollout {
             _ => self.kept_back(group),
         };
         let keep_to = run == to || beside == to;
+        // What stands in for the old release stays until routers have followed that; on the way back nothing does.
+        let is_back = position.is_some_and(|position| position.at == At::Returned);
+        let linger = if run == from && !is_back { self.policy.pace.drain } else { Duration::ZERO };
         // What a process group new to the app got is taken away again where it had nothing before.
         let had_it = position.is_some_and(|position| position.at != At::Emptied);
         let idle = had_it && !self.is_first() && run.is_none() && beside.is_none();
@@ -283,6 +310,7 @@ impl Rollout {
             beside: beside.cloned(),
             accept: self.acceptance(host, course).filter(|_| keep_to),
             alone: self.policy.pace.alone,
+            linger,
             ..Assignment::to_run(self.generation, run.cloned(), keep)
         }
     }

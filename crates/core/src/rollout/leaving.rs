@@ -35,9 +35,9 @@ impl Rollout {
         self.from.iter().chain(self.apart.values().flat_map(|leaving| &leaving.from))
     }
 
-    /// Tells whether it takes nobody's place: nothing ran before on any of its targets, so there is nothing to go back to.
+    /// Tells whether it is an app's first: nothing of it ran before, so there is nothing to go back to.
     pub fn is_first(&self) -> bool {
-        self.all_from().next().is_none()
+        !self.joins && self.all_from().next().is_none()
     }
 
     /// Lists every release that its orders name; one may stand there more than once.
@@ -63,21 +63,39 @@ impl Rollout {
 
     /// Names what ran before: `` `1` ``, or `` `1` and `2` `` when its process groups ran different releases.
     pub fn former(&self) -> Option<String> {
-        let ids: BTreeSet<&ReleaseId> = self.all_from().map(|release| &release.id).collect();
-        let named = ids.into_iter().map(|id| format!("`{id}`")).collect::<Vec<_>>();
+        let named = self.former_ids().into_iter().map(|id| format!("`{id}`")).collect::<Vec<_>>();
         (!named.is_empty()).then(|| listed(&named))
     }
 
     /// Says what is so of what ran before, in the words for one release or for several: `` `1` stays ``, `` `1` and `2` stay ``.
     pub(super) fn former_does(&self, one: &str, several: &str) -> Option<String> {
-        let ids: BTreeSet<&ReleaseId> = self.all_from().map(|release| &release.id).collect();
-        let does = if ids.len() == 1 { one } else { several };
-        self.former().map(|former| format!("{former} {does}"))
+        self.former().map(|former| format!("{former} {}", self.of_former(one, several)))
     }
 
-    /// Names what it moves: `` `production.shop` ``, or `` process group `worker` of `production.shop` `` when it was ordered for some alone.
+    /// Returns the words for one release that ran before, or for several.
+    pub(super) fn of_former<'a>(&self, one: &'a str, several: &'a str) -> &'a str {
+        if self.former_ids().len() == 1 { one } else { several }
+    }
+
+    fn former_ids(&self) -> BTreeSet<&ReleaseId> {
+        self.all_from().map(|release| &release.id).collect()
+    }
+
+    /// Names what it moves: `` `production.shop` ``, or `` process group `worker` of `production.shop` `` when it was ordered for some
+    /// alone, or only brings some.
     pub fn subject(&self) -> String {
-        subject(&self.path, self.is_partial.then_some(&self.groups))
+        subject(&self.path, self.named_groups())
+    }
+
+    /// Says what is so of what it moves, in the words for one or for several: `` `production.shop` runs ``, `` process groups `web` and
+    /// `worker` of `production.shop` run ``.
+    pub(super) fn subject_does(&self, one: &str, several: &str) -> String {
+        let is_one = self.named_groups().is_none_or(|groups| groups.len() == 1);
+        format!("{} {}", self.subject(), if is_one { one } else { several })
+    }
+
+    fn named_groups(&self) -> Option<&BTreeSet<GroupName>> {
+        (self.is_partial || self.joins).then_some(&self.groups)
     }
 }
 

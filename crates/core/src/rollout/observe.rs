@@ -39,7 +39,7 @@ impl Rollout {
         }
         let missing = self.missing(|target| self.prepared(seen, target));
         if self.hosts_missing() == 0 && missing.is_empty() {
-            return self.go_on(seen.now);
+            return self.go_on(seen);
         }
         if seen.now >= until {
             self.prepare_deadline(seen, &missing);
@@ -54,7 +54,7 @@ impl Rollout {
         let only_vanished = missing.iter().all(|target| vanished.contains(&target.host));
         if self.policy.on_vanished == OnVanished::GoOn && enough && only_vanished {
             self.excuse(vanished);
-            return self.go_on(seen.now);
+            return self.go_on(seen);
         }
         let waited = in_words(self.policy.prepare_deadline);
         let why = match self.hosts_missing() {
@@ -68,12 +68,12 @@ impl Rollout {
         self.fail(seen.now, why.into(), true);
     }
 
-    fn go_on(&mut self, now: Moment) {
+    fn go_on(&mut self, seen: &Observation) {
         let holds = self.policy.hold && self.kind == Kind::Deploy && self.promoted.is_none();
         match holds {
-            true => self.phase = Phase::Holding { until: now + self.policy.hold_deadline },
-            false if self.goes_in_steps() => self.begin_steps(now),
-            false => self.phase = Phase::Switching { until: now + self.policy.activate_deadline },
+            true => self.phase = Phase::Holding { until: seen.now + self.policy.hold_deadline },
+            false if self.goes_in_steps() => self.begin_steps(seen),
+            false => self.phase = Phase::Switching { until: seen.now + self.policy.activate_deadline },
         }
     }
 
@@ -157,6 +157,7 @@ impl Rollout {
 
     /// Leaves `to` after the switch: back to what ran before, or, when nothing did, ends with everything as it is.
     pub(super) fn leave(&mut self, now: Moment, why: Why) {
+        self.paused = None;
         if self.is_first() {
             if self.goes_in_steps() {
                 self.generation = self.generation.after(now);

@@ -160,28 +160,35 @@ impl Outcome {
 
 /// Returns the sentence that says how this rollout ended.
 pub fn describe(rollout: &Rollout, outcome: &Outcome) -> String {
-    let (what, to) = (rollout.subject(), &rollout.to.id);
+    let (does, to) = (|one, several| rollout.subject_does(one, several), &rollout.to.id);
     let stays = rollout.former_does("stays live", "stay live");
     let stays = stays.unwrap_or_else(|| "nothing was switched".to_owned());
+    let was_not_moved = || format!("{} not moved to `{to}`", does("was", "were"));
     match outcome {
-        Outcome::Done => format!("{what} runs `{to}` on {}", count(rollout.required().count(), "target")),
-        Outcome::DoneExcept { failed, more } => {
-            format!("{what} runs `{to}` except on {}", reasons(failed, *more))
+        Outcome::Done => {
+            format!("{} `{to}` on {}", does("runs", "run"), count(rollout.required().count(), "target"))
         }
-        Outcome::Failed { why, .. } => format!("{what} was not moved to `{to}`: {why}; {stays}"),
-        Outcome::Aborted { by } => format!("{what} was not moved to `{to}`: {by} aborted it; {stays}"),
+        Outcome::DoneExcept { failed, more } => {
+            format!("{} `{to}` except on {}", does("runs", "run"), reasons(failed, *more))
+        }
+        Outcome::Failed { why, .. } => format!("{}: {why}; {stays}", was_not_moved()),
+        Outcome::Aborted { by } => format!("{}: {by} aborted it; {stays}", was_not_moved()),
         Outcome::TurnedBack { why, missing, more } => {
-            let from = rollout.former().map_or_else(String::new, |former| format!(" to {former}"));
+            let went = match rollout.former() {
+                Some(former) => format!("{} back to {former}", does("went", "went")),
+                None => format!("{} taken away again", does("was", "were")),
+            };
             let missing = Few::new(missing.iter().map(Target::to_string), *more as usize);
             let tail = if missing.is_empty() { String::new() } else { format!("; not back yet: {missing}") };
-            format!("{what} went back{from}: {why}{tail}")
+            format!("{went}: {why}{tail}")
         }
         Outcome::Replaced { by, to: other } => {
-            format!("{what} was not moved to `{to}`: {by} ordered `{other}` instead")
+            format!("{}: {by} ordered `{other}` instead", was_not_moved())
         }
         Outcome::LeftAsIs { why } => {
             format!(
-                "{what} was not moved to `{to}` everywhere: {why}; there is nothing to go back to, so `{to}` stays where it was activated"
+                "{} everywhere: {why}; there is nothing to go back to, so `{to}` stays where it was activated",
+                was_not_moved()
             )
         }
     }

@@ -68,6 +68,10 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
         share => format!("{share} of the requests"),
     };
     match (goal.share, further) {
+        (Some(_), Some(on)) if !takes_requests(rollout) => format!("start `{to}` beside {from} on {on}"),
+        (Some(_), None) if !takes_requests(rollout) => {
+            format!("leave `{to}` up beside {from} on {}", count(goal.up, "host"))
+        }
         (Some(part), Some(on)) => format!("start `{to}` beside {from} on {on}, give it {}", share(part)),
         (Some(part), None) => format!("give `{to}` {}", share(part)),
         (None, Some(on)) if rollout.runs_beside() => {
@@ -75,7 +79,10 @@ fn does(rollout: &Rollout, before: Goal, goal: Goal) -> String {
             format!("start `{to}` on {on}{requests}, stop {from} there")
         }
         (None, Some(on)) if rollout.leaves_services() => match takes_requests(rollout) {
-            true => format!("let the requests to {from} finish on {on}, stop it, start `{to}`"),
+            true => format!(
+                "let the requests to {from} finish on {on}, stop {}, start `{to}`",
+                rollout.of_former("it", "them")
+            ),
             false => format!("stop {from} on {on}, start `{to}`"),
         },
         (None, Some(on)) => format!("activate `{to}` on {on}"),
@@ -89,6 +96,11 @@ fn undo(rollout: &Rollout, goal: Goal) -> String {
     let again = former("starts again", "start again");
     match (rollout.runs_beside(), takes_requests(rollout)) {
         _ if rollout.is_first() => "there is nothing to go back to yet".to_owned(),
+        (_, true) if rollout.joins && rollout.to.has_services() => {
+            format!("the requests to `{to}` finish on {gone}, it stops")
+        }
+        _ if rollout.joins && rollout.to.has_services() => format!("`{to}` stops on {gone}"),
+        _ if rollout.joins => format!("nothing uses `{to}` on {gone}"),
         (true, false) if goal.over == 0 => format!("{}, `{to}` stops", former("is still up", "are still up")),
         (true, true) if goal.over == 0 => {
             let back =
@@ -127,22 +139,26 @@ pub fn whereabouts(rollout: &Rollout) -> Option<String> {
         Phase::Stepping { step, part, .. } => {
             let goal = rollout.goal(*step);
             let hosts = format!("on {} of {}", goal.up, count(rollout.hosts.len(), "host"));
-            let about = match goal.share {
+            let about = match goal.share.filter(|_| takes_requests(rollout)) {
                 Some(share) => format!("{share} of the requests to `{to}`, {hosts}"),
                 None => format!("`{to}` {hosts}"),
             };
             Some(format!("step {} of {}, {}: {about}", step + 1, rollout.goals().len(), part.word()))
         }
         Phase::TurningBack { .. } => {
-            let from = rollout.former()?;
+            let back = match rollout.former() {
+                Some(from) => format!("on the way back to {from}"),
+                None => "on the way back".to_owned(),
+            };
             let former = |one: &str, several: &str| rollout.former_does(one, several).unwrap_or_default();
             let word = match rollout.way_back()? {
                 WayBack::Restoring => former("comes up where it is gone", "come up where they are gone"),
+                WayBack::Shifting if rollout.joins => format!("`{to}` takes no more requests"),
                 WayBack::Shifting => former("takes all requests", "take all requests"),
                 WayBack::Draining => format!("`{to}` finishes its requests"),
                 WayBack::Stopping => format!("`{to}` is stopped"),
             };
-            Some(format!("on the way back to {from}: {word}"))
+            Some(format!("{back}: {word}"))
         }
         Phase::Preparing { .. } | Phase::Holding { .. } | Phase::Switching { .. } | Phase::Ended { .. } => {
             None

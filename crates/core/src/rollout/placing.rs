@@ -43,6 +43,12 @@ impl Rollout {
         }
     }
 
+    /// Tells whether this host is as it was before the rollout, or as it was left alone.
+    pub(crate) fn has_yet_to_come_to(&self, host: &HostName) -> bool {
+        let position = self.course.as_ref().and_then(|course| course.positions.get(host));
+        position.is_none_or(|position| matches!(position.at, At::Failed | At::Skipped))
+    }
+
     /// Lists so many hosts that it has not come to, so that `up` of all have a position.
     pub(super) fn next_hosts(&self, up: usize) -> Vec<HostName> {
         let positions = &self.course().positions;

@@ -36,6 +36,8 @@ pub struct Request {
     pub groups: BTreeSet<GroupName>,
     /// Whether these were chosen, and the app's others stay as they are.
     pub is_partial: bool,
+    /// Whether none of these was there before, beside others of the app that run; see [`Rollout::joins`].
+    pub joins: bool,
     /// The rules.
     pub policy: Policy,
     /// How the app is delivered once it arrives; as before when absent.
@@ -70,6 +72,7 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         kept_since: request.kept_since.unwrap_or(request.generation),
         groups: request.groups,
         is_partial: request.is_partial,
+        joins: request.joins,
         hosts: seen.eligible().cloned().collect(),
         excused: BTreeSet::new(),
         set_aside: BTreeMap::new(),

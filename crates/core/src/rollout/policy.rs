@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::strategy::{Pace, Strategy};
+use super::pace::Pace;
+use super::strategy::Strategy;
 use crate::release::duration_millis;
 use crate::target::AcceptanceHook;
 

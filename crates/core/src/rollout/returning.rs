@@ -14,6 +14,7 @@ impl Rollout {
         self.generation = self.generation.after(now);
         let since = self.generation;
         let (both, services) = (self.runs_beside(), self.to.has_services());
+        let had_share = self.share().is_some();
         let hosts: BTreeSet<HostName> =
             self.hosts.iter().chain(self.course().positions.keys()).cloned().collect();
         let course = self.course_mut();
@@ -30,6 +31,7 @@ impl Rollout {
             course.positions.insert(host, Position { at, since });
         }
         course.mark = since;
+        course.had_share = had_share;
         self.paused = None;
         self.go_back(WayBack::Restoring, why, now + self.policy.pace.step_deadline);
     }

@@ -8,18 +8,24 @@ use super::observe::blame;
 use super::standing::named;
 use super::{Observation, OnVanished, Phase, Rollout, Why};
 use crate::moment::{Moment, in_words};
-use crate::name::{GroupName, HostName, Target};
-use crate::target::{Failure, Lapse, Report, Verb};
+use crate::name::{HostName, Target};
+use crate::target::{Failure, Lapse, Verb};
 
 /// How long a router may take to answer the roll call while its agent is away: as long as a killed one needs to come back.
 const ROLL_CALL: Duration = Duration::from_secs(30);
 
 impl Rollout {
     /// Begins the first step. All required hosts have prepared the release.
-    pub(super) fn begin_steps(&mut self, now: Moment) {
+    ///
+    /// Hosts that run it already, and it alone, have come as far as the rollout leads, unless it must be accepted there first.
+    pub(super) fn begin_steps(&mut self, seen: &Observation) {
         let base = self.generation;
         self.course_mut().base = base;
-        self.enter(0, Part::Holding, now);
+        if self.runs_beside() && !self.accepts() {
+            let done = self.hosts.iter().filter(|host| self.has_only_new(seen, host)).cloned().collect();
+            self.position(done, At::Over, seen.now);
+        }
+        self.enter(0, Part::Holding, seen.now);
     }
 
     /// Takes a rollout in steps as far as one observation allows.
@@ -154,7 +160,7 @@ impl Rollout {
             }
             Part::Draining => self.are_any(At::Leaving),
             Part::Stopping => both && self.replace(At::Leaving, At::Over, usize::MAX, now),
-            Part::Watching => true,
+            Part::Watching | Part::Settling => true,
         }
     }
 
@@ -174,9 +180,12 @@ impl Rollout {
             Part::Watching if last || keeps_old => pace.soak,
             Part::Watching => pace.watch,
             Part::Calling => ROLL_CALL,
-            Part::Withdrawing | Part::Starting | Part::Accepting | Part::Shifting | Part::Stopping => {
-                pace.step_deadline
-            }
+            Part::Withdrawing
+            | Part::Starting
+            | Part::Accepting
+            | Part::Shifting
+            | Part::Stopping
+            | Part::Settling => pace.step_deadline,
         }
     }
 
@@ -192,67 +201,13 @@ impl Rollout {
             Part::Emptying => self.is_let_go(seen, at(At::Emptied)),
             // Before a canary gets its first share, every router knows that it has none yet.
             Part::Starting => self.late(seen, part).is_empty() && self.is_followed(seen),
-            Part::Accepting => self.accepting(course).all(|host| self.has_accepted(seen, host)),
+            Part::Accepting => self.late(seen, part).is_empty(),
+            Part::Settling => self.unready(seen) <= self.unready_max(step),
             Part::Shifting => self.is_followed(seen),
             Part::Draining => self.is_let_go(seen, at(At::Leaving)),
             Part::Stopping => at(At::Over).all(|host| self.is_alone(seen, host)),
             Part::Watching => self.is_tried_again(step) && self.late(seen, part).is_empty(),
         }
-    }
-
-    /// Lists the hosts that the acceptance hook is waited for on: those about to be let in, and the first of all.
-    fn accepting<'a>(&'a self, course: &'a super::Course) -> impl Iterator<Item = &'a HostName> {
-        let first = course.first();
-        let entering = |at: At| matches!(at, At::Beside | At::Renewed);
-        course
-            .positions
-            .iter()
-            .filter(move |(host, position)| entering(position.at) || Some(*host) == first)
-            .map(|(host, _)| host)
-            .filter(|host| self.hosts.contains(*host))
-    }
-
-    /// Tells whether this is so on all targets of this host, by what they reported under the order that it has.
-    fn all_report(
-        &self,
-        seen: &Observation,
-        host: &HostName,
-        is_so: impl Fn(&GroupName, &Report) -> bool,
-    ) -> bool {
-        let since = self.course().positions.get(host).map_or(self.generation, |position| position.since);
-        super::targets_of(host, &self.groups).all(|target| {
-            let report = seen.report(&target).filter(|report| report.generation >= since);
-            report.is_some_and(|report| is_so(&target.group, report))
-        })
-    }
-
-    /// Tells whether the new release is up and healthy on this host, under the order that says so.
-    fn is_up(&self, seen: &Observation, host: &HostName) -> bool {
-        let runs_it = self
-            .course()
-            .positions
-            .get(host)
-            .is_some_and(|position| matches!(position.at, At::Renewed | At::Over));
-        self.all_report(seen, host, |group, report| {
-            let ready = !self.to.serves(group) || report.is_ready(&self.to.id);
-            ready && (!runs_it || report.runs(&self.to.id))
-        })
-    }
-
-    fn has_accepted(&self, seen: &Observation, host: &HostName) -> bool {
-        let course = self.course();
-        let round = self.acceptances(host, course);
-        self.all_report(seen, host, |group, report| {
-            let accepted = report.up.get(&self.to.id).is_some_and(|up| up.accepted >= round);
-            !self.to.serves(group) || accepted
-        })
-    }
-
-    /// Tells whether only the new release is up on this host.
-    fn is_alone(&self, seen: &Observation, host: &HostName) -> bool {
-        self.all_report(seen, host, |_, report| {
-            report.runs(&self.to.id) && report.up.keys().all(|id| *id == self.to.id)
-        })
     }
 
     /// Takes a host out on which the new release failed before it was let in, and turns back when too many did in a row.
@@ -339,33 +294,15 @@ impl Rollout {
             Part::Accepting | Part::Watching => {
                 format!("{} had not been accepted after {waited}", named(&late, seen))
             }
+            Part::Settling => {
+                format!("{} had not become ready again after {waited}", named(&late, seen))
+            }
             Part::Stopping => {
                 format!("{} had not stopped the old release after {waited}", named(&late, seen))
             }
             _ => format!("{} had not started after {waited}", named(&late, seen)),
         };
         self.leave(seen.now, Why::from(sentence));
-    }
-
-    /// Lists the targets that the part waits for.
-    pub(super) fn late(&self, seen: &Observation, part: Part) -> BTreeSet<Target> {
-        let course = self.course();
-        let waits_for = |host: &HostName, position: &Position| match part {
-            Part::Starting => {
-                matches!(position.at, At::Beside | At::Renewed | At::Admitted) && !self.is_up(seen, host)
-            }
-            Part::Accepting => {
-                self.accepting(course).any(|other| other == host) && !self.has_accepted(seen, host)
-            }
-            Part::Stopping => position.at == At::Over && !self.is_alone(seen, host),
-            // While nothing is tried again, the first host has accepted as often as it must.
-            Part::Watching => course.first() == Some(host) && !self.has_accepted(seen, host),
-            Part::Holding | Part::Calling | Part::Withdrawing => false,
-            Part::Emptying | Part::Shifting | Part::Draining => false,
-        };
-        let late = course.positions.iter().filter(|(host, _)| self.hosts.contains(*host));
-        let late = late.filter(|(host, position)| waits_for(host, position));
-        late.flat_map(|(host, _)| super::targets_of(host, &self.groups)).collect()
     }
 
     pub(super) fn course(&self) -> &super::Course {

@@ -5,11 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::release::duration_millis;
 use crate::traffic::Share;
 
 /// How a rollout moves its hosts.
@@ -124,6 +122,24 @@ impl Strategy {
         }
     }
 
+    /// Returns the strategy with batches of at most `most` of so many hosts.
+    pub(super) fn bounded(&self, most: Option<Portion>, hosts: usize) -> Strategy {
+        let bounded = |batch: &Portion| match most {
+            None => *batch,
+            Some(most) => {
+                let size = batch.of(hosts).min(most.of(hosts));
+                Portion::Count(u32::try_from(size).unwrap_or(u32::MAX))
+            }
+        };
+        match self {
+            Strategy::Rolling { batch } => Strategy::Rolling { batch: bounded(batch) },
+            Strategy::Canary { ramp, batch } => {
+                Strategy::Canary { ramp: ramp.clone(), batch: bounded(batch) }
+            }
+            Strategy::Barrier | Strategy::BlueGreen => self.clone(),
+        }
+    }
+
     /// Returns the strategy in one word, as `footplate.toml` says it.
     pub fn word(&self) -> &'static str {
         match self {
@@ -181,60 +197,6 @@ impl fmt::Display for Portion {
             Portion::Part(share) => write!(f, "{share}"),
         }
     }
-}
-
-/// How fast a rollout goes through its steps, and what it puts up with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pace {
-    /// How long each part of a step may take.
-    #[serde(with = "duration_millis")]
-    pub step_deadline: Duration,
-    /// How long requests in flight on an endpoint that leaves may take.
-    #[serde(with = "duration_millis")]
-    pub drain: Duration,
-    /// How long a step is watched before the next one begins.
-    #[serde(with = "duration_millis")]
-    pub watch: Duration,
-    /// How long the last step is watched, and how long blue/green keeps the old release up.
-    #[serde(with = "duration_millis")]
-    pub soak: Duration,
-    /// How many hosts in a row may fail before it turns back; a host that succeeds begins the count anew.
-    #[serde(default)]
-    pub failures_max: u32,
-    /// How often a new service may crash that was healthy before; each time it is started again.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub crashes_max: u32,
-    /// Whether old and new may never be up at once on a host.
-    #[serde(default)]
-    pub alone: bool,
-    /// Whether the acceptance hook must pass before users get the new release, and again after each step.
-    #[serde(default)]
-    pub accept: bool,
-    /// Whether it waits for `promote` before every step that gives more traffic to the new release.
-    #[serde(default)]
-    pub hold_steps: bool,
-}
-
-impl Default for Pace {
-    /// Returns 5 minutes for each part, 20 s to drain, 10 s between steps, no soak, no failure, no late crash.
-    fn default() -> Self {
-        Self {
-            step_deadline: Duration::from_secs(5 * 60),
-            drain: Duration::from_secs(20),
-            watch: Duration::from_secs(10),
-            soak: Duration::ZERO,
-            failures_max: 0,
-            crashes_max: 0,
-            alone: false,
-            accept: false,
-            hold_steps: false,
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
-fn is_none(number: &u32) -> bool {
-    *number == 0
 }
 
 /// Where a step leads.

@@ -146,8 +146,11 @@ pub fn waiting_on(rollout: &Rollout, seen: &Observation) -> WaitingOn {
             WaitingOn::Requests { left }
         }
         Phase::TurningBack { .. } => {
-            let from = rollout.former().unwrap_or_default();
-            targets(format!("back on {from}"), &|t| rollout.came_back(seen, t) == Standing::There)
+            let state = match rollout.former() {
+                Some(from) => format!("back on {from}"),
+                None => format!("without `{}`", rollout.to.id),
+            };
+            targets(state, &|t| rollout.came_back(seen, t) == Standing::There)
         }
         Phase::Ended { .. } => WaitingOn::Nothing,
     }
@@ -179,6 +182,7 @@ fn waiting_in_steps(
         Part::Watching if rollout.is_tried_again(step) => {
             targets(format!("that accepted `{}` again", rollout.to.id))
         }
+        Part::Settling => targets(format!("ready with `{}`", rollout.to.id)),
         Part::Watching => WaitingOn::Watch { release: rollout.to.id.clone(), left },
     }
 }

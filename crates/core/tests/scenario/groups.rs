@@ -218,18 +218,9 @@ fn a_deployment_of_one_process_group_waits_for_that_of_another() {
 
 #[test]
 fn what_one_process_group_runs_alone_is_protected_from_cleaning() {
-    check(
+    check_from(
+        &["says keep 1", WEB_AND_WORKER_RUN_ONE, WORKER_RUNS_TWO],
         "
-        says groups web worker
-        says keep 1
-        hosts a
-        runs 1
-        deploy 2 only worker
-          ann prepares `2` of process group `worker` of `production.shop` on 1 host
-        prepares a
-          process group `worker` of `production.shop` switches to `2` on 1 host
-        activates a
-          process group `worker` of `production.shop` runs `2` on 1 target
         deploy 3 only web
           ann prepares `3` of process group `web` of `production.shop` on 1 host
         prepares a

@@ -1,6 +1,7 @@
 //! Stories of hosts that join, leave, come back, and of a store that somebody changed.
 
-use crate::check;
+use crate::openings::A_AND_B_RUN_ONE;
+use crate::{check, check_from};
 
 #[test]
 fn too_few_hosts_are_waited_for_by_number() {
@@ -237,6 +238,135 @@ fn a_host_that_matches_no_longer_loses_its_order() {
         relabelled b
         orders
           a/web 0.1: run nothing, then 1 at 0.1, keep 1
+        ",
+    );
+}
+
+#[test]
+fn a_host_that_follows_late_finishes_its_requests_first_where_two_may_not_run_at_once() {
+    check_from(
+        &["services", "strategy rolling 1", "pace alone", "policy go_on", A_AND_B_RUN_ONE],
+        "
+        gone b
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of `production.shop`: `2` starts on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop`: `2` takes requests on 1 of 1 host
+          step 1 of 1 of `production.shop` is done: `2` is watched on 1 of 1 host
+          `production.shop` runs `2` on 1 target
+        works a
+        works a
+        wait 10s
+        routes
+          a: 2 serves, b: 1 serves
+        orders
+          a/web 0.180003: run 2, keep 2 1
+          b/web 0.60001: run 1, keep 1
+        back b
+        routes
+          a: 2 serves, b: 1 drains
+        orders
+          a/web 0.180003: run 2, keep 2 1
+          b/web 0.60001: run 1, for 20 s more, keep 1
+        wait 20s
+        orders
+          a/web 0.180003: run 2, keep 2 1
+          b/web 0.180005: run 2, keep 2 1
+        works b
+        works b
+        routes
+          a: 2 serves, b: 2 serves
+        ",
+    );
+}
+
+#[test]
+fn services_on_a_host_that_matches_no_longer_are_stopped_once_their_requests_are_over() {
+    check_from(
+        &["services", A_AND_B_RUN_ONE],
+        "
+        relabelled b
+        routes
+          a: 1 serves, b: 1 drains
+        orders
+          a/web 0.60001: run 1, keep 1
+          b/web 0.60001: run 1, for 20 s more, keep 1
+        wait 20s
+        orders
+          a/web 0.200000: run 1, keep 1
+          b/web 0.200000: run nothing at all, keep 1
+        works b
+        up
+          a: 1, b: 
+        orders
+          a/web 0.200000: run 1, keep 1
+        back b
+        orders
+          a/web 0.200001: run 1, keep 1
+          b/web 0.200001: run 1, keep 1
+        works b
+        works b
+        routes
+          a: 1 serves, b: 1 serves
+        ",
+    );
+}
+
+#[test]
+fn services_on_a_host_that_matches_again_in_time_go_on() {
+    check_from(
+        &["services", A_AND_B_RUN_ONE],
+        "
+        relabelled b
+        wait 10s
+        back b
+        routes
+          a: 1 serves, b: 1 serves
+        orders
+          a/web 0.60001: run 1, keep 1
+          b/web 0.60001: run 1, keep 1
+        wait 20s
+        works b
+        up
+          a: 1, b: 1
+        routes
+          a: 1 serves, b: 1 serves
+        ",
+    );
+}
+
+#[test]
+fn services_on_hosts_that_a_deployment_leaves_out_are_stopped_once_their_requests_are_over() {
+    check_from(
+        &["services", A_AND_B_RUN_ONE],
+        "
+        says hosts host=a
+        deploy 2
+          ann prepares `2` of `production.shop` on 1 host
+        works a
+          step 1 of 1 of `production.shop`: `2` starts on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop`: `2` takes requests on 1 of 1 host
+        works a
+          step 1 of 1 of `production.shop` is done: `2` is watched on 1 of 1 host
+          `production.shop` runs `2` on 1 target
+        works a
+        routes
+          a: 2 serves, b: 1 drains
+        orders
+          a/web 0.180004: run 2, keep 2 1
+          b/web 0.120001: run 1, for 20 s more, keep 1
+        wait 20s
+        orders
+          a/web 0.200000: run 2, keep 2 1
+          b/web 0.200000: run nothing at all, keep 1
+        works b
+        up
+          a: 2, b: 
+        orders
+          a/web 0.200000: run 2, keep 2 1
         ",
     );
 }

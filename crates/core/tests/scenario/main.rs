@@ -18,6 +18,7 @@ mod seconds;
 mod services;
 mod stage;
 mod trouble;
+mod wellness;
 
 use stage::play;
 

@@ -19,7 +19,7 @@ const POLLER_IS_LEFT_OUT: &str = "
     works a b
       step 1 of 1 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 2 of 2 hosts
     works a b
-      process groups `web` and `worker` of `production.shop` runs `2` on 4 targets
+      process groups `web` and `worker` of `production.shop` run `2` on 4 targets
 ";
 
 #[test]
@@ -30,12 +30,12 @@ fn a_process_group_that_is_new_comes_in_steps_also_where_all_others_run_the_rele
         entrances
           web: */, worker: */worker
         deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
+          ann prepares `2` of process group `poller` of `production.shop` on 2 hosts
         steps
           start `2` on all 2 hosts, the acceptance hook must pass
-          undo: there is nothing to go back to yet
+          undo: the requests to `2` finish on 2 hosts, it stops
         works a b
-          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+          step 1 of 1 of process group `poller` of `production.shop`: `2` starts on 2 of 2 hosts
         routes
           a/web: 2 serves, a/worker: 2 serves, b/web: 2 serves, b/worker: 2 serves
         follows r
@@ -44,11 +44,11 @@ fn a_process_group_that_is_new_comes_in_steps_also_where_all_others_run_the_rele
           a/poller: 2 standby, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 standby, b/web: 2 serves, b/worker: 2 serves
         follows r
         works a b
-          step 1 of 1 of `production.shop`: `2` takes requests on 2 of 2 hosts
+          step 1 of 1 of process group `poller` of `production.shop`: `2` takes requests on 2 of 2 hosts
         follows r
-          step 1 of 1 of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          step 1 of 1 of process group `poller` of `production.shop` is done: `2` is watched on 2 of 2 hosts
         works a b
-          `production.shop` runs `2` on 2 targets
+          process group `poller` of `production.shop` runs `2` on 2 targets
         current
           runs 2, past [1], verified 2, rollback goes to 1, generation 0.180012
         delivery
@@ -83,7 +83,7 @@ fn what_is_behind_and_what_is_new_come_in_one_rollout() {
           step 2 of 2 of process groups `web` and `worker` of `production.shop`: `2` takes requests on 2 of 2 hosts
         works a b
           step 2 of 2 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 2 of 2 hosts
-          process groups `web` and `worker` of `production.shop` runs `2` on 4 targets
+          process groups `web` and `worker` of `production.shop` run `2` on 4 targets
         works a b
         wait 10s
         rollback 1 only worker
@@ -191,46 +191,136 @@ fn what_a_rollout_brings_besides_goes_through_its_steps_and_is_taken_away_again(
 }
 
 #[test]
-fn what_is_new_alone_has_nothing_to_go_back_to() {
+fn what_is_new_alone_is_taken_away_again() {
     check_from(
         &["services", "pace accept", "says groups web worker", A_AND_B_RUN_ONE, BESIDE_R, POLLER_IS_LEFT_OUT],
         "
         deploy 2
-          ann prepares `2` of `production.shop` on 2 hosts
+          ann prepares `2` of process group `poller` of `production.shop` on 2 hosts
         works a b
-          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+          step 1 of 1 of process group `poller` of `production.shop`: `2` starts on 2 of 2 hosts
         follows r
-        rollback
-          error: cannot roll back `production.shop`
-          because: nothing ran before it, so there is nothing to go back to
-          next: stop it with `footplate abort shop`, or wait for its end and deploy a better version
         works a b
         fails a accept 2: it answers nothing
-          `production.shop` was not moved to `2` everywhere: a/poller could not accept `2`: it answers nothing; there is nothing to go back to, so `2` stays where it was activated
+          process group `poller` of `production.shop` turns back from `2`: a/poller could not accept `2`: it answers nothing
+        orders
+          a/poller 0.180011: run nothing at all, keep 2 1
+          a/web 0.180007: run 2, keep 2 1
+          a/worker 0.180007: run 2, keep 2 1
+          b/poller 0.180011: run nothing at all, keep 2 1
+          b/web 0.180007: run 2, keep 2 1
+          b/worker 0.180007: run 2, keep 2 1
         routes
-          a/poller: 2 standby, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 standby, b/web: 2 serves, b/worker: 2 serves
+          a/poller: 2 drains, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 drains, b/web: 2 serves, b/worker: 2 serves
+        works a b
+        follows r
+        works a b
+          process group `poller` of `production.shop` was taken away again: a/poller could not accept `2`: it answers nothing
+        up
+          a: 2 2, b: 2 2, r: 
         entrances
           web: */, worker: */worker
         current
-          runs 2, past [1], verified 2, rollback goes to 1, generation 0.180011
-        orders
-          a/poller 0.180011: run 2, keep 2 1
-          a/web 0.180011: run 2, keep 2 1
-          a/worker 0.180011: run 2, keep 2 1
-          b/poller 0.180011: run 2, keep 2 1
-          b/web 0.180011: run 2, keep 2 1
-          b/worker 0.180011: run 2, keep 2 1
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.180013
+        delivery
+          web worker on hosts role=web, keeps 3
         deploy 3
           ann prepares `3` of `production.shop` on 2 hosts
-        routes
-          a/poller: 2 standby, a/web: 2 serves, a/worker: 2 serves, b/poller: 2 standby, b/web: 2 serves, b/worker: 2 serves
         orders
-          a/poller 0.180012: run nothing, keep 3 2 1
-          a/web 0.180012: run 2, keep 3 2 1
-          a/worker 0.180012: run 2, keep 3 2 1
-          b/poller 0.180012: run nothing, keep 3 2 1
-          b/web 0.180012: run 2, keep 3 2 1
-          b/worker 0.180012: run 2, keep 3 2 1
+          a/poller 0.180014: run nothing, keep 3 2 1
+          a/web 0.180014: run 2, keep 3 2 1
+          a/worker 0.180014: run 2, keep 3 2 1
+          b/poller 0.180014: run nothing, keep 3 2 1
+          b/web 0.180014: run 2, keep 3 2 1
+          b/worker 0.180014: run 2, keep 3 2 1
+        ",
+    );
+}
+
+#[test]
+fn what_is_new_alone_comes_in_batches_and_a_person_takes_it_away_again() {
+    check_from(
+        &["services", "strategy rolling 1", "says groups web worker", A_AND_B_RUN_ONE],
+        "
+        says groups web worker poller
+        deploy 2 only web worker
+          ann prepares `2` of process groups `web` and `worker` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 2 of process groups `web` and `worker` of `production.shop`: `2` starts on 1 of 2 hosts
+        works a b
+          step 1 of 2 of process groups `web` and `worker` of `production.shop`: `2` takes requests on 1 of 2 hosts
+        works a b
+          step 1 of 2 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        wait 10s
+          step 2 of 2 of process groups `web` and `worker` of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+          step 2 of 2 of process groups `web` and `worker` of `production.shop`: `2` takes requests on 2 of 2 hosts
+        works a b
+          step 2 of 2 of process groups `web` and `worker` of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          process groups `web` and `worker` of `production.shop` run `2` on 4 targets
+        works a b
+        deploy 2
+          ann prepares `2` of process group `poller` of `production.shop` on 2 hosts
+        steps
+          start `2` on 1 of 2 hosts, watch it for 10 s
+          undo: the requests to `2` finish on 1 host, it stops
+          start `2` on 1 more (2 of 2 hosts)
+          undo: the requests to `2` finish on 2 hosts, it stops
+        works a b
+          step 1 of 2 of process group `poller` of `production.shop`: `2` starts on 1 of 2 hosts
+        works a b
+          step 1 of 2 of process group `poller` of `production.shop`: `2` takes requests on 1 of 2 hosts
+          step 1 of 2 of process group `poller` of `production.shop` is done: `2` is watched on 1 of 2 hosts
+        routes
+          a/poller: 2 serves, a/web: 2 serves, a/worker: 2 serves, b/web: 2 serves, b/worker: 2 serves
+        rollback 1 only poller
+          error: cannot roll back process group `poller` of `production.shop` to `1`
+          because: rollout 3 only brings what it moves, and nothing of it ran before
+          next: take it away again with `footplate rollback shop`
+        rollback only poller
+          process group `poller` of `production.shop` turns back from `2`: ann rolled it back
+        works a b
+          process group `poller` of `production.shop` was taken away again: ann rolled it back
+        works a b
+        works a b
+        routes
+          a/web: 2 serves, a/worker: 2 serves, b/web: 2 serves, b/worker: 2 serves
+        up
+          a: 2 2, b: 2 2
+        current
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.190010
+        ",
+    );
+}
+
+#[test]
+fn a_rollout_that_moves_some_and_brings_others_is_taken_back_by_the_names_of_all_of_them() {
+    check_from(
+        &["services", "says groups web worker", A_AND_B_RUN_ONE],
+        "
+        says groups web worker poller
+        deploy 2 only web
+          ann prepares `2` of process group `web` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 1 of process group `web` of `production.shop`: `2` starts on 2 of 2 hosts
+        works a b
+          step 1 of 1 of process group `web` of `production.shop`: `2` takes requests on 2 of 2 hosts
+        works a b
+          step 1 of 1 of process group `web` of `production.shop` is done: `2` is watched on 2 of 2 hosts
+          process group `web` of `production.shop` runs `2` on 2 targets
+        works a b
+        deploy 2
+          ann prepares `2` of `production.shop` on 2 hosts
+        works a b
+          step 1 of 1 of `production.shop`: `2` starts on 2 of 2 hosts
+        rollback only poller worker
+          `production.shop` turns back from `2`: ann rolled it back
+        works a b
+          `production.shop` went back to `1`: ann rolled it back
+        works a b
+        works a b
+        current
+          runs 1, past [], verified 1, rollback goes to nothing, generation 0.180010, web runs 2, past [1]
         ",
     );
 }
@@ -411,21 +501,21 @@ fn what_the_app_has_no_more_is_stopped_once_its_requests_are_over() {
           web: */
         orders
           a/web 0.180004: run 2, keep 2 1
-          a/worker 0.120001: run 1, keep 1
+          a/worker 0.120001: run 1, for 20 s more, keep 1
           b/web 0.180004: run 2, keep 2 1
-          b/worker 0.120001: run 1, keep 1
+          b/worker 0.120001: run 1, for 20 s more, keep 1
         wait 20s
         orders
-          a/web 0.180004: run 2, keep 2 1
-          a/worker 0.180005: run nothing at all, keep 1
-          b/web 0.180004: run 2, keep 2 1
-          b/worker 0.180005: run nothing at all, keep 1
+          a/web 0.200000: run 2, keep 2 1
+          a/worker 0.200000: run nothing at all, keep 1
+          b/web 0.200000: run 2, keep 2 1
+          b/worker 0.200000: run nothing at all, keep 1
         works a b
         up
           a: 2, b: 2
         orders
-          a/web 0.180004: run 2, keep 2 1
-          b/web 0.180004: run 2, keep 2 1
+          a/web 0.200000: run 2, keep 2 1
+          b/web 0.200000: run 2, keep 2 1
         ",
     );
 }

@@ -96,7 +96,7 @@ fn a_canary_gets_its_share_in_steps_and_an_abort_takes_it_back_at_once() {
         abort
           `production.shop` turns back from `2`: ann aborted it
         routes
-          a: 1 serves 2 drains, b: 1 serves 2 drains, c: 1 serves, d: 1 serves
+          a: 1 serves 2 drains, b: 1 serves 2 drains, c: 1 serves, d: 1 serves; 2 gets 0.0001%
         up
           a: 1 2, b: 1 2, c: 1, d: 1, r: 
         waiting

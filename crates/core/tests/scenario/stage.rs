@@ -16,7 +16,7 @@ use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{
     self, Announcement, Command, Delivery, During, OnFailedActivation, OnVanished, Rollout,
 };
-use footplate_core::target::{Action, Assignment, Failure, Lapse, Report, Verb, plan};
+use footplate_core::target::{Action, Assignment, Failure, Lapse, Readiness, Report, Verb, plan};
 use footplate_core::traffic::{Followed, Route, Traffic};
 
 mod services;
@@ -99,7 +99,8 @@ impl Stage {
             "strategy" => self.strategy(rest),
             "pace" => self.pace(rest),
             "works" => self.works(rest),
-            "sick" => self.sick(rest),
+            "sick" => self.is(rest, Readiness::Unready),
+            "well" => self.is(rest, Readiness::Ready),
             "router" => self.each(rest, |host, _| {
                 host.presence = Some(Presence { labels: BTreeMap::new(), ..presence() });
                 host.router = Some(Followed::default());
@@ -426,9 +427,12 @@ impl Stage {
             let switch =
                 order.switch.as_ref().map_or(String::new(), |s| format!(", then {} at {}", s.to, s.barrier));
             let keep: Vec<&str> = order.keep.iter().map(|release| release.id.as_str()).collect();
+            let until = order.leaves_at.filter(|until| *until > self.now);
+            let until = until
+                .map_or(String::new(), |until| format!(", for {} s more", until.since(self.now).as_secs()));
             writeln!(
                 text,
-                "{target} {}: run {run}{beside}{switch}, keep {}",
+                "{target} {}: run {run}{beside}{switch}{until}, keep {}",
                 order.generation,
                 keep.join(" ")
             )

@@ -344,6 +344,7 @@ fn request(field: &Field) -> Request {
         keep: if field.kind == Kind::Rollback { vec![field.to.clone()] } else { Vec::new() },
         apart: BTreeMap::new(),
         is_partial: false,
+        joins: false,
         generation: Generation::new(0, 2),
         roll_call: Generation::default(),
         kept_since: (field.kind == Kind::Rollback).then_some(Generation::new(0, 1)),

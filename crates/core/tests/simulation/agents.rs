@@ -51,8 +51,12 @@ impl World {
             self.chance(knobs.host_cut_off),
             self.chance(knobs.live_changed_by_hand),
         );
+        let relabelled = self.chance(knobs.host_relabelled);
         let machine = self.scene.machines.get_mut(host).expect("it was listed");
-        if killed {
+        if relabelled {
+            machine.matches = !machine.matches;
+        }
+        if killed || relabelled {
             machine.agent = None;
             machine.down_until = now + away;
         }
@@ -85,13 +89,14 @@ impl World {
             (slow, "is slow"),
             (cut, "is cut off"),
             (tampered, "is changed by hand"),
+            (relabelled, "gets other labels"),
         ] {
             if happened {
                 self.note(|| format!("{host} {what}"));
             }
         }
         self.sicken(host, away);
-        killed || rebooted || reimaged
+        killed || rebooted || reimaged || relabelled
     }
 
     /// Takes the health of a service away for a while.

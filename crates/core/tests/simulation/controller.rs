@@ -1,7 +1,7 @@
 //! A controller: the real turn on a snapshot, written bit by bit under the lease. There are two of them, and either may
 //! stop for longer than its lease lasts and then go on as if nothing had happened.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use footplate_core::fleet::{Current, Host, Seen, Turn, turn};
 use footplate_core::moment::Moment;
@@ -58,17 +58,7 @@ pub fn rollout(store: &Store) -> Option<&Rollout> {
 
 /// Returns the app as it stands in the store, once somebody has created it.
 pub fn look(store: &Store, now: Moment) -> Option<Seen> {
-    let mut seen = Seen {
-        now,
-        current: current(store)?.clone(),
-        rollout: rollout(store).cloned(),
-        hosts: BTreeMap::new(),
-        orders: BTreeMap::new(),
-        barrier: None,
-        releases: BTreeSet::new(),
-        routes: BTreeMap::new(),
-        traffic: None,
-    };
+    let mut seen = Seen::new(now, current(store)?.clone(), rollout(store).cloned());
     for (key, entry) in &store.entries {
         match (key, &entry.value) {
             (Key::Presence(host), Value::Presence(presence)) => {

@@ -40,6 +40,8 @@ pub struct Knobs {
     pub service_dies: f64,
     pub service_unready: f64,
     pub host_reboots: f64,
+    /// Its agent starts again with other labels, and matches no longer, or again.
+    pub host_relabelled: f64,
     pub router_slow: f64,
     pub router_cut_off: f64,
     pub router_killed: f64,
@@ -82,6 +84,7 @@ impl Knobs {
             service_dies: chance(0.004),
             service_unready: chance(0.008),
             host_reboots: chance(0.003),
+            host_relabelled: 0.0,
             router_slow: chance(0.01),
             router_cut_off: chance(0.006),
             router_killed: chance(0.006),
@@ -101,6 +104,9 @@ impl Knobs {
             knobs.set_in_order();
         }
         knobs.brings = knobs.services && knobs.groups > 1 && rng.random_bool(0.25);
+        if rng.random_bool(0.25) {
+            knobs.host_relabelled = rng.random_range(0.001..0.006);
+        }
         knobs
     }
 

@@ -29,6 +29,8 @@ pub struct Machine {
     /// When somebody last changed the disk behind the agent's back.
     pub incident_at: Option<Moment>,
     pub rebooted_at: Moment,
+    /// Whether its labels are those that the app asks for.
+    pub matches: bool,
 }
 
 /// What survives the agent; services end with a reboot.
@@ -73,6 +75,7 @@ impl Machine {
             cut_off_until: Moment::default(),
             incident_at: None,
             rebooted_at: Moment::default(),
+            matches: true,
         }
     }
 
@@ -81,10 +84,11 @@ impl Machine {
     }
 
     pub fn presence(&self) -> Presence {
+        let role = if self.matches { "web" } else { "database" };
         Presence {
             instance: self.instance.to_string(),
             address: "127.0.0.1".to_owned(),
-            labels: BTreeMap::from([("role".to_owned(), "web".to_owned())]),
+            labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
             version: "0.1.0".to_owned(),
             vitals: None,
         }

@@ -36,11 +36,12 @@ pub enum Mutation {
     ControllerEmptiesAllHostsAtOnce,
     ControllerForgetsRoutesThatAreOver,
     ControllerMovesWhatWasNotChosen,
+    ControllerForgetsHostsThatLeave,
     AgentStopsBeforeItsSuccessorIsInCharge,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 27] = [
+    pub const ALL: [Mutation; 28] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -67,6 +68,7 @@ impl Mutation {
         Mutation::ControllerEmptiesAllHostsAtOnce,
         Mutation::ControllerForgetsRoutesThatAreOver,
         Mutation::ControllerMovesWhatWasNotChosen,
+        Mutation::ControllerForgetsHostsThatLeave,
         Mutation::AgentStopsBeforeItsSuccessorIsInCharge,
     ];
 
@@ -158,6 +160,9 @@ impl Mutation {
         let known = |target: &_| seen.orders.contains_key(target);
         match self {
             Mutation::ControllerForgetsRoutesThatAreOver => turn.routes_gone.clear(),
+            Mutation::ControllerForgetsHostsThatLeave => {
+                turn.orders.retain(|_, order| order.leaves_at.is_none());
+            }
             Mutation::ControllerForgetsHostsThatJoin => {
                 turn.orders.retain(|target, order| known(target) || order.switch.is_some());
             }

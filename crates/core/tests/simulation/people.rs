@@ -118,7 +118,14 @@ impl World {
             alone: self.rng.random_bool(0.25),
             accept: self.rng.random_bool(0.3),
             hold_steps: self.rng.random_bool(0.15),
+            surge_max: self.a_few(),
+            unavailable_max: self.a_few(),
         }
+    }
+
+    fn a_few(&mut self) -> Option<Portion> {
+        let few = Portion::Count(self.rng.random_range(1..3));
+        self.rng.random_bool(0.1).then_some(few)
     }
 
     fn order(&mut self, session: Session, seen: &Seen) {

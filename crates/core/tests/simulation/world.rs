@@ -295,7 +295,8 @@ impl World {
                 let healthy = disk.up.values().all(|process| process.readiness == Readiness::Ready);
                 idle && healthy
                     && (told || disk.order.is_none())
-                    && wanted(store, group).is_none_or(|wanted| disk.report().runs(&wanted.id))
+                    && (!machine.matches
+                        || wanted(store, group).is_none_or(|wanted| disk.report().runs(&wanted.id)))
             })
     }
 

@@ -87,6 +87,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
             kept_since: Generation::new(1, 7),
             groups: BTreeSet::from(["files".parse().expect("a group")]),
             is_partial: false,
+            joins: false,
             hosts: targets.iter().map(|target| target.target.host.clone()).collect(),
             excused: BTreeSet::new(),
             set_aside: BTreeMap::new(),

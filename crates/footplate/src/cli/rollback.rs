@@ -166,9 +166,11 @@ fn propose(app: &AppStatus, groups: &BTreeSet<GroupName>) -> Result<Option<Propo
 fn turn_back(app: &AppStatus, record: &Rollout) -> Option<Proposal> {
     let is_part = app.targets.iter().any(|target| !record.groups.contains(&target.target.group));
     let only = if is_part { record.groups.clone() } else { BTreeSet::new() };
-    let words = match only.is_empty() {
-        true => format!("turn the rollout back to {}", record.former()?),
-        false => format!("turn the rollout of {} back to {}", listed(&only), record.former()?),
+    let words = match (record.former(), only.is_empty()) {
+        (None, _) if record.joins => format!("take {} away again", listed(&record.groups)),
+        (None, _) => return None,
+        (Some(former), true) => format!("turn the rollout back to {former}"),
+        (Some(former), false) => format!("turn the rollout of {} back to {former}", listed(&only)),
     };
     let mut from = record.all_from().map(|from| &from.id);
     let first = from.next().cloned();
@@ -190,7 +192,7 @@ fn name(release: &ReleaseSummary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::GroupStatus;
+    use crate::api::{GroupStatus, TargetStatus};
     use crate::cli::fixture;
 
     fn summary(id: &str) -> Option<ReleaseSummary> {
@@ -218,14 +220,16 @@ mod tests {
         assert_eq!(told(&app, &[]), "turn the rollout back to `1`: 1");
     }
 
+    /// A process group on a host that runs this release.
+    fn of(group: &str, release: &str) -> TargetStatus {
+        let mut target = fixture::target("web-1", release, &[release], crate::api::Stage::Steady);
+        target.target.group = group.parse().unwrap();
+        target
+    }
+
     #[test]
     fn process_groups_that_would_go_to_different_releases_are_told_apart() {
-        let of = |group: &str| {
-            let mut target = fixture::target("web-1", "3", &["3"], crate::api::Stage::Steady);
-            target.target.group = group.parse().unwrap();
-            target
-        };
-        let mut app = fixture::app(vec![of("web"), of("worker")], None);
+        let mut app = fixture::app(vec![of("web", "3"), of("worker", "3")], None);
         (app.current, app.proposal) = (summary("3"), summary("1"));
         let worker = GroupStatus {
             current: summary("3"),
@@ -243,12 +247,7 @@ mod tests {
 
     #[test]
     fn a_rollout_of_some_process_groups_is_turned_back_for_these_alone() {
-        let of = |group: &str| {
-            let mut target = fixture::target("web-1", "1", &["1"], crate::api::Stage::Steady);
-            target.target.group = group.parse().unwrap();
-            target
-        };
-        let mut app = fixture::app(vec![of("web"), of("worker")], None);
+        let mut app = fixture::app(vec![of("web", "1"), of("worker", "1")], None);
         let mut rollout = fixture::rollout(&[], "waiting");
         let worker = BTreeSet::from(["worker".parse().unwrap()]);
         rollout.record.groups = worker.clone();
@@ -256,5 +255,15 @@ mod tests {
         let proposal = propose(&app, &BTreeSet::new()).unwrap().unwrap();
         assert_eq!(proposal.words, "turn the rollout of worker back to `1`");
         assert_eq!(proposal.only, worker, "another rollback is not agreed to when this one is over by then");
+    }
+
+    #[test]
+    fn a_rollout_that_only_brings_process_groups_takes_them_away_again() {
+        let mut app = fixture::app(vec![of("web", "2"), of("poller", "2")], None);
+        let mut rollout = fixture::rollout(&[], "waiting");
+        (rollout.record.from, rollout.record.joins) = (None, true);
+        rollout.record.groups = BTreeSet::from(["poller".parse().unwrap()]);
+        app.rollout = Some(rollout);
+        assert_eq!(told(&app, &[]), "take poller away again: each its own");
     }
 }

@@ -66,10 +66,10 @@ pub fn title(rollout: &RolloutStatus) -> String {
     format!("{} in {}, rollout {} to {}", moved(record), record.path.environment, record.number, record.to.id)
 }
 
-/// Names what a rollout moves: `shop`, or `worker of shop` when it was ordered for some process groups alone.
+/// Names what a rollout moves: `shop`, or `worker of shop` when it was ordered for some process groups alone, or only brings some.
 pub fn moved(record: &Rollout) -> String {
     let groups = record.groups.iter().map(ToString::to_string).collect::<Vec<_>>();
-    match record.is_partial {
+    match record.is_partial || record.joins {
         true => format!("{} of {}", groups.join(", "), record.path.app),
         false => record.path.app.to_string(),
     }

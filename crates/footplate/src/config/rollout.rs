@@ -83,6 +83,8 @@ fn read_pace(table: &mut Table) -> Pace {
     set(&mut pace.crashes_max, table.count("crashes"));
     set(&mut pace.alone, table.flag("alone"));
     set(&mut pace.hold_steps, table.flag("hold_steps"));
+    pace.surge_max = table.parsed_or_count("max_surge");
+    pace.unavailable_max = table.parsed_or_count("max_unavailable");
     pace
 }
 

@@ -14,7 +14,7 @@ use footplate_core::name::{
 use footplate_core::record::{Key, check_size};
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Release, Workload};
-use footplate_core::rollout::{self, Command};
+use footplate_core::rollout::{self, Command, Rollout};
 use footplate_core::target::Assignment;
 use footplate_drivers::artifact::ArtifactStore;
 
@@ -134,26 +134,30 @@ struct Decided {
 impl Decided {
     /// Refuses a rollout whose records would not fit into the store, now or at its end.
     fn fitting(self, what: &str) -> Result<Self, Problem> {
-        let Records { current, rollout, .. } = &self.records;
-        let sizes = [
-            (Key::Current(current.path.clone()), encode(current).len()),
-            (Key::Rollout(current.path.clone()), encode(rollout).len() + rollout.growth_bytes_max()),
-        ];
-        for (key, bytes) in sizes {
-            check_size(&key.to_string(), bytes).map_err(|error| too_large(what, &error))?;
-        }
-        // The orders of a process group are the same on all hosts but for their sources, which are addresses.
-        let orders = rollout::assignments(rollout);
-        let one_each: BTreeMap<GroupName, (Target, Assignment)> =
-            orders.into_iter().map(|(target, order)| (target.group.clone(), (target, order))).collect();
-        for (group, (target, order)) in one_each {
-            let name = TargetName { path: current.path.clone(), group };
-            let key = Key::Assignment(target.host, name).to_string();
-            check_size(&key, encode(&order).len() + SOURCES_BYTES_MAX)
-                .map_err(|error| too_large(what, &error))?;
-        }
+        fit(&self.records.current, &self.records.rollout, what)?;
         Ok(self)
     }
+}
+
+fn fit(current: &Current, rollout: &Rollout, what: &str) -> Result<(), Problem> {
+    let sizes = [
+        (Key::Current(current.path.clone()), encode(current).len()),
+        (Key::Rollout(current.path.clone()), encode(rollout).len() + rollout.growth_bytes_max()),
+    ];
+    for (key, bytes) in sizes {
+        check_size(&key.to_string(), bytes).map_err(|error| too_large(what, &error))?;
+    }
+    // The orders of a process group are the same on all hosts but for their sources, which are addresses.
+    let orders = rollout::assignments(rollout);
+    let one_each: BTreeMap<GroupName, (Target, Assignment)> =
+        orders.into_iter().map(|(target, order)| (target.group.clone(), (target, order))).collect();
+    for (group, (target, order)) in one_each {
+        let name = TargetName { path: current.path.clone(), group };
+        let key = Key::Assignment(target.host, name).to_string();
+        check_size(&key, encode(&order).len() + SOURCES_BYTES_MAX)
+            .map_err(|error| too_large(what, &error))?;
+    }
+    Ok(())
 }
 
 /// The room that an order needs for the addresses to fetch from.
@@ -193,6 +197,11 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
     })?;
     let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy, only };
     let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
+    // What waits is refused now rather than dropped when its turn comes.
+    let waiting = records.current.waiting.as_ref();
+    if let Some(rollout) = waiting.and_then(|waiting| waiting.outlook(&records.current, &seen).ok()) {
+        fit(&records.current, &rollout, what)?;
+    }
     Decided { before, records, actor }.fitting(what)
 }
 

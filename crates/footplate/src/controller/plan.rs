@@ -175,6 +175,9 @@ fn switch(rollout: &Rollout, targets: usize) -> Vec<String> {
         (Some(former), OnFailedActivation::Rollback) => {
             format!("if one cannot activate it, all go back to {former}")
         }
+        (None, OnFailedActivation::Rollback) if rollout.joins => {
+            "if one cannot activate it, nothing uses it".to_owned()
+        }
         (None, OnFailedActivation::Rollback) => "there is nothing to go back to yet".to_owned(),
         (_, OnFailedActivation::Keep) => "if one cannot activate it, the others stay".to_owned(),
     };

@@ -58,8 +58,8 @@ impl Stage {
         }
     }
 
-    /// `a 2`: the service of this release is up and does not get healthy, or is not any more.
-    pub(super) fn sick(&mut self, words: &str) {
+    /// `a 2`: the service of this release is up, and is healthy from now on or does not get so, or is not any more.
+    pub(super) fn is(&mut self, words: &str, readiness: Readiness) {
         let (names, release) = words.rsplit_once(' ').expect("sick HOST… RELEASE");
         let release: ReleaseId = release.parse().unwrap();
         for (target, order) in self.orders_of(names) {
@@ -67,7 +67,8 @@ impl Stage {
             let report = self.report(&target);
             report.generation = report.generation.max(order.generation);
             let address = Some(address(&target, &release));
-            let up = Up { readiness: Readiness::Unready, address, since: now, accepted: 0 };
+            let accepted = report.up.get(&release).map_or(0, |up| up.accepted);
+            let up = Up { readiness, address, since: now, accepted };
             report.up.insert(release.clone(), up);
         }
     }

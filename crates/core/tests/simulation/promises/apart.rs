@@ -74,7 +74,9 @@ impl Apart {
         let rollout = turn.rollout.as_ref().or(seen.rollout.as_ref());
         let Some(rollout) = rollout.filter(|rollout| rollout.is_active()) else { return Ok(()) };
         for (target, order) in &turn.orders {
-            if rollout.groups.contains(&target.group) || !seen.current.has(&target.group) {
+            // A target that the app leaves has an order of its own.
+            let is_left = order.leaves_at.is_some();
+            if rollout.groups.contains(&target.group) || !seen.current.has(&target.group) || is_left {
                 continue;
             }
             let runs = self.arrived.get(&target.group);

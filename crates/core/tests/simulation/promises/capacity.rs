@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use footplate_core::fleet::{Restriction, Seen, Turn};
 use footplate_core::moment::Moment;
 use footplate_core::name::{HostName, ReleaseId, Target};
-use footplate_core::rollout::{At, Phase, Rollout, WayBack, goals};
+use footplate_core::rollout::{At, Phase, Position, Rollout, WayBack, goals};
 use footplate_core::target::{Action, Readiness};
 use footplate_core::traffic::{EndpointState, Route};
 
@@ -28,7 +28,9 @@ impl Promise for Capacity {
             Fact::Decided { seen, turn } => {
                 let rollout = turn.rollout.as_ref().or(seen.rollout.as_ref());
                 let rollout = rollout.filter(|rollout| rollout.begun_at > self.restored_at);
-                rollout.map_or(Ok(()), |rollout| judge_routes(rollout, seen, turn, scene))
+                let Some(rollout) = rollout else { return Ok(()) };
+                judge_pace(rollout, seen)?;
+                judge_routes(rollout, seen, turn, scene)
             }
             Fact::Begun { target, action: Action::Stop(release), disk } => {
                 let order = disk.order.as_ref().filter(|order| !order.alone && order.run.is_some());
@@ -43,6 +45,37 @@ impl Promise for Capacity {
             _ => Ok(()),
         }
     }
+}
+
+/// No further host is moved while one that was is not well.
+fn judge_pace(rollout: &Rollout, seen: &Seen) -> Result<(), String> {
+    let before = seen.rollout.as_ref().filter(|before| before.number == rollout.number);
+    let (Some(before), Some(course), Phase::Stepping { .. }) = (before, &rollout.course, &rollout.phase)
+    else {
+        return Ok(());
+    };
+    let stood =
+        |host: &HostName| before.course.as_ref().is_some_and(|course| course.positions.contains_key(host));
+    let enters = |(host, position): (&HostName, &Position)| {
+        matches!(position.at, At::Emptied | At::Renewed | At::Beside) && !stood(host)
+    };
+    if !course.positions.iter().any(enters) {
+        return Ok(());
+    }
+    let moved = course.positions.iter().filter(|(host, position)| {
+        matches!(position.at, At::Admitted | At::Leaving | At::Over) && rollout.hosts.contains(*host)
+    });
+    let is_well = |host: &HostName| {
+        rollout.groups.iter().filter(|group| rollout.to.serves(group)).all(|group| {
+            let target = Target { host: host.clone(), group: group.clone() };
+            let report = seen.hosts.get(host).and_then(|host| host.reports.get(&target));
+            report.is_some_and(|report| report.is_ready(&rollout.to.id))
+        })
+    };
+    let unwell: Vec<&HostName> = moved.map(|(host, _)| host).filter(|host| !is_well(host)).collect();
+    let most = rollout.policy.pace.unavailable_max.filter(|_| !rollout.policy.pace.alone);
+    let most = most.map_or(0, |most| most.of(rollout.hosts.len()));
+    hold(unwell.len() <= most, || format!("a further host is moved while {unwell:?} are not well"))
 }
 
 fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> Result<(), String> {
@@ -77,8 +110,7 @@ fn judge_routes(rollout: &Rollout, seen: &Seen, turn: &Turn, scene: &Scene) -> R
 /// Tells whether everything that is up there is ready, and nothing of it may take requests.
 ///
 /// Where no service ran before, nobody misses one; what an older rollout has left behind is nobody's, and what this one leaves alone
-/// is not its doing. A host that had yet to come to what the app runs when it goes back to what the host still has follows like one
-/// that joins.
+/// is not its doing.
 fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool {
     let Some(host) = seen.hosts.get(name) else { return false };
     if host.state.as_ref().is_some_and(|state| state.restriction == Restriction::Drained) {
@@ -91,16 +123,9 @@ fn is_out(rollout: &Rollout, name: &HostName, seen: &Seen, turn: &Turn) -> bool 
         let mut listening = listening.map(|(_, up)| up.readiness).peekable();
         let is_up = listening.peek().is_some() && listening.all(|readiness| readiness == Readiness::Ready);
         let served = from.is_some_and(|from| from.serves(&target.group)) && rollout.to.serves(&target.group);
-        let is_late = report.live.as_ref() == Some(&rollout.to.id) && is_unmoved(rollout, name);
         let is_moved = rollout.groups.contains(&target.group);
-        is_moved && is_up && served && !is_late && !serves(route(target, seen, turn))
+        is_moved && is_up && served && !serves(route(target, seen, turn))
     })
-}
-
-/// Tells whether the new release was not let in there yet.
-fn is_unmoved(rollout: &Rollout, host: &HostName) -> bool {
-    let position = rollout.course.as_ref().and_then(|course| course.positions.get(host));
-    position.is_none_or(|position| position.at == At::Beside)
 }
 
 fn route<'a>(target: &Target, seen: &'a Seen, turn: &'a Turn) -> Option<&'a Route> {

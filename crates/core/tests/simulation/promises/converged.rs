@@ -17,7 +17,7 @@ impl Promise for Converged {
         if !matches!(fact, Fact::Ended) {
             return Ok(());
         }
-        for machine in scene.machines.values() {
+        for machine in scene.machines.values().filter(|machine| machine.matches) {
             for (group, disk) in &machine.disks {
                 let wanted = wanted(&scene.store, group).map(|release| &release.id);
                 let runs = wanted.is_none_or(|wanted| disk.report().runs(wanted));

@@ -50,6 +50,11 @@ impl Promise for Deadlines {
                 }
                 _ => Ok(()),
             },
+            Fact::Decided { seen, turn } if turn.is_settled() => {
+                hold(turn.look_again_at.is_none_or(|at| at > seen.now), || {
+                    format!("it looks again at once, at {:?}, although nothing changes", turn.look_again_at)
+                })
+            }
             Fact::Ended => match rollout(&scene.store) {
                 Some(rollout) if rollout.is_active() => {
                     let late = rollout.deadline().map_or(Duration::ZERO, |until| scene.now.since(until));

@@ -31,7 +31,8 @@ impl Promise for Kept {
                 })?;
                 // A target that has not heard of the newest orders may still clean by older ones, and one that obeyed what a
                 // restored store has forgotten by those; it prepares again.
-                let obeys_these = current.has(&target.group)
+                let obeys_these = scene.machines.get(&target.host).is_some_and(|machine| machine.matches)
+                    && current.has(&target.group)
                     && disk.obeyed >= current.orders
                     && disk.obeyed <= current.generation
                     && disk.obeyed > self.forgotten;
@@ -41,7 +42,7 @@ impl Promise for Kept {
                 })
             }
             Fact::Ended => {
-                for machine in scene.machines.values() {
+                for machine in scene.machines.values().filter(|machine| machine.matches) {
                     for (group, disk) in machine.disks.iter().filter(|(group, _)| current.has(group)) {
                         let track = current.track_of(group);
                         let mut protected =

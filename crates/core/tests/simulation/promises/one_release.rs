@@ -1,4 +1,5 @@
-//! In the end one release is up on every target, the current one of its process group: live, ready, in the route, and nothing else.
+//! In the end one release is up on every target, the current one of its process group: live, ready, in the route, and nothing else;
+//! and nothing at all on a host that matches no longer.
 
 use footplate_core::name::{ReleaseId, Target};
 use footplate_core::record::Key;
@@ -30,11 +31,11 @@ impl Promise for OneRelease {
             for (group, disk) in &machine.disks {
                 let target = machine.target(group);
                 let wanted = wanted(&scene.store, group);
-                if wanted.is_none() && is_left_as_it_was(&scene.store, &target) {
+                if machine.matches && wanted.is_none() && is_left_as_it_was(&scene.store, &target) {
                     routes.remove(&target);
                     continue;
                 }
-                let wanted = wanted.filter(|release| release.serves(group));
+                let wanted = wanted.filter(|release| machine.matches && release.serves(group));
                 let wanted: Vec<&ReleaseId> = wanted.map(|release| &release.id).into_iter().collect();
                 let up: Vec<&ReleaseId> = disk.up.keys().collect();
                 hold(up == wanted, || format!("{target} has {up:?} up in the end, and not {wanted:?}"))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use footplate_core::fleet::{Seen, Turn};
 use footplate_core::name::{ReleaseId, Target};
-use footplate_core::rollout::{Kind, Part, Phase, Rollout};
+use footplate_core::rollout::{At, Kind, Part, Phase, Rollout};
 use footplate_core::traffic::{EndpointState, Share};
 
 use super::{Fact, Promise, Scene, hold};
@@ -78,6 +78,10 @@ fn within_share(rollout: &Rollout, scene: &Scene) -> Result<(), String> {
     }
     let goal = rollout.goals().get(step as usize).and_then(|goal| goal.share);
     let Some(most) = goal else { return Ok(()) };
+    // Hosts that ran it before the first step go on answering their part.
+    let positions = rollout.course.iter().flat_map(|course| course.positions.values());
+    let done = positions.filter(|position| position.at == At::Over).count();
+    let most = most.max(Share::of_hosts(done, rollout.hosts.len()));
     for router in &scene.routers {
         let Some(table) = &router.table else { continue };
         let serves = table.routes.keys().any(|target| router.sends_to(target, &rollout.to.id));

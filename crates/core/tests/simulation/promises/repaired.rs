@@ -25,7 +25,7 @@ impl Promise for Repaired {
             let key = Key::Release(path().app, release.id.clone());
             hold(scene.store.get(&key).is_some(), || format!("{key} is missing"))?;
         }
-        for machine in scene.machines.values() {
+        for machine in scene.machines.values().filter(|machine| machine.matches) {
             for group in machine.disks.keys().filter(|group| current.has(group)) {
                 let key = Key::Assignment(machine.name.clone(), target_name(group));
                 hold(scene.store.get(&key).is_some(), || format!("{key} is missing"))?;

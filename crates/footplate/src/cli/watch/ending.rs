@@ -118,8 +118,8 @@ fn last_lines(output: &str) -> String {
 /// Says what was undone, and what users had of the release meanwhile.
 pub(super) fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppTraffic>) -> String {
     let mut told = Vec::new();
-    let former = record.former().filter(|_| matches!(record.outcome(), Some(Outcome::TurnedBack { .. })));
-    if let Some(former) = former {
+    let went_back = matches!(record.outcome(), Some(Outcome::TurnedBack { .. }));
+    if let Some(former) = record.former().filter(|_| went_back) {
         // What was new is gone again, and runs nothing.
         let ran = |target: &&TargetStatus| record.from_of(&target.target.group).is_some();
         let taking_part = || app.targets.iter().filter(|target| record.requires(&target.target)).filter(ran);
@@ -128,6 +128,11 @@ pub(super) fn aftermath(app: &AppStatus, record: &Rollout, traffic: Option<&AppT
         };
         let back = taking_part().filter(is_back).count();
         told.push(format!("undone: {back} of {} targets run {former} again", taking_part().count()));
+    }
+    if let (true, Some(Outcome::TurnedBack { missing, more, .. })) = (record.joins, record.outcome()) {
+        let all = record.required().count();
+        let gone = all.saturating_sub(missing.len() + *more as usize);
+        told.push(format!("undone: `{}` is gone from {gone} of {all} targets", record.to.id));
     }
     let groups = traffic.iter().flat_map(|traffic| &traffic.groups);
     for group in groups.filter(|group| record.groups.contains(&group.group)) {

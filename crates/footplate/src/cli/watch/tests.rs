@@ -105,3 +105,14 @@ fn what_is_back_is_counted_where_something_ran_before() {
         Phase::Ended { at: NOW, outcome: Outcome::TurnedBack { why, missing: BTreeSet::new(), more: 0 } };
     assert_eq!(aftermath(&app(targets, None), &record, None), "undone: 1 of 1 targets run `1` again");
 }
+
+#[test]
+fn what_was_only_brought_is_counted_where_it_is_gone() {
+    let targets = [target("web-1", "1", &["1"], Stage::Steady), target("web-2", "1", &["1"], Stage::Steady)];
+    let mut record = rollout(&targets, "").record;
+    (record.from, record.joins, record.groups) = (None, true, groups(&["poller"]));
+    let missing = record.required().take(1).collect();
+    let why = Why::from("it broke".to_owned());
+    record.phase = Phase::Ended { at: NOW, outcome: Outcome::TurnedBack { why, missing, more: 0 } };
+    assert_eq!(aftermath(&app(Vec::new(), None), &record, None), "undone: `2` is gone from 1 of 2 targets");
+}
