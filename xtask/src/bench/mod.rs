@@ -12,6 +12,7 @@ mod router;
 mod server;
 mod statistics;
 mod swaps;
+mod verdict;
 
 use crate::failure::Failure;
 use crate::machine::Machine;
@@ -59,7 +60,7 @@ pub struct BenchArguments {
     /// Build without optimisation, which is quicker: to try a benchmark out, its figures mean nothing
     #[arg(long, conflicts_with = "page")]
     debug: bool,
-    /// Seed of the random script lengths
+    /// Seed of the random script lengths, or of simulated traffic
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -74,6 +75,8 @@ enum Name {
     Router,
     /// Versions swapped by agents under load: failed requests, p99 beside a run without swaps, memory
     Swaps,
+    /// The judge on simulated traffic: false alarms, delays, promotions, beside the rules of others
+    Verdict,
 }
 
 impl Name {
@@ -83,6 +86,7 @@ impl Name {
             Name::Floor => "floor",
             Name::Router => "router",
             Name::Swaps => "swaps",
+            Name::Verdict => "verdict",
         }
     }
 
@@ -103,6 +107,11 @@ impl Name {
                  is compared with a run of the same length in which as many idle processes are started. Router and clients share one core; services and agents have another, to which \
                  store, controller and commands\nyield. The strategies take turns. Clients of every kind (one-shot, uploads, downloads, streams, WebSockets) ask beside those at a given rate."
             }
+            Name::Verdict => {
+                "Simulated traffic, 100 requests a second and a canary of 10 % unless the row says otherwise, through the real judge, which looks every second for ten minutes.\nOf a part (%), \
+                 minimum and maximum are its bounds with 95 % (Clopper and Pearson), the median is the part itself: a false-alarm row is met by its upper bound.\nA delay is met by its median; \
+                 what was not found counts as 600 s. The rules of others see the same traffic, as their projects publish them (crates/core/examples/verdict/rules.rs)."
+            }
         }
     }
 }
@@ -116,6 +125,10 @@ pub fn perform(workspace: &Workspace, arguments: &BenchArguments) -> Result<(), 
         Name::Router => measure_router(&router::Ground::open(&programs, binary()?)?, arguments)?,
         Name::Swaps => measure_swaps(&router::Ground::open(&programs, binary()?)?, &programs, arguments)?,
         Name::Floor => fleet::measure_floor(&options)?,
+        Name::Verdict => {
+            let (quick, runs, seed) = (arguments.quick, arguments.runs, arguments.seed);
+            verdict::measure(&programs, &verdict::Options { quick, runs, seed })?
+        }
         Name::Fleet => {
             packages::install(&packages::cache_folder()?)?;
             fleet::measure(workspace, &fleet::Subject::new(binary()?)?, &options)?
