@@ -183,19 +183,28 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_factor_of_an_event_is_one_at_the_null_and_below_one_under_it() {
+    fn a_bet_stays_what_it_is_on_average_at_the_null_and_loses_under_it() {
         for share in [0.01, 0.1, 0.5, 0.9] {
-            for (truth, exact) in [(1.25, true), (1.0, false), (0.3, false)] {
-                for ratio in [1.5 * 1.25, 20.0] {
-                    let (q, null, real) =
-                        (canarys(ratio, share), canarys(1.25, share), canarys(truth, share));
-                    let mean = real * q / null + (1.0 - real) * (1.0 - q) / (1.0 - null);
-                    assert!(
-                        if exact { close(mean, 1.0) } else { mean < 1.0 },
-                        "{share} {truth} {ratio}: {mean}"
-                    );
-                }
+            for (truth, is_null) in [(1.25, true), (1.0, false), (0.3, false)] {
+                let became = |canary, baseline| {
+                    let mut test = ShareTest::worse(1.25, &WORSE);
+                    test.count(share, canary, baseline);
+                    test.evidence().ln().exp()
+                };
+                let real = canarys(truth, share);
+                let mean = real * became(1, 0) + (1.0 - real) * became(0, 1);
+                assert!(if is_null { close(mean, 1.0) } else { mean < 1.0 }, "{share} {truth}: {mean}");
             }
+        }
+        for share in [0.01, 0.5] {
+            let became = |canary, baseline| {
+                let mut test = ShareTest::not_worse(2.0);
+                test.count(share, canary, baseline);
+                test.evidence().ln().exp()
+            };
+            let mean =
+                |truth| canarys(truth, share) * became(1, 0) + (1.0 - canarys(truth, share)) * became(0, 1);
+            assert!(close(mean(2.0), 1.0) && mean(4.0) < 1.0, "the mirrored test");
         }
     }
 

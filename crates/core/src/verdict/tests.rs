@@ -168,6 +168,24 @@ fn evidence_of_earlier_steps_is_kept_when_the_share_changes() {
 }
 
 #[test]
+fn evidence_is_kept_when_the_sign_test_takes_over_and_nothing_is_counted_twice() {
+    let (mut random, mut judge) = (Random(5), judge(errors_alone()));
+    let mut kept = Evidence::NONE;
+    for now in 1..=60 {
+        let mut said = second(&mut random, 0.1, (0.005, 0.02));
+        said.causes = said.causes.filter(|_| now <= 30);
+        judge.hear(&reading(now, "10%", &[("errors", Said::Events(said))])).unwrap();
+        match now {
+            30 => kept = judge.evidence(),
+            31..=35 => assert_eq!(judge.evidence(), kept, "its first window is not over"),
+            _ => {}
+        }
+    }
+    assert!(kept.ln() > 0.5, "there was something to keep: {kept:?}");
+    assert_ne!(judge.evidence(), kept, "and the sign test goes on from there");
+}
+
+#[test]
 fn kpis_share_one_error_budget_and_their_evidence_adds_up() {
     let mut plan = Plan::of_requests(Drawn::Request);
     plan.kpis.retain(|kpi, _| ["errors", "latency.p50"].contains(&kpi.as_str()));
