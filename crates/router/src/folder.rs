@@ -57,6 +57,17 @@ impl Folder {
         self.path.join(format!(".{random}"))
     }
 
+    /// Removes the sockets of routers that were killed on their way here: a router comes so far only when no other does.
+    pub fn remove_hidden(&self) {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let is_hidden = |name: &str| name.len() == 9 && u32::from_str_radix(&name[1..], 16).is_ok();
+        for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_hidden)) {
+            if let Err(error) = fs::remove_file(entry.path()) {
+                tracing::debug!(%error, path = %entry.path().display(), "cannot remove what a killed router left");
+            }
+        }
+    }
+
     /// Returns where the control socket is.
     pub fn socket(&self) -> PathBuf {
         control::socket(&self.path)

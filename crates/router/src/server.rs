@@ -219,6 +219,7 @@ fn bind(listener: Listener) -> Result<TcpListener, Failure> {
 }
 
 fn open_control(folder: &Folder) -> Result<Hidden, Failure> {
+    folder.remove_hidden();
     Hidden::bind(folder.hidden_socket()).map_err(|error| {
         let what = format!("cannot open the control socket {}", folder.socket().display());
         let next = "check the folder's owner and permissions; its path has 90 bytes at most";

@@ -279,7 +279,10 @@ async fn a_new_router_that_dies_at_any_word_leaves_the_old_one_in_charge() {
         .await;
         assert_eq!(site.get("/").await.body, "one", "ready: {is_ready}, told: {is_told}");
     }
+    let left = site.folder.path().join("router/.0123abcd");
+    std::fs::write(&left, "").unwrap();
     site.upgrade().await;
     site.elders_end().await;
     assert_eq!(site.get("/").await.body, "one");
+    assert!(!left.exists(), "what killed ones leave is removed");
 }
