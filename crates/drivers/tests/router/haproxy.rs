@@ -1,11 +1,13 @@
 //! What HAProxy's driver has for itself: reloads, restarts, and an administrator's own files.
 
+use std::time::Duration;
+
 use footplate_core::traffic::Pool;
 use footplate_drivers::router::{Config, RouterError, open};
 use footplate_testkit::eventually;
 use footplate_testkit::load::Load;
 
-use crate::site::{PATIENCE, Site};
+use crate::site::{PATIENCE, Site, ask};
 
 impl Site {
     fn configuration(&self) -> String {
@@ -304,6 +306,38 @@ impl Drop for Started {
             assert!(gone.is_ok() || gone == Err(rustix::io::Errno::SRCH), "{gone:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_requests_holds_as_far_as_haproxy_can() {
+    let mut site = Site::haproxy().await;
+    let mut pool = site.pool("a/1", "1:100").await;
+    let usual = pool.clone();
+    pool.requests.body_bytes_max = Some(10);
+    pool.requests.answer = Duration::from_millis(200);
+    pool.requests.silence = Duration::from_millis(100);
+    pool.requests.retries = 0;
+    let status = async |line: &str| {
+        let said = format!("{line}\r\nhost: a\r\nconnection: close\r\n\r\n");
+        ask(site.address, said).await.unwrap().split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    for (pool, [large, slow]) in [(&pool, ["413", "504"]), (&usual, ["200", "200"])] {
+        site.router.follow(std::slice::from_ref(pool)).await.unwrap();
+        assert_eq!(status("GET / HTTP/1.1").await, "200");
+        assert_eq!(status("GET /slow/1000 HTTP/1.1").await, slow);
+        let large_one =
+            "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 11\r\n\r\n01234567890";
+        let answer = ask(site.address, large_one.to_owned()).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(large), "{answer}");
+    }
+    pool.requests.silence = Duration::ZERO;
+    site.router.follow(&[pool]).await.unwrap();
+    assert_eq!(
+        status("GET /slow/1000 HTTP/1.1").await,
+        "200",
+        "one time stands for both, and never is never"
+    );
+    assert!(site.configuration().contains("timeout server 24d"), "{}", site.configuration());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,10 @@
 //! Invariants: the text says where requests go now, so that HAProxy may be started again at any moment without us; what
 //! cannot be changed while it runs is its structure, which the text names by a digest of itself with nobody in its slots.
 
+use std::time::Duration;
+
+use footplate_core::release::Requests;
+
 use super::Settings;
 use super::extension::Extension;
 use super::files::Memory;
@@ -14,6 +18,10 @@ use super::{line, reach};
 pub(super) const STRUCTURE: &str = "FOOTPLATE_STRUCTURE";
 /// Where a slot points that nobody holds. It takes no requests.
 const NOWHERE: &str = "127.0.0.1:1";
+
+/// The longest time that HAProxy takes, in milliseconds, and what stands for no limit.
+const TIME_MAX_MS: u128 = (1 << 31) - 1;
+const NEVER: &str = "24d";
 
 const HEAD: &str = "\
 # Written by footplate's agent: where requests go now. It is written anew whenever that changes, and a change made here is
@@ -106,7 +114,7 @@ fn text(settings: &Settings, memory: &Memory, structure: &str) -> String {
     text.push_str(&indented(&after(settings, layout)));
     for (name, tracks) in &layout.pools {
         for (track, number) in tracks.tracks.iter().zip(1..) {
-            text.push_str(&backend_section(&backend(name, number), track, extension));
+            text.push_str(&backend_section(&backend(name, number), track, &tracks.requests, extension));
         }
     }
     text.push_str(NOBODY);
@@ -154,18 +162,45 @@ fn after(settings: &Settings, layout: &Layout) -> Vec<String> {
     lines
 }
 
-fn backend_section(name: &str, track: &Track, extension: &Extension) -> String {
+fn backend_section(name: &str, track: &Track, requests: &Requests, extension: &Extension) -> String {
     let mut text = format!("\nbackend {name} from footplate\n");
     if let Some(release) = &track.release {
         let share = footplate_core::traffic::Share::from_millionths(track.share);
         text.push_str(&format!("    # {release}: {share} of the requests\n"));
     }
     text.push_str("    balance random\n");
+    if !requests.are_usual() {
+        text.push_str(&indented(&bounded(requests)));
+    }
     text.push_str(&extension.part("backend"));
     for (slot, number) in track.slots.iter().zip(1..) {
         text.push_str(&server(number, slot.as_ref()));
     }
     text
+}
+
+/// Lists what HAProxy can do of what a service says of its requests. It has one time for the head of an answer and for its pieces.
+fn bounded(requests: &Requests) -> Vec<String> {
+    let time = |time: Duration| match time {
+        Duration::ZERO => NEVER.to_owned(),
+        time => format!("{}ms", time.as_millis().clamp(1, TIME_MAX_MS)),
+    };
+    let longest = match requests.answer.min(requests.silence) {
+        Duration::ZERO => Duration::ZERO,
+        _ => requests.answer.max(requests.silence),
+    };
+    let mut lines = vec![
+        format!("timeout server {}", time(longest)),
+        format!("timeout tunnel {}", time(requests.tunnel)),
+    ];
+    // Its `retries` count what never reached an endpoint as well, which is always tried again.
+    if requests.retries == 0 {
+        lines.push("retry-on conn-failure".to_owned());
+    }
+    if let Some(most) = requests.body_bytes_max {
+        lines.push(format!("http-request deny deny_status 413 if {{ req.body_size gt {most} }}"));
+    }
+    lines
 }
 
 fn server(number: usize, slot: Option<&Slot>) -> String {

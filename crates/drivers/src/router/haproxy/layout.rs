@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use footplate_core::name::{HostName, ReleaseId};
-use footplate_core::release::{Entrance, Sticky};
+use footplate_core::release::{Entrance, Requests, Sticky};
 use footplate_core::traffic::{Member, Pool};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub(super) struct Tracks {
     pub(super) entrances: BTreeSet<Entrance>,
     /// By what a client stays with its release.
     pub(super) sticky: Option<Sticky>,
+    /// What a request may take.
+    #[serde(default)]
+    pub(super) requests: Requests,
     /// What goes into such a client's draw.
     pub(super) salt: String,
     /// In the order of their numbers, from 1 on.
@@ -173,8 +176,8 @@ impl Tracks {
     fn new(pool: &Pool) -> Self {
         let slots = (2 * pool.members.len()).max(SLOTS_MIN).next_power_of_two();
         let track = Track { slots: vec![None; slots], ..Track::default() };
-        let (entrances, sticky, salt) = Default::default();
-        Self { is_told: true, entrances, sticky, salt, tracks: vec![track; TRACKS_MIN] }
+        let (entrances, sticky, requests, salt) = Default::default();
+        Self { is_told: true, entrances, sticky, requests, salt, tracks: vec![track; TRACKS_MIN] }
     }
 
     fn forget(&mut self) {
@@ -187,7 +190,7 @@ impl Tracks {
         }
     }
 
-    /// Notes which requests belong to the pool, and by what clients stay.
+    /// Notes which requests belong to the pool, by what clients stay, and what a request may take.
     fn reach(&mut self, pool: &Pool) -> Result<(), String> {
         let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         self.sticky = pool.stickiness.as_ref().map(|stickiness| stickiness.by.clone());
@@ -197,6 +200,7 @@ impl Tracks {
             return Err(format!("its configuration can hold no name like `{}`", name.escape_debug()));
         }
         self.entrances = pool.entrances.clone();
+        self.requests = pool.requests.clone();
         self.salt = pool.stickiness.as_ref().map(|stickiness| stickiness.salt.clone()).unwrap_or_default();
         Ok(())
     }
