@@ -130,7 +130,7 @@ async fn with_roles(
     let is_moved = plan.router.port() != 0 && router.address() != plan.router;
     let moved = if is_moved { format!(", as somebody else is at {}", plan.router) } else { String::new() };
     ui.say(format!("A router serves at http://{}/{moved}.", router.address()));
-    if let Some(metrics) = plan.metrics {
+    if let Some(metrics) = router.metrics() {
         ui.say(format!("Prometheus reads the router's counts at http://{metrics}/metrics."));
     }
     ui.say(format!("Everything is kept in {}, the log too.", plan.data.display()));

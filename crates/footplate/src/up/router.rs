@@ -56,6 +56,16 @@ impl OwnRouter {
                 Failure::new(Exit::Failed, what).because(&error).next("give another address with `--router`")
             })?,
         };
+        // One that runs has a port that nobody remembers here.
+        let metrics = metrics.filter(|wanted| !is_up || wanted.port() != 0);
+        let metrics = metrics.map(|wanted| match wanted.port() {
+            0 => free(wanted, None),
+            _ => Ok(wanted),
+        });
+        let metrics = metrics.transpose().map_err(|error| {
+            let failure = Failure::new(Exit::Failed, "cannot find a port for `--metrics`").because(&error);
+            failure.next("give an address of this machine, such as 127.0.0.1:9180")
+        })?;
         let router = Self { keepers, folder: data.join("router"), address, metrics };
         let order = router.order();
         router.keepers.start(&order).await.map_err(|error| failed("start", &error))?;
@@ -113,6 +123,11 @@ impl OwnRouter {
     /// Returns where it serves.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns where Prometheus reads its counts.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Stops it when it has answered what it has.

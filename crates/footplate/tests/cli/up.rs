@@ -184,10 +184,15 @@ fn a_newcomers_commit_ships_and_a_bad_one_changes_nothing() {
 fn visitors_are_answered_while_a_service_is_replaced_and_meet_no_bad_one() {
     let folder = folder();
     let repository = folder.path().join(".footplate/example");
-    let mut up = Up::start(folder.path());
+    let mut up = Up::start_with(folder.path(), &["--metrics", "127.0.0.1:0"]);
     let router = router(&mut up);
+    up.wait_for("Prometheus reads the router's counts at http://");
+    let line = up.told.last().expect("just said").clone();
+    let counts = line.split_once("http://").expect("just found").1.trim_end_matches("/metrics.");
     up.wait_for("Try next");
     let first = get(&router, "/");
+    let requests = "footplate_router_attempts_total{service=\"production.hello.web\"";
+    assert!(get(counts, "/metrics").contains(requests), "{}", get(counts, "/metrics"));
     assert!(first.starts_with("HTTP/1.1 200 OK") && first.contains("Hello from footplate"), "{first}");
     let server = fs::read_to_string(repository.join("server.pl")).expect("the example's server");
     fs::write(repository.join("server.pl"), server.replace("200 OK", "500 Oops")).expect("written");
