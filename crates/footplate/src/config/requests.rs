@@ -77,7 +77,45 @@ impl FromStr for Size {
 
 #[cfg(test)]
 mod tests {
+    use footplate_core::release::Workload;
+
     use super::*;
+    use crate::config::app::AppConfig;
+
+    /// Returns what a file says of its only service, or all its mistakes.
+    fn requests(said: &str) -> Result<Requests, String> {
+        let text = format!("app = \"shop\"\n[service.web]\ncommand = \"serve\"\n{said}\n");
+        let config = AppConfig::parse("footplate.toml", &text).map_err(|mistakes| mistakes.render())?;
+        let Workload::Service { services, .. } = config.workload else { panic!("it has a service") };
+        Ok(services.into_values().next().unwrap().requests)
+    }
+
+    #[test]
+    fn what_a_file_says_of_requests_is_what_its_service_has() {
+        assert_eq!(requests(""), Ok(Requests::default()));
+        assert_eq!(requests("requests = {}"), Ok(Requests::default()), "it need not say all");
+        let said = "requests = { body = \"64KiB\", answer = \"5s\", silence = \"never\", tunnel = \"2h\", retries = 0, hold = \"0s\" }";
+        let expected = Requests {
+            body_bytes_max: Some(64 << 10),
+            answer: Duration::from_secs(5),
+            silence: Duration::ZERO,
+            tunnel: Duration::from_secs(7_200),
+            retries: 0,
+            hold: Duration::ZERO,
+        };
+        assert_eq!(requests(said), Ok(expected));
+        for (said, expected) in [
+            ("requests = { body = \"10MB\" }", "expected a size"),
+            ("requests = { answer = \"0s\" }", "\"never\" takes the limit away"),
+            ("requests = { silence = \"long\" }", "or \"never\" for no limit"),
+            ("requests = { retries = 11 }", "tried again too often"),
+            ("requests = { anser = \"1s\" }", "anser"),
+            ("kind = \"worker\"\nrequests = {}", "a service without a port answers no requests"),
+        ] {
+            let told = requests(said).unwrap_err();
+            assert!(told.contains(expected), "{said}: {told}");
+        }
+    }
 
     #[test]
     fn sizes_and_times_are_read_as_people_write_them() {

@@ -117,6 +117,29 @@ async fn services_are_swapped_behind_haproxy_without_a_failed_request() {
     swap_under_load(site, router).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_release_says_of_its_requests_holds_at_the_router_once_it_has_arrived() {
+    let mut site = Site::with_hosts(&["web-1"]).await;
+    let router = builtin(site.folder.path().join("router")).await;
+    site.start_agent_beside("edge", "edge", Some(router.config.clone()));
+    let post = async || {
+        let client = reqwest::Client::new();
+        let answer = client.post(format!("http://{}/", router.address)).body("0123456789").send().await;
+        answer.unwrap().status().as_u16()
+    };
+    site.ship_service("1", "web", Strategy::BlueGreen, 0).await;
+    crate::site::within("the first release answers", async { while post().await != 200 {} }).await;
+    let mut bounded = workload("web");
+    let Workload::Service { services, .. } = &mut bounded else { panic!("it has services") };
+    services.values_mut().for_each(|web| web.requests.body_bytes_max = Some(5));
+    site.push_workload("2", "2", bounded, delivery(Strategy::BlueGreen)).await.unwrap();
+    site.deploy("2", Overrides::default()).await.unwrap();
+    assert_eq!(site.end().await.exit_code, Some(0));
+    crate::site::within("the router holds it", async { while post().await != 413 {} }).await;
+    site.ship_service("3", "web", Strategy::BlueGreen, 0).await;
+    crate::site::within("and lets it go", async { while post().await != 200 {} }).await;
+}
+
 async fn swap_under_load(mut site: Site, router: Router) {
     site.start_agent_beside("edge", "edge", Some(router.config.clone()));
     let rolling = || Strategy::Rolling { batch: Portion::Count(1) };
