@@ -17,6 +17,9 @@ use super::sign::{self, SignTest};
 use super::window::{Busiest, Part, Pool, Window};
 use crate::moment::Moment;
 
+/// How many facts against the canary there must be at least: two are never enough, however unlikely they were.
+const FACTS_MIN: u64 = 3;
+
 /// What is known of one KPI.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Events {
@@ -24,6 +27,8 @@ pub struct Events {
     /// What counts now; nothing before the first look.
     counting: Option<Counting>,
     worse: Trial,
+    /// How many facts fell to the canary.
+    against: u64,
     not_worse: Trial,
     above: Option<RateTest>,
     below: Option<RateTest>,
@@ -75,6 +80,7 @@ impl Events {
         Self {
             counting: None,
             worse: trial(),
+            against: 0,
             not_worse: trial(),
             above: limit(tolerance.worse_above).map(RateTest::above),
             below: limit(tolerance.fine_below.or(absolute)).map(RateTest::below),
@@ -149,6 +155,7 @@ impl Events {
     /// Counts facts that came at this share.
     fn count_facts(&mut self, share: f64, canary: u64, baseline: u64) {
         if let Test::Share(test) = &mut self.worse.test {
+            self.against += canary;
             self.shares.count(share, canary, baseline);
             match self.tolerance.counting {
                 Counting::Looks => test.count_as_one(share, canary, baseline),
@@ -175,6 +182,7 @@ impl Events {
         let score = sign::worse(self.worse_than(), share, canary, baseline);
         self.second.count(score);
         if let Test::Sign(test) = &mut self.worse.test {
+            self.against += u64::from(canary > 0);
             test.count(score);
         }
         if let Test::Sign(test) = &mut self.not_worse.test {
@@ -187,12 +195,15 @@ impl Events {
     }
 
     /// Returns the evidence that the canary is worse: by ratio, by its own part of the requests, or by both where both are asked for.
+    ///
+    /// While there are hardly any facts it is none at most: of too little traffic nothing is known.
     pub fn worse(&self) -> Evidence {
-        match (&self.above, self.tolerance.worse_than) {
+        let most = if self.against < FACTS_MIN { Evidence::NONE } else { Evidence::from_ln(f64::INFINITY) };
+        most.and(match (&self.above, self.tolerance.worse_than) {
             (Some(above), Some(_)) => self.worse.evidence().and(above.evidence()),
             (Some(above), None) => above.evidence(),
             (None, _) => self.worse.evidence(),
-        }
+        })
     }
 
     /// Returns the evidence that it is not worse: against "as many times as often, and not below what is fine either".

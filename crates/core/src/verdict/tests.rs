@@ -226,6 +226,18 @@ fn without_traffic_nothing_is_known_and_the_missing_amount_is_said() {
 }
 
 #[test]
+fn two_errors_are_never_enough_however_unlikely_they_were() {
+    let mut judge = judge(errors_alone());
+    let mut random = Random(1);
+    for (now, errors) in [(1, 1), (2, 0), (3, 1)] {
+        let said = Said::Events(with_causes(split((1, errors), (999, 0)), &mut random));
+        assert_eq!(judge.hear(&reading(now, "0.1%", &[("errors", said)])).unwrap(), Standing::Unknown);
+    }
+    let third = Said::Events(with_causes(split((1, 1), (999, 0)), &mut random));
+    assert_eq!(judge.hear(&reading(4, "0.1%", &[("errors", third)])).unwrap(), Standing::Worse);
+}
+
+#[test]
 fn a_source_that_is_silent_is_never_healthy() {
     let ending = |then, said: Said| {
         let mut plan = errors_alone();
