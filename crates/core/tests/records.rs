@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // What a test cannot parse is a mistake in the test.
 
+#[path = "records/reached.rs"]
+mod reached;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
@@ -15,12 +18,10 @@ use footplate_core::fleet::{
 };
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppPath, GroupName, ReleaseId, Target, Version};
+use footplate_core::name::{AppPath, ReleaseId, Target, Version};
 use footplate_core::record::{Barrier, Key, Lease, Record, Stored, Written, check_size};
 use footplate_core::release::service::{Check, Health, Listen, Ports, Probe};
-use footplate_core::release::{
-    Entrance, Hook, Hooks, Reach, Release, Requests, Schedule, Scripts, Service, Sticky, Workload, service,
-};
+use footplate_core::release::{Hook, Hooks, Release, Schedule, Scripts, Service, Workload, service};
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{
     At, Course, Delivery, During, Kind, Leaving, NAMED_MAX, Outcome, Pace, Part, Phase, Policy, Portion,
@@ -34,6 +35,8 @@ use footplate_core::traffic::{
     Busy, Canary, DiscoveryReport, DiscoveryTrouble, Endpoint, EndpointState, Followed, Following, Route,
     RouterOrder, RouterReport, Share, Traffic,
 };
+
+use reached::{bounded, reached, reaches, requests};
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
@@ -180,56 +183,6 @@ fn releases_keep_their_stored_form() {
     check("release-service-v1", Pushed { release: served(), environments: BTreeMap::new() });
     check("release-reached-v1", Pushed { release: reached(), environments: BTreeMap::new() });
     check("release-requests-v1", Pushed { release: bounded(), environments: BTreeMap::new() });
-}
-
-fn entrances(texts: &[&str]) -> BTreeSet<Entrance> {
-    texts.iter().map(|text| text.parse().unwrap()).collect()
-}
-
-fn reaches() -> BTreeMap<GroupName, Reach> {
-    let cookie = Sticky::Cookie { name: "session".to_owned(), give: true };
-    let header = Sticky::Header { name: "user".to_owned() };
-    let groups = [
-        ("admin", entrances(&["*/admin"]), Some(Sticky::Address)),
-        ("api", entrances(&[]), Some(header)),
-        ("web", entrances(&["shop.example.com/", "*.shop.example.com/api"]), Some(cookie)),
-        ("www", entrances(&["/"]), None),
-    ];
-    let reach = |(group, entrances, sticky): (&str, _, _)| {
-        (group.parse().unwrap(), Reach { entrances, sticky, ..Reach::default() })
-    };
-    groups.into_iter().map(reach).collect()
-}
-
-/// Services that say which requests they answer, and an environment that says otherwise.
-fn reached() -> Release {
-    let services = reaches().into_iter().map(|(group, Reach { entrances, sticky, .. })| {
-        (group, Service { routes: Some(entrances), sticky, ..Service::web("./serve") })
-    });
-    let staging = BTreeMap::from([("web".parse().unwrap(), entrances(&["staging.example.com/"]))]);
-    Release {
-        workload: Workload::Service { hooks: Hooks::default(), services: services.collect() },
-        routes: BTreeMap::from([("staging".parse().unwrap(), staging)]),
-        ..bare("3")
-    }
-}
-
-fn requests() -> Requests {
-    Requests {
-        body_bytes_max: Some(10 << 20),
-        answer: Duration::from_secs(5),
-        silence: Duration::ZERO,
-        tunnel: Duration::from_secs(7_200),
-        retries: 0,
-        hold: Duration::from_secs(30),
-    }
-}
-
-/// A service that says what its requests may take.
-fn bounded() -> Release {
-    let web = Service { requests: requests(), ..Service::web("./serve") };
-    let services = BTreeMap::from([("web".parse().unwrap(), web)]);
-    Release { workload: Workload::Service { hooks: Hooks::default(), services }, ..bare("4") }
 }
 
 #[test]

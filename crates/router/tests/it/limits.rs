@@ -225,6 +225,12 @@ async fn a_connection_of_http_2_may_rest_between_pings() {
     assert_eq!(site.report().await.clients.connections, 1);
 }
 
+/// Sends one more byte of a body, a little later.
+async fn eventually_sent(reader: &mut Reader<TcpStream>, pause: Duration) {
+    tokio::time::sleep(pause).await;
+    reader.io().write_all(b"x").await.expect("the router takes it");
+}
+
 #[tokio::test]
 async fn an_upload_goes_on_after_its_answer_is_over() {
     let limit = Duration::from_millis(200);
@@ -241,8 +247,7 @@ async fn an_upload_goes_on_after_its_answer_is_over() {
     reader.io().write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n").await.unwrap();
     assert_eq!(read(&mut reader, "POST").await.unwrap().body, "early");
     for _ in 0..20 {
-        tokio::time::sleep(limit / 4).await;
-        reader.io().write_all(b"x").await.expect("the router takes it");
+        eventually_sent(&mut reader, limit / 4).await;
     }
     let got = tokio::time::timeout(PATIENCE, endpoint).await.expect("it ends").unwrap();
     assert_eq!(got.expect("all of it came"), 20);
