@@ -151,7 +151,9 @@ impl Server {
         };
         core.leave().await;
         match ended {
-            Some(ended) => ended.expect("joining does not panic")?,
+            Some(Ok(ended)) => ended?,
+            // The runtime ends under the router: nobody is left who could be told how its workers do.
+            Some(Err(error)) => tracing::debug!(%error, "the workers are not waited for"),
             None => tracing::warn!("a worker did not end in time"),
         }
         Ok(core.replaced.is_cancelled())
