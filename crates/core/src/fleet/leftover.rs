@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Current, Host, Seen};
+use super::{Current, Host, Seen, Track};
 use crate::moment::Moment;
 use crate::name::{HostName, Target};
+use crate::release::Release;
 use crate::rollout::Rollout;
 use crate::target::{Assignment, Report};
 use crate::traffic::{EndpointState, Route};
@@ -48,7 +49,8 @@ pub(super) fn orders(
 ) -> BTreeMap<Target, Assignment> {
     let order = |target: &Target| {
         let stands = seen.orders.get(target).cloned();
-        let stands = stands.unwrap_or_else(|| Assignment::to_run(current.orders, None, Vec::new()));
+        let stands =
+            stands.unwrap_or_else(|| Assignment::to_run(current.orders, None, kept(current, target)));
         let until = drained_at(seen, current, target, &stands);
         let order = match until > seen.now || !rests {
             true => stands,
@@ -61,6 +63,12 @@ pub(super) fn orders(
         (target.clone(), Assignment { leaves_at: Some(until), ..order })
     };
     left.iter().map(order).collect()
+}
+
+/// Returns what a target keeps that has lost its order: should the app come back to it, nothing is missing.
+fn kept(current: &Current, target: &Target) -> Vec<Release> {
+    let track = Some(current.track_of(&target.group)).filter(|_| current.has(&target.group));
+    track.into_iter().flat_map(Track::kept).cloned().collect()
 }
 
 /// Tells whether a target is told to have nothing up from now on, or was told so and is to run something again: an order of one age
@@ -103,8 +111,14 @@ pub(super) fn leaves_with_nothing(order: &Assignment) -> bool {
 /// Tells whether this order says something else than one of the same age, or a later one, by which nothing may be up. Where no order
 /// stands that may have been so: it may have been obeyed, and be gone.
 fn comes_back(seen: &Seen, current: &Current, target: &Target, order: &Assignment) -> bool {
+    let report = seen.hosts.get(&target.host).and_then(|host| host.reports.get(target));
     let told = match seen.orders.get(target) {
-        Some(stands) => leaves_with_nothing(stands).then_some(stands.generation),
+        Some(stands) if leaves_with_nothing(stands) => Some(stands.generation),
+        // It has obeyed a later one, which a restored store has forgotten.
+        Some(stands) if report.is_some_and(|report| report.generation > stands.generation) => {
+            Some(current.left)
+        }
+        Some(_) => None,
         None => Some(current.left),
     };
     !order.idle && order.leaves_at.is_none() && told.is_some_and(|told| told >= order.generation)
