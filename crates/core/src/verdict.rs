@@ -19,6 +19,10 @@ pub mod reading;
 
 pub mod kpi;
 
+pub mod source;
+
+pub mod judging;
+
 pub mod interval;
 
 pub mod curve;
@@ -49,6 +53,8 @@ pub use cuts::Cuts;
 pub use evidence::Evidence;
 pub use finding::{Finding, KpiVerdict, Lack, Verdict};
 pub use judge::{Judge, OutOfOrder, Standing};
+pub use judging::{Judging, OnUnknown};
 pub use kpi::{Factor, Kpi, Measure, Plan};
 pub use reading::{KpiName, Number, Reading, Said, Side, Split};
 pub use recording::Recording;
+pub use source::Source;

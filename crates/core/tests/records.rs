@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)] // What a test cannot parse is a mistake in the test.
 
+#[path = "records/judged.rs"]
+mod judged;
 #[path = "records/reached.rs"]
 mod reached;
 
@@ -36,6 +38,7 @@ use footplate_core::traffic::{
     RouterOrder, RouterReport, Share, Traffic,
 };
 
+use judged::judged;
 use reached::{bounded, reached, reaches, requests};
 
 fn check<T: Record + PartialEq + Debug>(name: &str, record: T) {
@@ -253,6 +256,7 @@ fn rollouts_in_steps_keep_their_stored_form() {
     let acceptance = Some(AcceptanceHook { trial, deadline: Duration::from_secs(60), group: None });
     let accepted = Policy { acceptance, ..policy.clone() };
     check("rollout-accepting-v1", Rollout { policy: accepted, ..rollout(phase.clone()) });
+    check("rollout-judged-v1", Rollout { policy: judged(), ..rollout(phase.clone()) });
     check(
         "rollout-stepping-v1",
         Rollout { policy, course: Some(course), roll_call: Generation::new(1, 39), ..rollout(phase) },

@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::strategy::Strategy;
 use crate::release::duration_millis;
 use crate::target::AcceptanceHook;
+use crate::verdict::Judging;
 
 /// The rules of one rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Policy {
     /// How fast it goes through its steps.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub pace: Pace,
+    /// How the new release is judged while both answer requests, and afterwards; nothing when nobody judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judging: Option<Judging>,
 }
 
 impl Default for Policy {
@@ -59,6 +63,7 @@ impl Default for Policy {
             strategy: Strategy::default(),
             acceptance: None,
             pace: Pace::default(),
+            judging: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::release::duration_millis;
 use crate::traffic::Share;
 
 /// How a deployment is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How often a release that is not worse may be called worse: per deployment, over all KPIs and looks.
     pub false_rollback: Share,
@@ -29,7 +29,7 @@ pub struct Plan {
 }
 
 /// One KPI.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kpi {
     /// How much of the error budget it has, relative to the others.
     pub weight: u32,
@@ -43,7 +43,7 @@ pub struct Kpi {
 }
 
 /// What a KPI measures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// How often something happens to a request or a job.
@@ -53,7 +53,7 @@ pub enum Measure {
 }
 
 /// How often something may happen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Worse is: more than so many times as often as with the baseline. Nothing: only `worse_above` counts.
     pub worse_than: Option<Factor>,
@@ -92,7 +92,7 @@ pub enum Alternatives {
 }
 
 /// How large a number may be. Each look is one window of a sign test: worse is what is beyond the bound more often than not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bound {
     /// At most so many times the baseline's number.
     pub worse_than: Option<Factor>,

@@ -143,6 +143,9 @@ impl Side {
 #[serde(try_from = "String", into = "String")]
 pub struct Number(f64);
 
+/// Every finite number is equal to itself.
+impl Eq for Number {}
+
 /// A text or a value that is no finite number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a finite number", .0.escape_debug())]
