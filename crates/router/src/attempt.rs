@@ -8,11 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hyper::body::{Body, Incoming};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, Uri};
 use tokio::time::timeout;
 
 use crate::body::Outgoing;
+use crate::clock;
 use crate::count::{End, Fault};
+use crate::failed::{self, FailedRequest, Failures, How};
+use crate::key::Client;
 use crate::line::Line;
 use crate::live::Endpoint;
 use crate::pool::REST_TIME_MAX;
@@ -27,6 +30,19 @@ pub struct Attempt {
     endpoint: Arc<Endpoint>,
     began: Instant,
     has_ended: bool,
+}
+
+/// Whose request it is and what it asks for: read when an attempt fails, and not before.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Where failures are noted.
+    pub failures: &'a Failures,
+    /// Who asks.
+    pub client: Client,
+    /// How.
+    pub method: Method,
+    /// For what.
+    pub uri: Uri,
 }
 
 /// What became of an attempt that was not answered.
@@ -50,6 +66,30 @@ impl Attempt {
         endpoint.count(|counts| counts.begin(is_retry));
         endpoint.version.count(|counts, _| counts.begin(is_retry));
         Some(Attempt { endpoint: Arc::clone(endpoint), began: Instant::now(), has_ended: false })
+    }
+
+    /// Returns the second of the clock in which it began.
+    pub fn second(&self) -> u64 {
+        clock::microseconds_of(self.began) / 1_000_000
+    }
+
+    /// Ends, and leaves a record of a failure: one that is counted is there already.
+    fn end_for(&mut self, asked: &Asked<'_>, end: End) {
+        if let Some(how) = How::of(end) {
+            self.note(asked, how);
+        }
+        self.end(end);
+    }
+
+    fn note(&self, asked: &Asked<'_>, how: How) {
+        let Endpoint { service, version, .. } = &*self.endpoint;
+        let (key, at_ms) = (asked.client.key(), clock::of_day_ms());
+        let time_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        asked.failures.note(service, key, at_ms, |number| {
+            let (method, path) = failed::said(&asked.method, &asked.uri);
+            let (service, version) = (service.clone(), version.name.clone());
+            FailedRequest { number, at_ms, service, version, key, method, path, how, time_us }
+        });
     }
 
     fn end(&mut self, end: End) {
@@ -76,7 +116,7 @@ impl Attempt {
         }
     }
 
-    /// Sends the request and waits for the head of the answer. With `is_safe`, being sent twice does no harm, so an old
+    /// Sends the request of whoever `asked`, and waits for the head of the answer. With `is_safe`, being sent twice does no harm, so an old
     /// connection will do; with `wants_tunnel` the connection may change its protocol.
     ///
     /// # Errors
@@ -84,6 +124,7 @@ impl Attempt {
     pub async fn send(
         &mut self,
         request: Request<Outgoing>,
+        asked: &Asked<'_>,
         timeouts: &table::Timeouts,
         is_safe: bool,
         wants_tunnel: bool,
@@ -93,7 +134,7 @@ impl Attempt {
             Ok(found) => found,
             Err(_) => {
                 self.endpoint.latch.refused();
-                self.end(End::Fault(Fault::Connect));
+                self.end_for(asked, End::Fault(Fault::Connect));
                 return Err(Miss::Unsent(Box::new(request)));
             }
         };
@@ -108,23 +149,29 @@ impl Attempt {
         };
         match answer {
             Ok(Ok(response)) => {
-                self.end(End::Answer { status: response.status().as_u16(), time: self.began.elapsed() });
+                let status = response.status().as_u16();
+                self.end_for(asked, End::Answer { status, time: self.began.elapsed() });
                 Ok((response, line))
             }
             Ok(Err(mut error)) => {
                 let message = error.take_message();
                 tracing::debug!(endpoint = self.endpoint.name, error = %error.error(), "no answer");
-                Err(self.broke(message, rested))
+                Err(self.broke(asked, message, rested))
             }
             Err(_) => {
-                self.end(End::Fault(Fault::Timeout));
+                self.end_for(asked, End::Fault(Fault::Timeout));
                 Err(Miss::Lost(Fault::Timeout))
             }
         }
     }
 
     /// Judges a connection that ended before an answer, having rested before or not.
-    fn broke(&mut self, unsent: Option<Request<Outgoing>>, rested: Option<Duration>) -> Miss {
+    fn broke(
+        &mut self,
+        asked: &Asked<'_>,
+        unsent: Option<Request<Outgoing>>,
+        rested: Option<Duration>,
+    ) -> Miss {
         let fault = match (&unsent, rested) {
             // One that is closed as soon as it stands is as good as refused: the endpoint is left alone for a moment.
             (Some(_), None) => {
@@ -135,7 +182,7 @@ impl Attempt {
             (None, rested) if rested.is_some_and(|rested| rested >= STALE_AFTER) => Fault::Stale,
             (None, _) => Fault::Broken,
         };
-        self.end(End::Fault(fault));
+        self.end_for(asked, End::Fault(fault));
         unsent.map_or(Miss::Lost(fault), |request| Miss::Unsent(Box::new(request)))
     }
 

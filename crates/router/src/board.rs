@@ -2,12 +2,14 @@
 //!
 //! Invariant: when [`Board::publish`] returns, no worker begins a request by an older table.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::busy::{self, Busiest, Sample, Second};
 use crate::count::Times;
+use crate::failed::Failures;
 use crate::live::{Choice, Endpoint, Latch, Live, Lobby, Service, Version};
 use crate::route::Routes;
 use crate::table::{State, Table};
@@ -26,6 +28,7 @@ type Key = (String, String, String, SocketAddr);
 #[derive(Debug)]
 pub struct Board {
     workers: Vec<Arc<Worker>>,
+    failures: Arc<Failures>,
     shared: Mutex<Shared>,
 }
 
@@ -41,9 +44,14 @@ fn key(service: &str, endpoint: &table::Endpoint) -> Key {
 }
 
 impl Board {
-    /// Begins with an empty table.
-    pub fn new(workers: Vec<Arc<Worker>>) -> Board {
-        Board { workers, shared: Mutex::default() }
+    /// Begins with an empty table. The workers note their failures together.
+    pub fn new(workers: Vec<Arc<Worker>>, failures: Arc<Failures>) -> Board {
+        Board { workers, failures, shared: Mutex::default() }
+    }
+
+    /// Returns what is kept of requests that failed.
+    pub fn failures(&self) -> &Arc<Failures> {
+        &self.failures
     }
 
     /// Returns the table in force.
@@ -97,6 +105,21 @@ impl Board {
     }
 }
 
+impl Board {
+    /// Brings together how much of each service's requests the ten busiest clients carry.
+    pub fn busiest(&self) -> BTreeMap<String, Busiest> {
+        let now = clock::microseconds() / 1_000_000;
+        let mut seen: BTreeMap<String, Vec<Second>> = BTreeMap::new();
+        for worker in &self.workers {
+            for service in &worker.live.load_full().services {
+                let seconds = service.sample.before(now);
+                seen.entry(service.name.clone()).or_default().extend(seconds);
+            }
+        }
+        seen.into_iter().map(|(service, seconds)| (service, busy::busiest(&seconds))).collect()
+    }
+}
+
 impl Shared {
     /// Shuts and opens latches. The first thing that happens: from here on nothing begins where it should not.
     fn gather(&mut self, table: &Table) {
@@ -121,6 +144,8 @@ impl Shared {
         }
         let versions: HashMap<(&str, &str), &Arc<Version>> =
             before.versions().map(|(service, version)| ((service, version.name.as_str()), version)).collect();
+        let samples: HashMap<&str, &Arc<Sample>> =
+            before.services.iter().map(|service| (service.name.as_str(), &service.sample)).collect();
         let mut view = Live { revision: table.revision, routes: Arc::clone(routes), ..Live::default() };
         for (name, settings) in &table.services {
             let lobby = Arc::clone(&self.lobbies[name]);
@@ -143,7 +168,8 @@ impl Shared {
                 choice.endpoints.push(kept);
             }
             let settings = Arc::new(settings.clone());
-            view.services.push(Arc::new(Service { name: name.clone(), settings, choices, lobby }));
+            let sample = samples.get(name.as_str()).map_or_else(Arc::default, |sample| Arc::clone(sample));
+            view.services.push(Arc::new(Service { name: name.clone(), settings, choices, lobby, sample }));
         }
         // Whatever is left over is not in this table. Nothing begins there, so what is idle now stays idle.
         let is_busy = |endpoint: &&Arc<Endpoint>| endpoint.in_flight.load(Ordering::SeqCst) > 0;

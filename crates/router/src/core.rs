@@ -40,6 +40,37 @@ pub struct Core {
 
 type Gifts = (File, Vec<(SocketAddr, TcpListener)>);
 
+/// Which failures are asked for: those with a higher number in this instance, and all in another one.
+#[derive(Debug, Default)]
+pub struct After {
+    /// The number.
+    failed_after: u64,
+    /// Whose number it is; nothing for whoever answers.
+    instance: Option<String>,
+}
+
+impl After {
+    /// Reads `failed_after=NUMBER&instance=INSTANCE`; nothing where failures are not asked for. What is not known is left out.
+    ///
+    /// # Errors
+    /// The number is none: why, in a sentence.
+    pub fn parse(query: &str) -> Result<Option<After>, String> {
+        let value = |name: &str| {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+        };
+        let Some(number) = value("failed_after") else { return Ok(None) };
+        let no_number = |_| format!("`failed_after` is `{number}`, which is no number");
+        let failed_after = number.parse().map_err(no_number)?;
+        Ok(Some(After { failed_after, instance: value("instance").map(str::to_owned) }))
+    }
+
+    fn in_line(&self, instance: &str) -> u64 {
+        let is_ours = self.instance.as_ref().is_none_or(|asked| asked == instance);
+        if is_ours { self.failed_after } else { 0 }
+    }
+}
+
 /// What `GET /v1/health` answers.
 #[derive(Debug, Serialize)]
 pub struct Health {
@@ -113,12 +144,21 @@ impl Core {
         written.expect("writing a file does not panic")
     }
 
-    /// Brings together what was counted: by this process, and by those before it if it is in charge.
-    pub async fn report(&self) -> Report {
+    /// Brings together what was counted: by this process, and by those before it if it is in charge. With `facts`, what a judge
+    /// needs beside it as well.
+    pub async fn report(&self, facts: Option<&After>) -> Report {
         let mut family = self.family.lock().await;
         let mut report = Report { instance: self.instance.clone(), ..self.board.report() };
+        if facts.is_some() {
+            for (service, busiest) in self.board.busiest() {
+                report.services.entry(service).or_default().busiest = Some(busiest);
+            }
+        }
         if self.is_in_charge() {
-            family.add_to(&mut report).await;
+            family.add_to(&mut report, facts.is_some()).await;
+        }
+        if let Some(after) = facts {
+            report.failed = self.board.failures().after(after.in_line(&self.instance));
         }
         report
     }
@@ -147,6 +187,8 @@ impl Core {
             addresses: Vec::new(),
             base: family.base.clone(),
             zeros: family.zeros.clone(),
+            failed: self.board.failures().kept(),
+            heard: family.heard.clone(),
         };
         let gifts = self.gifts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let gifts = gifts.ok_or(io::Error::other("it is ending"))?;
@@ -183,7 +225,7 @@ impl Core {
         if self.is_in_charge() {
             return;
         }
-        let report = self.report().await;
+        let report = self.report(Some(&After::default())).await;
         if let Err(error) = self.folder.leave_counts(&report) {
             tracing::warn!(%error, "the last counts are lost");
         }

@@ -14,8 +14,10 @@ use hyper::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::control::client;
+use crate::failed::{FailedRequest, Failures};
 use crate::failure::Failure;
 use crate::folder::Folder;
+use crate::handover::Parcel;
 use crate::report::Report;
 use crate::table::Table;
 
@@ -26,13 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Family {
     folder: Folder,
+    /// What is kept of requests that failed.
+    failures: Arc<Failures>,
     /// What was counted by those that have ended.
     pub base: Report,
     /// The last word of each elder that is still there.
     elders: BTreeMap<String, Report>,
     /// The first words of elders from another line; nothing as long as one was not heard.
     pub zeros: Zeros,
+    /// Up to which number each elder's failures were taken over.
+    pub heard: Heard,
 }
+
+/// The number of the last failure that was taken over, by elder.
+pub type Heard = BTreeMap<String, u64>;
 
 /// The first words of elders from another line, by name.
 pub type Zeros = BTreeMap<String, Option<Report>>;
@@ -42,20 +51,23 @@ impl Family {
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn first(folder: Folder) -> io::Result<Family> {
+    pub fn first(folder: Folder, failures: Arc<Failures>) -> io::Result<Family> {
         let zeros: Zeros = folder.elders()?.into_iter().map(|name| (name, None)).collect();
         let elders = zeros.keys().map(|name| (name.clone(), Report::default())).collect();
-        Ok(Family { folder, base: Report::default(), elders, zeros })
+        Ok(Family { folder, failures, base: Report::default(), elders, zeros, heard: Heard::new() })
     }
 
     /// Goes on with a line: looks who is still there, beside the one whose place is being taken.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn next(folder: Folder, base: Report, zeros: Zeros, replaced: String) -> io::Result<Family> {
-        let names = folder.elders()?.into_iter().chain([replaced]);
+    pub fn next(folder: Folder, failures: Arc<Failures>, parcel: Parcel) -> io::Result<Family> {
+        let Parcel { name, base, zeros, failed, mut heard, .. } = parcel;
+        heard.insert(name.clone(), failed.last);
+        failures.go_on(failed);
+        let names = folder.elders()?.into_iter().chain([name]);
         let elders = names.map(|name| (name, Report::default())).collect();
-        Ok(Family { folder, base, elders, zeros })
+        Ok(Family { folder, failures, base, elders, zeros, heard })
     }
 
     /// Returns how many elders are still there.
@@ -68,6 +80,7 @@ impl Family {
         self.base = Report::default();
         self.elders.clear();
         self.zeros.clear();
+        self.heard.clear();
     }
 
     fn names(&self) -> Vec<String> {
@@ -75,9 +88,14 @@ impl Family {
     }
 
     /// Adds what all others have counted, and the least revision of all: an elder that was never heard follows nothing.
-    pub async fn add_to(&mut self, report: &mut Report) {
+    /// With `facts`, takes over what failed there as well.
+    pub async fn add_to(&mut self, report: &mut Report, facts: bool) {
         for name in self.names() {
-            match self.ask(&name, Method::GET, "/v1/counts", Bytes::new()).await {
+            let uri = match facts {
+                true => format!("/v1/counts?failed_after={}", self.heard.get(&name).unwrap_or(&0)),
+                false => "/v1/counts".to_owned(),
+            };
+            match self.ask(&name, Method::GET, &uri, Bytes::new()).await {
                 Ok(text) => match serde_json::from_slice(&text) {
                     Ok(said) => self.hear(name, said),
                     Err(error) => tracing::warn!(name, %error, "a replaced router's counts cannot be read"),
@@ -95,11 +113,22 @@ impl Family {
         }
     }
 
-    fn hear(&mut self, name: String, said: Report) {
+    fn hear(&mut self, name: String, mut said: Report) {
+        let failed = std::mem::take(&mut said.failed);
+        self.take_over(&name, failed);
         if let Some(zero) = self.zeros.get_mut(&name) {
             zero.get_or_insert_with(|| said.clone());
         }
         self.elders.insert(name, said);
+    }
+
+    /// Takes over what failed at an elder and was not yet. What failed before it was first heard, if it is of another line, was told by that.
+    fn take_over(&mut self, name: &str, failed: Vec<FailedRequest>) {
+        let Some(last) = failed.last().map(|record| record.number) else { return };
+        let was_told = matches!(self.zeros.get(name), Some(None));
+        let heard = self.heard.insert(name.to_owned(), last).unwrap_or(0);
+        let news = failed.into_iter().filter(|record| record.number > heard && !was_told);
+        self.failures.take_over(news);
     }
 
     /// Returns what an elder counted for this line.
@@ -119,7 +148,7 @@ impl Family {
         &self,
         name: &str,
         method: Method,
-        uri: &'static str,
+        uri: &str,
         body: Bytes,
     ) -> Result<Bytes, Silence> {
         let socket = self.folder.elder_socket(name);
@@ -149,7 +178,9 @@ impl Family {
     /// Takes over what an elder that has ended counted: as it left it, else as it said last.
     fn bury(&mut self, name: &str) {
         let said = self.elders.remove(name).unwrap_or_default();
-        let left = self.folder.take_counts(name).unwrap_or(said);
+        let mut left = self.folder.take_counts(name).unwrap_or(said);
+        self.take_over(name, std::mem::take(&mut left.failed));
+        self.heard.remove(name);
         self.base.add(&self.counted(name, left).past());
         self.zeros.remove(name);
     }

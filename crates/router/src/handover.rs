@@ -22,7 +22,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::family::Zeros;
+use crate::failed::Kept;
+use crate::family::{Heard, Zeros};
 use crate::report::Report;
 
 /// The protocol's name in `Upgrade`.
@@ -50,6 +51,10 @@ pub struct Parcel {
     pub base: Report,
     /// What elders from another line had counted before this one began.
     pub zeros: Zeros,
+    /// What is kept of requests that failed.
+    pub failed: Kept,
+    /// Which of its elders' it has taken over.
+    pub heard: Heard,
 }
 
 /// The old router's side.

@@ -26,6 +26,26 @@ pub fn point_of_address(salt: &str, address: IpAddr) -> u64 {
     }
 }
 
+/// Who asks, as far as anybody is told: a key that is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// The point of its cookie or header, where versions are drawn by one and the request has it; or of its address, where they are
+    /// drawn by that.
+    Point(u64),
+    /// Its address.
+    Address(IpAddr),
+}
+
+impl Client {
+    /// Returns the key. It is the same at every router that has the same table.
+    pub fn key(self) -> u64 {
+        match self {
+            Client::Point(point) => point,
+            Client::Address(address) => point_of_address("", address),
+        }
+    }
+}
+
 /// Finds a cookie's value among a request's headers; the first one counts.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let pairs =

@@ -1,16 +1,18 @@
 //! An HTTP router for versions side by side: shares, drain without a lost request, counts for a verdict.
 //!
-//! In reading order: `table`, `check`, `route`, `choose`, `key`, `headers`, `framing`, `count`, `report` (what is decided: pure),
+//! In reading order: `table`, `check`, `route`, `choose`, `key`, `headers`, `framing`, `count`, `failed`, `busy`, `report` (what is decided: pure),
 //! `live`, `board`, `line`, `pool`, `attempt`, `body`, `proxy`, `tunnel` (a request's way), `stream`, `taking`, `connection`, `tls`, `worker` (clients),
 //! `control`, `folder`, `handover`, `family`, `server` (all together). `docs/reference/router-api.md` is the contract.
 
 mod board;
+pub mod busy;
 pub mod check;
 pub mod choose;
 pub mod config;
 pub mod control;
 mod core;
 pub mod count;
+pub mod failed;
 pub mod failure;
 pub mod framing;
 pub mod headers;

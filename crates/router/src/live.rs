@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::busy::Sample;
 use crate::choose::{self, Candidate};
 use crate::count::{Counts, Times};
 use crate::pool::Pool;
@@ -70,6 +71,8 @@ pub struct Service {
     pub choices: Vec<Choice>,
     /// Where its requests wait.
     pub lobby: Arc<Lobby>,
+    /// Some of those who asked lately.
+    pub sample: Arc<Sample>,
 }
 
 /// A version that can be drawn.

@@ -19,10 +19,11 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout_at};
 
-use crate::attempt::{Attempt, Miss};
+use crate::attempt::{Asked, Attempt, Miss};
 use crate::body::{Answer, Download, Outgoing, Progress, Stand, Upload};
 use crate::count::Fault;
 use crate::headers::Caller;
+use crate::key::Client;
 use crate::line::Line;
 use crate::live::{Endpoint, Lobby, Service};
 use crate::reply::{self, Reason};
@@ -47,6 +48,7 @@ struct Trip<'a> {
     worker: &'a Arc<Worker>,
     service: Arc<Service>,
     point: u64,
+    asked: Asked<'a>,
     /// It came without a host, as HTTP/1.0 may: towards an endpoint it gets that one's address.
     is_nameless: bool,
     tried: Vec<Arc<Endpoint>>,
@@ -95,7 +97,7 @@ async fn forward(
         return Err(Reason::Loop);
     }
     let service = route(worker, &parts).ok_or(Reason::NoRoute)?;
-    let (point, gift) = draw(&service.settings.stickiness, &parts, caller);
+    let Drawn { point, client: asking, gift } = draw(&service.settings.stickiness, &parts, caller);
     let wants_tunnel = framing::wants_tunnel(&parts) && incoming.is_end_stream();
     let client = wants_tunnel.then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     parts.extensions.clear();
@@ -103,7 +105,10 @@ async fn forward(
     let (request, progress) =
         outgoing(parts, incoming, &service.settings, worker.limits.body_time_max, pulse)?;
     let is_nameless = !request.headers().contains_key(HOST);
-    let trip = Trip { worker, service, point, is_nameless, tried: Vec::new(), sent: 0, deadline: None };
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let asked = Asked { failures: &worker.failures, client: asking, method, uri };
+    let trip =
+        Trip { worker, service, point, asked, is_nameless, tried: Vec::new(), sent: 0, deadline: None };
     let mut response = trip.run(request, progress, client).await?;
     if let Some(gift) = gift {
         response.headers_mut().append(SET_COOKIE, gift);
@@ -120,22 +125,34 @@ fn route(worker: &Worker, parts: &Parts) -> Option<Arc<Service>> {
     live.routes.find(host, parts.uri.path()).map(|place| Arc::clone(&live.services[place]))
 }
 
-/// Returns the request's point in the draw, and the cookie that its client is given to stay there.
-fn draw(stickiness: &Stickiness, parts: &Parts, caller: &Caller) -> (u64, Option<HeaderValue>) {
+/// Where a request goes.
+struct Drawn {
+    /// Its point.
+    point: u64,
+    /// Who asks. One who was just given a cookie may never show it again: his address says who he is until he does.
+    client: Client,
+    /// The cookie that he is given to stay there.
+    gift: Option<HeaderValue>,
+}
+
+fn draw(stickiness: &Stickiness, parts: &Parts, caller: &Caller) -> Drawn {
+    let address = caller.origin(&parts.headers);
+    let by_key = |point| Drawn { point, client: Client::Point(point), gift: None };
+    let by_chance = |point, gift| Drawn { point, client: Client::Address(address), gift };
     match stickiness {
-        Stickiness::None => (random(), None),
-        Stickiness::Address { salt } => (key::point_of_address(salt, caller.origin(&parts.headers)), None),
+        Stickiness::None => by_chance(random(), None),
+        Stickiness::Address { salt } => by_key(key::point_of_address(salt, address)),
         Stickiness::Header { name, salt } => match parts.headers.get(name) {
-            Some(value) => (key::point(salt, value.as_bytes()), None),
-            None => (random(), None),
+            Some(value) => by_key(key::point(salt, value.as_bytes())),
+            None => by_chance(random(), None),
         },
         Stickiness::Cookie { name, salt, give } => match key::cookie(&parts.headers, name) {
-            Some(value) => (key::point(salt, value), None),
-            None if !give => (random(), None),
+            Some(value) => by_key(key::point(salt, value)),
+            None if !give => by_chance(random(), None),
             None => {
                 let value = format!("{:016x}{:016x}", random(), random());
                 let line = format!("{name}={value}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax");
-                (key::point(salt, value.as_bytes()), HeaderValue::try_from(line).ok())
+                by_chance(key::point(salt, value.as_bytes()), HeaderValue::try_from(line).ok())
             }
         },
     }
@@ -197,6 +214,9 @@ impl Trip<'_> {
             is_idempotent(request.method()) && matches!(request.body(), Outgoing::Empty) && client.is_none();
         loop {
             let (endpoint, mut attempt) = self.begin().await?;
+            if self.tried.is_empty() {
+                self.service.sample.note(attempt.second(), || self.asked.client.key());
+            }
             if self.is_nameless {
                 let address = HeaderValue::try_from(endpoint.address.to_string());
                 request.headers_mut().insert(HOST, address.expect("an address is a value"));
@@ -204,7 +224,7 @@ impl Trip<'_> {
             let timeouts = &Arc::clone(&self.service).settings.timeouts;
             let again =
                 (is_safe && self.sent < self.service.settings.retries.attempts).then(|| copy(&request));
-            match attempt.send(request, timeouts, is_safe, client.is_some()).await {
+            match attempt.send(request, &self.asked, timeouts, is_safe, client.is_some()).await {
                 Ok((response, line)) => {
                     return Ok(respond(self.worker, response, attempt, line, progress, client, timeouts));
                 }

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::busy::Busiest;
 use crate::count::{Counts, Encoded, Times};
+use crate::failed::FailedRequest;
 
 /// All counts of a router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct Report {
     pub clients: Clients,
     /// The services by name.
     pub services: BTreeMap<String, Service>,
+    /// Attempts that failed by their version's fault, by number: where they were asked for, those that were kept after a number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedRequest>,
 }
 
 /// What belongs to no service.
@@ -47,6 +52,9 @@ pub struct Service {
     pub refused: u64,
     /// Requests that wait now.
     pub waiting: u64,
+    /// How much its busiest clients carry, where failures were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busiest: Option<Busiest>,
     /// Its versions by name.
     pub versions: BTreeMap<String, Version>,
     /// Its endpoints. One that the table no longer has is `gone`, and is listed while it has something in flight.
@@ -102,7 +110,8 @@ impl Report {
         endpoints.filter(|other| other.name == endpoint).map(|other| other.counts.in_flight).sum()
     }
 
-    /// Adds what another process of the same line counted. What is of the moment is added as well.
+    /// Adds what another process of the same line counted. What is of the moment is added as well; what failed is not, as each process has
+    /// numbers of its own.
     pub fn add(&mut self, other: &Report) {
         self.clients.connections += other.clients.connections;
         self.clients.open += other.clients.open;
@@ -129,8 +138,9 @@ impl Report {
     /// Leaves out what is of the moment: what remains of a process that has ended.
     pub fn past(mut self) -> Report {
         self.clients.open = 0;
+        self.failed.clear();
         for service in self.services.values_mut() {
-            service.waiting = 0;
+            (service.waiting, service.busiest) = (0, None);
             service.versions.values_mut().for_each(|version| version.counts.in_flight = 0);
             service.endpoints.retain(|endpoint| endpoint.state != Stand::Gone);
             service.endpoints.iter_mut().for_each(|endpoint| endpoint.counts.in_flight = 0);
@@ -144,6 +154,9 @@ impl Service {
         self.held += other.held;
         self.refused += other.refused;
         self.waiting += other.waiting;
+        if let Some(busiest) = other.busiest {
+            self.busiest.get_or_insert_default().add(busiest);
+        }
         for (name, version) in &other.versions {
             self.versions.entry(name.clone()).or_default().add(version);
         }

@@ -18,6 +18,7 @@ use crate::board::Board;
 use crate::config::{Config, Listener};
 use crate::control::{self, Hidden};
 use crate::core::Core;
+use crate::failed::Failures;
 use crate::failure::Failure;
 use crate::family::Family;
 use crate::folder::Folder;
@@ -69,7 +70,8 @@ impl Server {
             Some((taker, gift)) => (Some(taker), gift.parcel, gift.lock),
         };
         let took_over_from = taker.as_ref().map(|_| parcel.process);
-        let board = Board::new(workers(&config, certificates.as_ref()));
+        let failures = Arc::default();
+        let board = Board::new(workers(&config, certificates.as_ref(), &failures), failures);
         // The one before takes no other table until the handover is over.
         if let Some(table) = folder.read_table()? {
             board.publish(Arc::new(table));
@@ -230,11 +232,15 @@ fn open_control(folder: &Folder) -> Result<Hidden, Failure> {
 }
 
 /// Makes the workers. They have a name of their own for `Via`, so that a request that comes back is known.
-fn workers(config: &Config, certificates: Option<&Arc<Certificates>>) -> Vec<Arc<Worker>> {
+fn workers(
+    config: &Config,
+    certificates: Option<&Arc<Certificates>>,
+    failures: &Arc<Failures>,
+) -> Vec<Arc<Worker>> {
     let name = format!("1.1 footplate-{:08x}", SmallRng::from_os_rng().random::<u32>());
     let via = HeaderValue::try_from(name).expect("letters and digits are a value");
     let tls = certificates.map(|certificates| TlsAcceptor::from(certificates.config()));
-    let worker = |_| Arc::new(Worker::new(config, via.clone(), tls.clone()));
+    let worker = |_| Arc::new(Worker::new(config, via.clone(), tls.clone(), Arc::clone(failures)));
     (0..config.workers).map(worker).collect()
 }
 
@@ -245,9 +251,13 @@ fn assemble<'a>(
     lock: File,
     sockets: impl Iterator<Item = &'a TcpListener>,
 ) -> Result<Core, Failure> {
+    let failures = Arc::clone(board.failures());
     let (instance, family) = match parcel.instance.is_empty() {
-        true => (format!("{:016x}", SmallRng::from_os_rng().random::<u64>()), Family::first(folder.clone())),
-        false => (parcel.instance, Family::next(folder.clone(), parcel.base, parcel.zeros, parcel.name)),
+        true => {
+            let instance = format!("{:016x}", SmallRng::from_os_rng().random::<u64>());
+            (instance, Family::first(folder.clone(), failures))
+        }
+        false => (parcel.instance.clone(), Family::next(folder.clone(), failures, parcel)),
     };
     let family = family.map_err(|error| {
         Failure::new("cannot read the router's folder", error, "raise the limit on files")

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Limits, Listener, Network};
 use crate::connection;
+use crate::failed::Failures;
 use crate::live::Live;
 use crate::reply::Reason;
 
@@ -39,6 +40,8 @@ pub struct Worker {
     pub tls: Option<TlsAcceptor>,
     /// What belongs to no version.
     pub counts: Counts,
+    /// Records of requests that failed. One for all workers: who fails may wait for another one.
+    pub failures: Arc<Failures>,
     seats: Semaphore,
     is_leaving: AtomicBool,
 }
@@ -92,7 +95,12 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     /// Makes a worker with an empty table.
-    pub fn new(config: &Config, via: HeaderValue, tls: Option<TlsAcceptor>) -> Worker {
+    pub fn new(
+        config: &Config,
+        via: HeaderValue,
+        tls: Option<TlsAcceptor>,
+        failures: Arc<Failures>,
+    ) -> Worker {
         let share = config.limits.connections_max.div_ceil(config.workers).max(1);
         Worker {
             live: ArcSwap::default(),
@@ -101,6 +109,7 @@ impl Worker {
             trusted: config.trusted.clone(),
             tls,
             counts: Counts::default(),
+            failures,
             seats: Semaphore::new(share),
             is_leaving: AtomicBool::new(false),
         }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn ask(
     path: &Path,
     method: Method,
-    uri: &'static str,
+    uri: &str,
     body: Bytes,
 ) -> io::Result<(StatusCode, Bytes)> {
     timeout(PATIENCE, talk(path, method, uri, body)).await?
@@ -32,7 +32,7 @@ pub async fn ask(
 async fn talk(
     path: &Path,
     method: Method,
-    uri: &'static str,
+    uri: &str,
     body: Bytes,
 ) -> io::Result<(StatusCode, Bytes)> {
     let socket = TokioIo::new(UnixStream::connect(path).await?);

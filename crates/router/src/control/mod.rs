@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::core::Core;
+use crate::core::{After, Core};
 use crate::failure::Failure;
 use crate::folder::SOCKET;
 use crate::handover;
@@ -159,7 +159,7 @@ where
 
 async fn answer_prometheus(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => text(metrics::render(&core.report().await)),
+        (&Method::GET, "/metrics") => text(metrics::render(&core.report(None).await)),
         (_, "/metrics") => mistake(StatusCode::METHOD_NOT_ALLOWED, "the path has not this method"),
         _ => mistake(StatusCode::NOT_FOUND, "only /metrics is here"),
     })
@@ -174,15 +174,23 @@ async fn answer(core: Arc<Core>, request: Request<Incoming>) -> Result<Reply, In
             Err((status, failures)) => json(status, &serde_json::json!({ "mistakes": failures })),
         },
         (Method::GET, "/v1/table") => json(StatusCode::OK, &*core.board.table()),
-        (Method::GET, "/v1/counts") => json(StatusCode::OK, &core.report().await),
+        (Method::GET, "/v1/counts") => counts(&core, request.uri().query()).await,
         (Method::GET, "/v1/health") => json(StatusCode::OK, &core.health().await),
         (Method::POST, "/v1/handover") => hand_over(core, request),
-        (Method::GET, "/metrics") => text(metrics::render(&core.report().await)),
+        (Method::GET, "/metrics") => text(metrics::render(&core.report(None).await)),
         (_, path) if known.contains(&path) => {
             mistake(StatusCode::METHOD_NOT_ALLOWED, "the path has not this method")
         }
         _ => mistake(StatusCode::NOT_FOUND, "there is no such path"),
     })
+}
+
+/// Tells the counts, and what failed where the query asks for it.
+async fn counts(core: &Core, query: Option<&str>) -> Reply {
+    match query.map(After::parse).transpose() {
+        Ok(facts) => json(StatusCode::OK, &core.report(facts.flatten().as_ref()).await),
+        Err(because) => mistake(StatusCode::BAD_REQUEST, &because),
+    }
 }
 
 /// Turns the connection into a handover. Its end is seen by the new router, and in the log.

@@ -4,6 +4,7 @@
 
 mod basics;
 mod drawing;
+mod failing;
 mod framing;
 mod limits;
 mod memory;

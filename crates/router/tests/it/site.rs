@@ -144,6 +144,12 @@ impl Site {
         serde_json::from_str(&self.control("GET", "/v1/counts", "").await.body).unwrap()
     }
 
+    /// Returns what was counted, with what failed after this number and how busy clients are.
+    pub async fn facts(&self, after: u64) -> Report {
+        let path = format!("/v1/counts?failed_after={after}");
+        serde_json::from_str(&self.control("GET", &path, "").await.body).unwrap()
+    }
+
     /// Gets a path over a connection of its own.
     pub async fn get(&self, path: &str) -> Reply {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: service.test\r\n\r\n")).await
