@@ -105,6 +105,7 @@ impl Overrides {
             during: self.during.unwrap_or(own.during),
             acceptance: own.acceptance.clone(),
             pace,
+            judging: own.judging.clone(),
         })
     }
 }
