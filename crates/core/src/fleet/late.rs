@@ -21,7 +21,7 @@ pub(super) fn held(
 ) -> BTreeMap<Target, Assignment> {
     let is_moved = |target: &Target| {
         rollout.is_some_and(|rollout| {
-            rollout.is_active() && rollout.concerns(&target.host) && rollout.groups.contains(&target.group)
+            rollout.is_active() && rollout.has_come_to(&target.host) && rollout.groups.contains(&target.group)
         })
     };
     let held = |(target, order): (&Target, &Assignment)| {

@@ -3,7 +3,7 @@
 //! Invariants: only what is ready stands in a route; what is not the rollout's business serves when it is the app's
 //! current release, and else drains; the division is written once its routes stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Current, Host, Restriction, Seen, Track};
@@ -11,7 +11,7 @@ use crate::moment::Moment;
 use crate::name::{GroupName, ReleaseId, Target};
 use crate::release::{Reach, Release};
 use crate::rollout::{Kind, Outcome, Phase, Rollout};
-use crate::target::{Readiness, Report};
+use crate::target::{Assignment, Readiness, Report};
 use crate::traffic::{Canary, Endpoint, EndpointState, Route, Share, Traffic};
 
 /// How long a router gives a canary its share without hearing that somebody still judges it.
@@ -21,21 +21,24 @@ const CANARY_RENEWAL: Duration = Duration::from_secs(20);
 /// The weight of every endpoint: hosts count alike.
 const WEIGHT: u32 = 100;
 
-/// Returns the route of every target that has something up with an address. Nothing on targets that are `left` gets a request.
+/// Returns the route of every target that has something up with an address. Nothing on targets that leave gets a request; what a target
+/// leaves is what its order among `orders` says.
 pub(super) fn routes(
     current: &Current,
     rollout: Option<&Rollout>,
     seen: &Seen,
-    left: &BTreeSet<Target>,
+    orders: &BTreeMap<Target, Assignment>,
 ) -> BTreeMap<Target, Route> {
     let mut routes = BTreeMap::new();
     for (name, host) in &seen.hosts {
         for (target, report) in &host.reports {
             let before = |id: &ReleaseId| Some(seen.routes.get(target)?.endpoints.get(id)?.state);
             // Where nothing may run beside it, it is stopped by the first order that says something else.
-            let order = seen.orders.get(target).filter(|order| order.alone);
-            let ends = |id: &ReleaseId| order.is_some_and(|order| order.run.as_ref() != Some(id));
-            let is_out = |id: &ReleaseId| left.contains(target) && before(id) != Some(EndpointState::Standby);
+            let order = orders.get(target).or(seen.orders.get(target));
+            let ends =
+                |id: &ReleaseId| order.is_some_and(|order| order.alone && order.run.as_ref() != Some(id));
+            let is_left = order.is_some_and(|order| order.leaves_at.is_some());
+            let is_out = |id: &ReleaseId| is_left && before(id) != Some(EndpointState::Standby);
             let state = |id: &ReleaseId| match is_out(id) {
                 true => EndpointState::Draining,
                 false => state(current, rollout, host, (target, report), id, before(id), ends(id)),
@@ -92,13 +95,12 @@ fn moves(rollout: &Rollout) -> bool {
     rollout.goes_in_steps() && (moving || left)
 }
 
-/// Tells whether this ran before what the rollout leaves, which is not ready there yet: it serves in its place. So does what the rollout goes
-/// back to, as long as it has not come to the host.
+/// Tells whether this ran before what the rollout leaves, which is not ready there yet: it serves in its place. So does what the rollout leads
+/// to, as long as it has not let it in there: no acceptance is asked of what users have already.
 fn stands_in(rollout: &Rollout, track: &Track, (target, report): (&Target, &Report), id: &ReleaseId) -> bool {
     let is_other = track.release.as_ref().is_some_and(|release| release.id != *id);
-    let is_unmoved = *id != rollout.to.id || rollout.has_yet_to_come_to(&target.host);
-    let is_tried = !is_untried(rollout, report, id);
-    is_other && is_unmoved && is_tried && rollout.runs_beside() && serves(track, target, report, id)
+    let is_unmoved = *id != rollout.to.id || rollout.has_yet_to_let_in(&target.host);
+    is_other && is_unmoved && rollout.runs_beside() && serves(track, target, report, id)
 }
 
 /// Tells whether this is what a rollout is about to bring, up already, and yet to be accepted there.

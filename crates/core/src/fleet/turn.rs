@@ -114,11 +114,9 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
     if rests && wanted.values().any(leftover::leaves_with_nothing) {
         current.left = current.orders;
     }
-    let left = wanted.iter().filter(|(_, order)| order.leaves_at.is_some());
-    let left: BTreeSet<Target> = left.map(|(target, _)| target.clone()).collect();
     let left_until = leftover::until(seen.now, &wanted);
     let obsolete = obsolete(seen, &current, rollout.as_ref(), &wanted);
-    let routes = routes::routes(&current, rollout.as_ref(), seen, &left);
+    let routes = routes::routes(&current, rollout.as_ref(), seen, &wanted);
     let traffic = routes::traffic(&current, rollout.as_ref(), seen.now);
     let opened = rollout.as_ref().filter(|rollout| rollout.generation >= current.orders);
     let barrier = opened.and_then(rollout::barrier);
@@ -167,7 +165,9 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
         if let Some(generation) = restored {
             said.extend(take(rollout, &Event::Restored { generation, now: seen.now }));
         }
-        for _ in 0..STEPS_MAX {
+        // One that ended has no say in what the app's own orders, which are newer, do with its hosts.
+        let is_past = !rollout.is_active() && rollout.generation < current.orders;
+        for _ in 0..if is_past { 0 } else { STEPS_MAX } {
             let before = (rollout.phase.clone(), rollout.course.clone());
             let told = seen.traffic.as_ref().map(|traffic| traffic.revision).unwrap_or_default();
             let observation = Observation {

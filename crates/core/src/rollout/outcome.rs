@@ -137,6 +137,18 @@ impl Outcome {
         }
     }
 
+    /// Tells whether nothing is left of it: no target was switched, or every one of them came back.
+    pub fn is_undone(&self) -> bool {
+        match self {
+            Outcome::Failed { .. } | Outcome::Aborted { .. } => true,
+            Outcome::TurnedBack { missing, more, .. } => missing.is_empty() && *more == 0,
+            Outcome::Done
+            | Outcome::DoneExcept { .. }
+            | Outcome::LeftAsIs { .. }
+            | Outcome::Replaced { .. } => false,
+        }
+    }
+
     /// Returns the last lines of the script that failed it, if one did.
     pub fn output(&self) -> &str {
         match self {

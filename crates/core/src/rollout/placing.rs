@@ -43,10 +43,15 @@ impl Rollout {
         }
     }
 
-    /// Tells whether this host is as it was before the rollout, or as it was left alone.
-    pub(crate) fn has_yet_to_come_to(&self, host: &HostName) -> bool {
+    /// Tells whether it moves what this host runs: until it has come there, the host stays as it was.
+    pub(crate) fn has_come_to(&self, host: &HostName) -> bool {
+        self.course.as_ref().is_some_and(|course| course.positions.contains_key(host))
+    }
+
+    /// Tells whether users have nothing of its release on this host by its doing: it has not come there, or was not let in.
+    pub(crate) fn has_yet_to_let_in(&self, host: &HostName) -> bool {
         let position = self.course.as_ref().and_then(|course| course.positions.get(host));
-        position.is_none_or(|position| matches!(position.at, At::Failed | At::Skipped))
+        position.is_none_or(|position| matches!(position.at, At::Beside | At::Failed | At::Skipped))
     }
 
     /// Lists so many hosts that it has not come to, so that `up` of all have a position.

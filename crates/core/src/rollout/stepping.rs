@@ -64,6 +64,17 @@ impl Rollout {
         self.enter(step + 1, Part::Holding, now);
     }
 
+    /// Goes on with a step that some of its hosts were taken out of: others have their turn once as many are ready as the step
+    /// before it asked for.
+    fn enter_again(&mut self, seen: &Observation, step: u32) {
+        match step.checked_sub(1) {
+            Some(before) if self.unready(seen) > self.unready_max(before) => {
+                self.enter(before, Part::Settling, seen.now);
+            }
+            _ => self.enter(step, Part::Withdrawing, seen.now),
+        }
+    }
+
     fn leave_part(&mut self, seen: &Observation, step: u32, part: Part) {
         if part == Part::Calling {
             self.give_up_the_absent();
@@ -230,7 +241,7 @@ impl Rollout {
         let is_bare = self.leaves_services() && !self.runs_beside();
         if failures <= self.policy.pace.failures_max && !is_let_in && !is_bare {
             self.position(vec![host], At::Failed, seen.now);
-            return self.enter(step, Part::Withdrawing, seen.now);
+            return self.enter_again(seen, step);
         }
         let mut why = blame(target, failure, &self.to.id);
         if failures > 1 {
@@ -282,7 +293,7 @@ impl Rollout {
         let only_vanished = !late.is_empty() && late.iter().all(|target| vanished.contains(&target.host));
         if self.policy.on_vanished == OnVanished::GoOn && only_vanished && vanished.len() < self.hosts.len() {
             self.skip(vanished, seen.now);
-            return self.enter(step, Part::Withdrawing, seen.now);
+            return self.enter_again(seen, step);
         }
         let sentence = match part {
             Part::Starting if late.is_empty() => {

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use footplate_core::fleet::{Seen, Turn};
 use footplate_core::name::{ReleaseId, Target};
 use footplate_core::rollout::{At, Kind, Part, Phase, Rollout};
-use footplate_core::traffic::{EndpointState, Share};
+use footplate_core::traffic::{EndpointState, Route, Share};
 
 use super::{Fact, Promise, Scene, hold};
 use crate::controller::rollout;
 
-/// Remembers what was accepted where, by the rollout's number.
+/// Remembers what was accepted where, by the rollout's number, and what users had there when that rollout began: no acceptance is asked
+/// of what users have already.
 #[derive(Default)]
 pub struct Readiness {
     accepted: BTreeSet<(u64, Target, ReleaseId)>,
+    had: BTreeSet<(Target, ReleaseId)>,
+    number: u64,
 }
 
 impl Promise for Readiness {
@@ -40,6 +43,10 @@ impl Promise for Readiness {
 
 impl Readiness {
     fn remember(&mut self, number: u64, seen: &Seen) {
+        if number != self.number {
+            self.number = number;
+            self.had = seen.routes.iter().flat_map(|(target, route)| let_in(target, route)).collect();
+        }
         let reports = seen.hosts.values().flat_map(|host| &host.reports);
         for (target, report) in reports {
             let accepted = report.up.iter().filter(|(_, up)| up.accepted > 0);
@@ -61,12 +68,19 @@ impl Readiness {
                 });
                 let accepted = judged.is_none_or(|rollout| {
                     self.accepted.contains(&(rollout.number, target.clone(), id.clone()))
+                        || self.had.contains(&(target.clone(), id.clone()))
                 });
                 hold(accepted, || format!("{target} serves with {id}, which was not accepted there"))?;
             }
         }
         Ok(())
     }
+}
+
+/// Lists what users have, or had until it began to leave.
+fn let_in<'a>(target: &'a Target, route: &'a Route) -> impl Iterator<Item = (Target, ReleaseId)> + 'a {
+    let let_in = route.endpoints.iter().filter(|(_, one)| one.state != EndpointState::Standby);
+    let_in.map(|(id, _)| (target.clone(), id.clone()))
 }
 
 /// While a step gives a share, no router gives more. Until the roll call is answered, what goes back to a release that still runs on
