@@ -204,7 +204,10 @@ pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failur
         planned.and_then(|planned| operator.ui.show(&Preview(planned)))
     } else {
         match begin(operator, &connection, &order, &what).await {
-            Ok(begun) => conclude(operator, &connection, &path, begun, args.detach).await,
+            Ok(begun) => {
+                let expected = watch::Expected::from(&begun);
+                conclude(operator, &connection, &path, (begun, expected), args.detach).await
+            }
             Err(failure) => Err(failure),
         }
     };
@@ -270,14 +273,14 @@ pub async fn conclude(
     operator: &Operator,
     connection: &Connection,
     path: &AppPath,
-    begun: Planned,
+    (begun, expected): (Planned, watch::Expected),
     detach: bool,
 ) -> Result<(), Failure> {
     if let Some(sentence) = begun.waits.as_ref().filter(|_| !detach) {
         operator.ui.say(format!("{sentence}."));
     }
     if !detach {
-        let ended = watch::until_the_end(operator, &connection.client, path, (&begun).into()).await;
+        let ended = watch::until_the_end(operator, &connection.client, path, expected).await;
         return ended.map_err(|failure| leaving(connection, failure));
     }
     if connection.is_own() {

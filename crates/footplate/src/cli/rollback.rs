@@ -27,7 +27,7 @@ use crate::failure::{Exit, Failure};
   footplate rollback shop --to 1.4.0    a release that ran earlier
   footplate rollback shop --group worker  one process group alone
 
-Exit codes are those of `footplate deploy`.")]
+Exit codes are those of `footplate deploy`: 0 every target is back.")]
 pub struct RollbackArgs {
     #[command(flatten)]
     app: AppArgs,
@@ -72,7 +72,8 @@ async fn begin(
     let by = operator.by(args.order.reason.as_deref())?;
     let order = api::RollBack { path: path.clone(), to, groups, by };
     let begun = client.roll_back(&order).await.map_err(|error| operator.failed(&what(path), error))?;
-    deploy::conclude(operator, connection, path, begun, args.detach).await
+    let expected = watch::Expected::of_rollback(&begun);
+    deploy::conclude(operator, connection, path, (begun, expected), args.detach).await
 }
 
 fn what(path: &AppPath) -> String {

@@ -103,9 +103,16 @@ pub struct Expected {
     to: ReleaseId,
     /// The process groups that were chosen; all when empty.
     chosen: BTreeSet<GroupName>,
+    /// Whether it ends well when nothing is left of it.
+    is_taken_back: bool,
 }
 
 impl Expected {
+    /// The rollout that an order for a rollback left under way: one of its own, or the one that it takes back.
+    pub fn of_rollback(planned: &Planned) -> Self {
+        Self { is_taken_back: planned.kind == Kind::Deploy, ..planned.into() }
+    }
+
     /// Tells whether it is this rollout. Of the chosen process groups it moves those that did not run the release already.
     fn is(&self, record: &Rollout) -> bool {
         let same = self.number == record.number && self.kind == record.kind && self.to == record.to.id;
@@ -117,7 +124,8 @@ impl Expected {
 impl From<&Planned> for Expected {
     fn from(planned: &Planned) -> Self {
         let Planned { number, kind, to, chosen, .. } = planned;
-        Self { number: *number, kind: *kind, to: to.clone(), chosen: chosen.clone() }
+        let (to, chosen) = (to.clone(), chosen.clone());
+        Self { number: *number, kind: *kind, to, chosen, is_taken_back: false }
     }
 }
 
@@ -125,7 +133,8 @@ impl From<&RolloutStatus> for Expected {
     fn from(rollout: &RolloutStatus) -> Self {
         let record = &rollout.record;
         let chosen = if record.is_partial { record.groups.clone() } else { BTreeSet::new() };
-        Self { number: record.number, kind: record.kind, to: record.to.id.clone(), chosen }
+        let to = record.to.id.clone();
+        Self { number: record.number, kind: record.kind, to, chosen, is_taken_back: false }
     }
 }
 
@@ -155,7 +164,7 @@ pub async fn to_the_end(
         Some(0) => None,
         _ => client.traffic(Some(path), TRAFFIC_OVER).await.ok().and_then(|apps| apps.into_iter().next()),
     };
-    ending::conclude(operator, &ended, traffic.as_ref())
+    ending::conclude(operator, &ended, traffic.as_ref(), expected.is_taken_back)
 }
 
 /// What is left of a rollout when it is over.

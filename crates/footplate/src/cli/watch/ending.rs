@@ -14,29 +14,30 @@ use crate::failure::{Exit, Failure, printable_line};
 /// How much of a service's output is repeated beside the reason.
 const OUTPUT_LINES_MAX: usize = 3;
 
-/// Says how it ended, and fails as it failed.
+/// Says how it ended, and fails as it failed. One that was taken back by whom it is told to ends well when nothing is left of it.
 pub(super) fn conclude(
     operator: &Operator,
     ended: &Ended,
     traffic: Option<&AppTraffic>,
+    is_taken_back: bool,
 ) -> Result<(), Failure> {
     let record = &ended.rollout.record;
-    let exit = match ended.rollout.exit_code {
-        Some(0) => Exit::Done,
-        Some(4) => Exit::Deadline,
-        _ => Exit::Failed,
-    };
+    let exit = exit(&ended.rollout, is_taken_back);
     if operator.ui.is_json() {
         operator.ui.show(&Ordered(ended.rollout.clone()))?;
     }
     if exit == Exit::Done {
         let took = when::stopwatch(ended.elapsed);
         operator.ui.say(format!("{}: {} ({took})", title(&ended.rollout), ended.rollout.sentence));
-        let told = [left_behind(&ended.app, record, &ended.hosts), killed(&ended.app, record)];
-        told.iter().flatten().for_each(|line| operator.ui.say(line));
+        let told = match is_taken_back {
+            true => aftermath(&ended.app, record, traffic).lines().map(str::to_owned).collect(),
+            false => [left_behind(&ended.app, record, &ended.hosts), killed(&ended.app, record)].concat(),
+        };
+        told.iter().for_each(|line| operator.ui.say(line));
         return Ok(());
     }
-    let what = format!("`{}` in {} does not run {}", moved(record), record.path.environment, record.to.id);
+    let fault = if is_taken_back { "is not taken back from" } else { "does not run" };
+    let what = format!("`{}` in {} {fault} {}", moved(record), record.path.environment, record.to.id);
     let place = place(&record.path);
     let failure = Failure::new(exit, what).because_of(ended.rollout.sentence.clone());
     let told = [outputs(&ended.app, &ended.rollout), aftermath(&ended.app, record, traffic)];
@@ -45,6 +46,15 @@ pub(super) fn conclude(
     Err(failure.next(format!(
         "`footplate logs {place}` shows what it printed, `footplate status {place}` what runs; mend it, push it, and deploy again"
     )))
+}
+
+pub(super) fn exit(rollout: &RolloutStatus, is_taken_back: bool) -> Exit {
+    match rollout.exit_code {
+        _ if is_taken_back && rollout.record.outcome().is_some_and(Outcome::is_undone) => Exit::Done,
+        Some(0) if !is_taken_back => Exit::Done,
+        Some(4) => Exit::Deadline,
+        _ => Exit::Failed,
+    }
 }
 
 /// Lists the targets that run something else all the same, as their hosts were away, or set aside by somebody.

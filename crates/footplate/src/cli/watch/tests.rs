@@ -2,7 +2,7 @@
 
 use footplate_core::rollout::{Leaving, Outcome, Phase, Why};
 
-use super::ending::aftermath;
+use super::ending::{aftermath, exit};
 use super::*;
 use crate::api::Stage;
 use crate::cli::fixture::{NOW, app, release, rollout, target, traffic};
@@ -18,7 +18,7 @@ fn waited_for(app: &AppStatus) -> Result<Option<u64>, String> {
 
 fn waited_for_some(app: &AppStatus, chosen: &[&str]) -> Result<Option<u64>, String> {
     let (to, chosen) = ("3".parse().expect("a release"), groups(chosen));
-    let expected = Expected { number: 8, kind: Kind::Deploy, to, chosen };
+    let expected = Expected { number: 8, kind: Kind::Deploy, to, chosen, is_taken_back: false };
     let begun = begun(app, &expected).map_err(|failure| failure.render());
     begun.map(|begun| begun.map(|rollout| rollout.record.number))
 }
@@ -115,4 +115,22 @@ fn what_was_only_brought_is_counted_where_it_is_gone() {
     let why = Why::from("it broke".to_owned());
     record.phase = Phase::Ended { at: NOW, outcome: Outcome::TurnedBack { why, missing, more: 0 } };
     assert_eq!(aftermath(&app(Vec::new(), None), &record, None), "undone: `2` is gone from 1 of 2 targets");
+}
+
+#[test]
+fn a_rollout_that_somebody_takes_back_ends_well_when_nothing_is_left_of_it() {
+    let targets = [target("web-1", "1", &["1"], Stage::Steady), target("web-2", "1", &["1"], Stage::Steady)];
+    let mut rollout = rollout(&targets, "");
+    let mut exits = |outcome: Outcome| {
+        rollout.exit_code = Some(outcome.class().exit_code());
+        rollout.record.phase = Phase::Ended { at: NOW, outcome };
+        (exit(&rollout, true), exit(&rollout, false))
+    };
+    let why = || Why::from("ada rolled back".to_owned());
+    let back = |missing| Outcome::TurnedBack { why: why(), missing, more: 0 };
+    assert_eq!(exits(back(BTreeSet::new())), (Exit::Done, Exit::Failed));
+    assert_eq!(exits(Outcome::Aborted { by: "ada".parse().expect("an actor") }), (Exit::Done, Exit::Failed));
+    assert_eq!(exits(back(BTreeSet::from([targets[0].target.clone()]))), (Exit::Failed, Exit::Failed));
+    assert_eq!(exits(Outcome::Done), (Exit::Failed, Exit::Done), "it arrived before the order");
+    assert_eq!(exits(Outcome::LeftAsIs { why: why() }), (Exit::Failed, Exit::Failed));
 }
