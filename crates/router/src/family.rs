@@ -144,13 +144,7 @@ impl Family {
     }
 
     /// Asks an elder until it answers, is gone, or has been silent for too long.
-    async fn ask(
-        &self,
-        name: &str,
-        method: Method,
-        uri: &str,
-        body: Bytes,
-    ) -> Result<Bytes, Silence> {
+    async fn ask(&self, name: &str, method: Method, uri: &str, body: Bytes) -> Result<Bytes, Silence> {
         let socket = self.folder.elder_socket(name);
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -20,21 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Nobody is there (`NotFound`, `ConnectionRefused`), or there is no answer in time.
-pub async fn ask(
-    path: &Path,
-    method: Method,
-    uri: &str,
-    body: Bytes,
-) -> io::Result<(StatusCode, Bytes)> {
+pub async fn ask(path: &Path, method: Method, uri: &str, body: Bytes) -> io::Result<(StatusCode, Bytes)> {
     timeout(PATIENCE, talk(path, method, uri, body)).await?
 }
 
-async fn talk(
-    path: &Path,
-    method: Method,
-    uri: &str,
-    body: Bytes,
-) -> io::Result<(StatusCode, Bytes)> {
+async fn talk(path: &Path, method: Method, uri: &str, body: Bytes) -> io::Result<(StatusCode, Bytes)> {
     let socket = TokioIo::new(UnixStream::connect(path).await?);
     let (mut sender, connection) = http1::handshake(socket).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);

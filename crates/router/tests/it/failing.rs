@@ -138,7 +138,11 @@ async fn records_outlive_upgrades_under_numbers_that_only_rise() {
     crate::site::read(&mut resting, "GET").await.unwrap();
     site.upgrade().await;
     let told = site.facts(0).await;
-    assert_eq!(lines(&told.failed), ["1 GET /status/501 Status(501)"], "the new one knows what nobody was told");
+    assert_eq!(
+        lines(&told.failed),
+        ["1 GET /status/501 Status(501)"],
+        "the new one knows what nobody was told"
+    );
     site.get("/status/502").await;
     // The connection that rested is still the old one's, which ends with its answer.
     resting.io().write_all(b"GET /status/503 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
