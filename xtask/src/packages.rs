@@ -1,6 +1,6 @@
 //! What the tests need from Debian's packages, and how it gets here.
 //!
-//! Programs of the system (`strace`, `ip`, …) are installed; the servers that tests start (Consul, etcd, HAProxy, nginx) are only unpacked
+//! Programs of the system (`strace`, `ip`, …) are installed; the servers that tests start (Consul, etcd, HAProxy, nginx, Prometheus) are only unpacked
 //! into a cache folder, because nobody wants them as running services. The mirror is whichever one this machine's own apt
 //! uses; signatures are checked with Debian's keys; the machine's own package lists are neither needed nor changed.
 
@@ -22,7 +22,7 @@ struct Server {
     why: &'static str,
 }
 
-const SERVERS: [Server; 4] = [
+const SERVERS: [Server; 5] = [
     Server {
         package: "consul",
         libraries: &[],
@@ -54,6 +54,14 @@ const SERVERS: [Server; 4] = [
         folder: "nginx",
         binary: "usr/sbin/nginx",
         why: "the built-in router is measured against it",
+    },
+    Server {
+        package: "prometheus",
+        libraries: &[],
+        suite: "bookworm",
+        folder: "prometheus",
+        binary: "usr/bin/prometheus",
+        why: "KPIs are asked of a real Prometheus",
     },
 ];
 

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod failpoint;
 pub mod health;
 mod http;
+pub mod kpi;
 pub mod ledger;
 pub mod service;
 pub mod router;

@@ -1,4 +1,4 @@
-//! Real servers for tests: Consul and etcd, each on free ports in a folder of its own, gone when the test is. Beside them what a
+//! Real servers for tests: Consul, etcd, HAProxy and Prometheus, each on free ports in a folder of its own, gone when the test is. Beside them what a
 //! proxy is tested between: services (`backend`) and clients under load (`load`).
 //!
 //! Invariants: everything listens on loopback only; a server dies with the test, even when the test is killed;
@@ -16,6 +16,7 @@ pub mod load;
 pub mod long;
 mod port;
 pub mod process;
+mod prometheus;
 mod proxy;
 mod server;
 pub mod wire;
@@ -27,6 +28,7 @@ pub use elder::Elder;
 pub use etcd::{Access, Etcd};
 pub use haproxy::{haproxy, start_haproxy, wait_for_haproxy};
 pub use port::free_port;
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use server::{Server, cached_program};
 
