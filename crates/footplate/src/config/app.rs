@@ -9,7 +9,9 @@ use footplate_core::release::{Hook, Hooks, Routes, Scripts, Variables, Workload}
 use footplate_core::retention::Retention;
 use footplate_core::rollout::{Delivery, Policy};
 use footplate_core::selector::Selector;
+use footplate_core::verdict::Judging;
 
+use super::kpi::Judge;
 use super::mistake::Mistakes;
 use super::reach;
 use super::rollout;
@@ -65,6 +67,8 @@ pub struct Environment {
     pub env: Variables,
     /// The requests that its services answer here, when the environment says so.
     pub routes: Routes,
+    /// How a new release is judged here; nothing when nobody does.
+    pub judging: Option<Judging>,
 }
 
 impl AppConfig {
@@ -89,7 +93,7 @@ impl AppConfig {
         let delivery = |environment: &Environment| Delivery {
             selector: environment.hosts.clone(),
             groups: self.groups(),
-            policy: self.policy.clone(),
+            policy: Policy { judging: environment.judging.clone(), ..self.policy.clone() },
             retention: self.retain.clone(),
         };
         let environments =
@@ -130,7 +134,7 @@ impl AppConfig {
 }
 
 fn read(root: &mut Table) -> Option<AppConfig> {
-    root.planned(&["kpi", "router", "gate", "notify", "settings"]);
+    root.planned(&["router", "gate", "notify", "settings"]);
     let app = root.parsed("app");
     if !root.has("app") {
         root.mistake(0..0, "`app` is missing", "begin the file with app = \"NAME\"");
@@ -144,7 +148,8 @@ fn read(root: &mut Table) -> Option<AppConfig> {
     }
     check_acceptance(root, &policy, &workload);
     let retain = read_retain(root.table("retain"));
-    let environments = read_environments(root, &workload);
+    let judge = Judge::usual(&policy, &workload).read(root);
+    let environments = read_environments(root, &workload, &judge);
     Some(AppConfig { app: app?, build, workload, policy, retain, environments })
 }
 
@@ -268,16 +273,22 @@ fn read_retain(table: Option<Table>) -> Retention {
     retain
 }
 
-fn read_environments(root: &mut Table, workload: &Workload) -> BTreeMap<EnvironmentName, Environment> {
+fn read_environments(
+    root: &mut Table,
+    workload: &Workload,
+    judge: &Judge,
+) -> BTreeMap<EnvironmentName, Environment> {
     let mut environments = BTreeMap::new();
     if !root.has("environments") {
         let name = ENVIRONMENT_DEFAULT.parse().expect("it is a valid name");
-        environments.insert(name, Environment::default());
+        let judging = judge.clone().finish(root);
+        environments.insert(name, Environment { judging, ..Environment::default() });
     }
     for (name, mut table) in root.named_tables("environments") {
         table.planned(&["approvals"]);
         let routes = reach::read_here(&mut table, workload);
         let env = service::read_env(&mut table);
+        let judging = judge.read(&mut table).finish(&table);
         let hosts = table.parsed("hosts").unwrap_or_default();
         if !table.has("hosts") {
             let right = "say which: hosts = \"role=web\", or \"*\" for every host";
@@ -286,7 +297,7 @@ fn read_environments(root: &mut Table, workload: &Workload) -> BTreeMap<Environm
         let parsed: Result<EnvironmentName, InvalidName> = name.value.parse();
         match parsed {
             Ok(parsed) => {
-                environments.insert(parsed, Environment { hosts, env, routes });
+                environments.insert(parsed, Environment { hosts, env, routes, judging });
             }
             Err(error) => table.mistake(name.span, "this is no environment's name", error.to_string()),
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use footplate_core::name::LaneName;
+use footplate_drivers::kpi;
 
 use super::mistake::Mistakes;
 use super::store::StoreSettings;
@@ -35,6 +36,8 @@ pub struct ControllerFile {
     pub certificate: Option<PathBuf>,
     /// Its key, as a PEM file.
     pub key: Option<PathBuf>,
+    /// Whom the judge may ask for KPIs, and with what.
+    pub kpi: kpi::Settings,
     /// Where orders go.
     pub store: StoreSettings,
 }
@@ -68,10 +71,36 @@ fn read(root: &mut Table, folder: &Path) -> ControllerFile {
         }
         tls.finish();
     }
+    file.kpi = read_kpi(root, folder);
     if let Some(store) = root.table("store") {
         file.store = StoreSettings::read(store, folder);
     }
     file
+}
+
+/// Reads whom the judge may ask. What a repository says names a program or a token by its name alone.
+fn read_kpi(root: &mut Table, folder: &Path) -> kpi::Settings {
+    let mut settings = kpi::Settings {
+        commands: read_path(root, "kpi_commands", folder),
+        ca_file: read_path(root, "kpi_ca", folder),
+        ..kpi::Settings::default()
+    };
+    for (name, mut table) in root.named_tables("kpi_token") {
+        let (file, url) = (read_path(&mut table, "file", folder), table.text("url"));
+        for (key, right) in [
+            ("file", "name the file that holds it"),
+            ("url", "say for which address it is: url = \"https://…\""),
+        ] {
+            if !table.has(key) {
+                table.mistake(table.span(), format!("`kpi_token.{}.{key}` is missing", name.value), right);
+            }
+        }
+        if let (Some(file), Some(url)) = (file, url) {
+            settings.tokens.insert(name.value, kpi::Token { file, url: url.value });
+        }
+        table.finish();
+    }
+    settings
 }
 
 fn read_path(table: &mut Table, key: &str, folder: &Path) -> Option<PathBuf> {

@@ -18,7 +18,10 @@ const ACCEPTANCE_DEADLINE: Duration = Duration::from_secs(60);
 pub fn read(table: Option<Table>) -> Policy {
     let mut policy = Policy::default();
     let Some(mut table) = table else { return policy };
-    table.planned(&["on_unknown", "approvals"]);
+    if table.has("on_unknown") {
+        table.mistake(table.span(), "`rollout.on_unknown` is a rule of the judge", "write it in [judge]");
+    }
+    table.planned(&["approvals"]);
     let failed = [("rollback", OnFailedActivation::Rollback), ("keep", OnFailedActivation::Keep)];
     let vanished = [("fail", OnVanished::Fail), ("go_on", OnVanished::GoOn)];
     policy.strategy = read_strategy(&mut table);

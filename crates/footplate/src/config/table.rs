@@ -204,6 +204,21 @@ impl<'a> Table<'a> {
         number
     }
 
+    /// Reads a number, whole or not.
+    pub fn number(&mut self, key: &str) -> Option<f64> {
+        let value = self.take(key)?;
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => Some(number.as_str()),
+            DeValue::Float(number) => Some(number.as_str()),
+            _ => None,
+        };
+        let number = text.and_then(|text| text.parse().ok()).filter(|number: &f64| number.is_finite());
+        if number.is_none() {
+            self.wrong_type(key, value, "a number, such as 3 or 0.5");
+        }
+        number
+    }
+
     /// Reads `true` or `false`.
     pub fn flag(&mut self, key: &str) -> Option<bool> {
         let value = self.take(key)?;

@@ -44,8 +44,8 @@ fn what_comes_later_is_named_as_such() {
 strategy = "canary"
 ramp = ["1%"]
 
-[kpi.errors]
-source = "router"
+[notify]
+email = "ann@example.org"
 "#
     ));
 }
