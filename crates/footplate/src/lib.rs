@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 pub mod controller;
 pub mod depro;
+pub mod evidence;
 pub mod failure;
 pub mod keeper;
 pub mod secret;

@@ -21,6 +21,7 @@ mod generate_docs;
 mod history;
 mod hosts;
 mod init;
+mod judge;
 mod logs;
 mod operator;
 mod pause;
@@ -124,6 +125,7 @@ enum Command {
     Logs(logs::LogsArgs),
     #[command(subcommand)]
     Hosts(hosts::HostsCommand),
+    Judge(Box<judge::JudgeArgs>),
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -220,6 +222,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::History(args) => history::history(&operator, &args).await,
         Command::Logs(args) => logs::logs(&operator, &args).await,
         Command::Hosts(command) => hosts::hosts(&operator, &command).await,
+        Command::Judge(args) => judge::judge(&operator, &args).await,
         Command::Clean(args) => clean::clean(&operator, &args).await,
         Command::Doctor(args) => doctor::doctor(&operator, &args).await,
         Command::Completions(args) => completions::completions(&operator, &args, Cli::command()),

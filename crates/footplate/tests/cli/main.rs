@@ -5,6 +5,7 @@ mod configuration;
 mod doctor;
 mod errors;
 mod init;
+mod judge;
 mod over_tls;
 mod pacing;
 mod program;
