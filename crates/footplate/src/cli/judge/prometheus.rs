@@ -100,7 +100,15 @@ pub async fn judge(operator: &Operator, args: &JudgeArgs) -> Result<Judged, Fail
     let subject = subject(&source.url, "canary", "baseline");
     let recording = match (asked.watch, &asked.from) {
         (Some(watch), _) => follow(operator, args, plan, &source, watch).await?,
-        (None, Some(from)) => replay(args, plan, &source, from).await?,
+        (None, Some(from)) => {
+            let recording = replay(args, plan, &source, from).await?;
+            if let Some(Said::Nothing(why)) =
+                recording.readings.last().and_then(|last| last.kpis.values().next())
+            {
+                operator.ui.say(format!("in the end nothing was heard: {why}"));
+            }
+            recording
+        }
         (None, None) => {
             return Err(Failure::new(Exit::Usage, "cannot judge without a time")
                 .because_of("neither --from nor --watch is there")
