@@ -20,6 +20,7 @@ mod change;
 mod claims;
 mod current;
 mod groups;
+mod halting;
 mod late;
 mod leftover;
 mod pushed;

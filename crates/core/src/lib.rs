@@ -28,6 +28,8 @@ pub mod traffic;
 
 pub mod verdict;
 
+pub mod gate;
+
 pub mod rollout;
 
 pub mod fleet;

@@ -80,6 +80,10 @@ name!(
     LaneName, "lane name", check_label
 );
 name!(
+    /// A freeze window of a gate: `weekend`.
+    WindowName, "window's name", check_label
+);
+name!(
     /// A machine with an agent; a host name or any other unique label.
     HostName, "host name", check_host
 );

@@ -11,6 +11,7 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::fleet::{Current, HostState, Presence, Pushed};
+use crate::gate::Gate;
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::rollout::Rollout;
@@ -172,6 +173,7 @@ records! {
     HostState: "host's state",
     Pushed: "release",
     Lease: "lease",
+    Gate: "gate",
     Route: "route",
     DiscoveryReport: "word of a catalog",
     Traffic: "traffic's division",

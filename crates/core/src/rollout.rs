@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Fix;
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{Actor, AppPath, GroupName, HostName, Target};
@@ -106,6 +107,9 @@ pub struct Rollout {
     /// Why, when the person said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether it was marked as the fix for what halted the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
     /// When it was planned.
     pub begun_at: Moment,
     /// Who promoted it, when it held and a person did.
@@ -181,6 +185,23 @@ impl Rollout {
     /// Tells whether targets may have activated `to` that have not come back from it.
     pub(crate) fn has_reached(&self) -> bool {
         matches!(self.phase, Phase::Switching { .. } | Phase::Stepping { .. } | Phase::TurningBack { .. })
+    }
+
+    /// Tells whether users had the new release: its barrier is open, its files are live somewhere, or it takes requests. What
+    /// only started beside the old release, or was only tried, they never had.
+    pub fn has_met_users(&self) -> bool {
+        let mut positions = self.course.iter().flat_map(|course| course.positions.values());
+        let is_live = |position: &Position| match position.at {
+            At::Emptied | At::Returned | At::Failed | At::Skipped => false,
+            At::Renewed | At::Beside | At::Admitted | At::Leaving => true,
+            At::Over | At::Returning | At::Restoring => true,
+        };
+        match self.phase {
+            Phase::Switching { .. } => true,
+            Phase::Stepping { .. } if self.to.has_services() => self.lets_in(),
+            Phase::Stepping { .. } => positions.any(is_live),
+            _ => false,
+        }
     }
 
     /// Returns when something happens to it even if nothing is reported; a pause moves this.

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)] // What a test cannot parse is a mistake in the test.
 
+#[path = "records/gates.rs"]
+mod gates;
 #[path = "records/judged.rs"]
 mod judged;
 #[path = "records/reached.rs"]
@@ -161,6 +163,7 @@ fn rollout(phase: Phase) -> Rollout {
         delivery: None,
         actor: "ann".parse().unwrap(),
         reason: Some("the sale begins".to_owned()),
+        fix: None,
         begun_at: at(10),
         promoted: Some(Signature { actor: "bob".parse().unwrap(), at: at(20) }),
         paused: Some(Signature { actor: "bob".parse().unwrap(), at: at(30) }),
@@ -395,6 +398,8 @@ fn the_records_of_apps_keep_their_stored_form() {
         reason: Some("the sale goes on".to_owned()),
         since: at(690),
         at_any_end: true,
+        fix: None,
+        at_gate: false,
         only: None,
     };
     let only = Some(BTreeSet::from(["worker".parse().unwrap()]));
@@ -463,7 +468,7 @@ fn the_records_of_hosts_and_lanes_keep_their_stored_form() {
 #[test]
 fn every_golden_file_is_named_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let source = include_str!("records.rs");
+    let source = [include_str!("records.rs"), include_str!("records/gates.rs")].concat();
     for file in std::fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         let stem =

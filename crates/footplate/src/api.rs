@@ -10,6 +10,7 @@ use footplate_core::moment::Moment;
 use serde::{Deserialize, Serialize};
 
 mod by;
+mod gate;
 mod history;
 mod host;
 mod killed;
@@ -19,6 +20,7 @@ mod status;
 mod traffic;
 
 pub use by::By;
+pub use gate::{GateChange, GateOrder, GateStatus};
 pub use history::{HistoryEntry, OutputEntry, OutputPost};
 pub use host::{HostOrder, HostStatus, HostVerb};
 pub use killed::killed;
@@ -47,6 +49,8 @@ pub mod path {
     pub const ROLLBACKS: &str = "/v1/rollbacks";
     /// `POST` a [`super::Order`]: a command to the running rollout.
     pub const ORDERS: &str = "/v1/orders";
+    /// `GET ?environment=&app=`: the gate of an app, or `POST` a [`super::GateOrder`].
+    pub const GATE: &str = "/v1/gate";
     /// `GET ?environment=&app=&seen=&wait_ms=`: everything, or one app; waits for a change when `seen` is given.
     pub const STATUS: &str = "/v1/status";
     /// `GET ?environment=&app=&over_ms=`: the requests of every app with endpoints that is called so, over the last while. Or

@@ -160,6 +160,18 @@ impl Client {
         self.post(path::ORDERS, order).await
     }
 
+    /// Reads the gate of an app.
+    pub async fn gate(&self, app: &AppPath) -> Result<api::GateStatus, ClientError> {
+        let request = self.request(Method::GET, path::GATE);
+        let whose = [("environment", app.environment.as_str()), ("app", app.app.as_str())];
+        self.fetch(request.query(&whose)).await
+    }
+
+    /// Gives an order for the gate of an app and returns how it is then.
+    pub async fn change_gate(&self, order: &api::GateOrder) -> Result<api::GateStatus, ClientError> {
+        self.post(path::GATE, order).await
+    }
+
     /// Reads what runs where.
     pub async fn status(&self) -> Result<api::Status, ClientError> {
         self.fetch(self.request(Method::GET, path::STATUS)).await

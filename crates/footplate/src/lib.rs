@@ -13,6 +13,7 @@ pub mod controller;
 pub mod depro;
 pub mod evidence;
 pub mod failure;
+pub mod freeze;
 pub mod keeper;
 pub mod secret;
 pub mod ship;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Current, Track, groups, waiting};
+use super::{Current, Track, groups, halting, waiting};
+use crate::gate::{Fix, Halted};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{Actor, GroupName, ReleaseId};
@@ -26,6 +27,8 @@ pub struct Records {
     pub replaced: Option<Rollout>,
     /// What to say.
     pub announcements: Vec<Announcement>,
+    /// What halts the app's gate by this. It is written together with the records.
+    pub halts: Option<Halted>,
 }
 
 /// What is to be deployed, and how.
@@ -39,11 +42,14 @@ pub struct Deploy {
     pub policy: Policy,
     /// The process groups that alone are moved; all of them when absent. With some, the delivery stays the app's own.
     pub only: Option<BTreeSet<GroupName>>,
+    /// Whether it is marked as the fix for what halted the gate.
+    pub fix: Option<Fix>,
 }
 
 /// Plans a deployment on the hosts of `seen` that match now; these were looked at with the new delivery's selector.
 ///
 /// While another rollout is under way its rules say whether it is refused, waits in the app's record, or takes its place.
+/// The gate is not asked here: [`Door::pass`](crate::gate::Door::pass) comes first.
 pub fn deploy(
     current: &Current,
     latest: Option<&Rollout>,
@@ -55,7 +61,10 @@ pub fn deploy(
     if let Some(active) = latest.filter(|latest| latest.is_active()) {
         return waiting::meet(current, active, what, by, seen);
     }
-    begin(current, Kind::Deploy, what, by, seen)
+    let why = format!("{} deploys `{}`", by.actor, what.to.id);
+    let mut records = begin(current, Kind::Deploy, what, by, seen)?;
+    records.announcements.extend(waiting::let_go_at_gate(current, &why));
+    Ok(records)
 }
 
 /// What is to be gone back to, and which process groups go.
@@ -83,7 +92,11 @@ pub fn rollback(
         groups::refuse_unknown(current, only.as_ref(), "roll back")?;
         let to = to.map_or_else(|| groups::proposal(current, only.as_ref()), Ok)?;
         groups::refuse_without(current, &to, only.as_ref())?;
-        return begin(current, Kind::Rollback, as_delivered(current, to, only), by, seen);
+        let halts = halting::by_rollback(current, latest, (&to, only.as_ref()), &by, seen.now);
+        let why = format!("{} rolls back to `{}`", by.actor, to.id);
+        let mut records = begin(current, Kind::Rollback, as_delivered(current, to, only), by, seen)?;
+        records.announcements.extend(waiting::let_go_at_gate(current, &why));
+        return Ok(Records { halts, ..records });
     };
     groups::refuse_others(current, active, only.as_ref())?;
     groups::refuse_joining(active, to.as_ref(), only.as_ref())?;
@@ -104,11 +117,12 @@ pub fn rollback(
         }
         Some(to) => {
             let why = format!("{} rolls back to `{}`", by.actor, to.id);
+            let halts = halting::by_replacement(current, active, (&to, only.as_ref()), &by, seen.now);
             let what = as_delivered(current, to, only);
             let mut records = replace(current, active, what, Kind::Rollback, by, seen)?;
             let mut before = current.clone();
             records.announcements.extend(waiting::let_go(&mut before, active, &why));
-            Ok(records)
+            Ok(Records { halts, ..records })
         }
     }
 }
@@ -157,7 +171,8 @@ pub fn command(
     };
     current.settle(&step.next);
     let announcements = step.effects.into_iter().chain(dropped).collect();
-    Ok(Records { current, rollout: step.next, replaced: None, announcements })
+    let halts = halting::by_step(rollout, &step.next, now);
+    Ok(Records { current, rollout: step.next, replaced: None, announcements, halts })
 }
 
 /// Returns the app's record without the releases that its retention rule lets go, and what stays and goes.
@@ -297,18 +312,19 @@ fn begin_with(
             delivery: (what.delivery != current.delivery).then_some(what.delivery),
             actor: by.actor,
             reason: by.reason,
+            fix: what.fix,
         },
         seen,
     )?;
     let current = Current { generation, rollouts: number, waiting: None, ..current.clone() };
     let announcements = vec![announce(&rollout)];
-    Ok(Records { current, rollout, replaced: None, announcements })
+    Ok(Records { current, rollout, replaced: None, announcements, halts: None })
 }
 
 /// Returns what takes these process groups to `to` and leaves the app's delivery as it is.
 fn as_delivered(current: &Current, to: Release, only: Option<BTreeSet<GroupName>>) -> Deploy {
     let delivery = current.delivery.clone();
-    Deploy { to, policy: delivery.policy.clone(), delivery, only }
+    Deploy { to, policy: delivery.policy.clone(), delivery, only, fix: None }
 }
 
 /// Returns since which order every target of these process groups keeps this release, when it does.

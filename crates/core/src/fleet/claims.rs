@@ -212,6 +212,8 @@ mod tests {
             reason: None,
             since: Moment::default(),
             at_any_end: false,
+            fix: None,
+            at_gate: false,
             only: None,
         };
         let blog = Current::new(blog, delivery.clone(), Generation::default());
@@ -250,7 +252,7 @@ mod tests {
         let delivery = Delivery::new("role=web".parse().unwrap(), groups(to));
         let only = only.map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
         let policy = delivery.policy.clone();
-        let what = Deploy { to: release(&shop, to), policy, delivery, only };
+        let what = Deploy { to: release(&shop, to), policy, delivery, only, fix: None };
         let by = Order { actor: "ann".parse().unwrap(), reason: None };
         let records = deploy(&current, None, what, by, &one_host()).unwrap();
         (records.current, records.rollout)
@@ -289,7 +291,7 @@ mod tests {
         let to = Release { id: "3".parse().unwrap(), ..release(&current.path, "web c/") };
         let mut policy = current.delivery.policy.clone();
         policy.during = crate::rollout::During::Wait;
-        let what = Deploy { to, delivery: current.delivery.clone(), policy, only: None };
+        let what = Deploy { to, delivery: current.delivery.clone(), policy, only: None, fix: None };
         let by = Order { actor: "ann".parse().unwrap(), reason: None };
         let current = deploy(&current, Some(&rollout), what, by, &one_host()).unwrap().current;
         let blog = Current::new(path("production.blog"), current.delivery.clone(), Generation::default());

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::age;
-use super::{Current, Host, assignments, first_generation, late, leftover, observe, routes, waiting};
+use super::{
+    Current, Host, assignments, first_generation, halting, late, leftover, observe, routes, waiting,
+};
+use crate::gate::{self, Door, Gate};
 use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
@@ -25,6 +28,8 @@ pub struct Seen {
     pub current: Current,
     /// Its latest rollout.
     pub rollout: Option<Rollout>,
+    /// Its gate, and the freeze windows that hold now.
+    pub door: Door,
     /// Every host that has a presence, a report of this app or a restriction.
     pub hosts: BTreeMap<HostName, Host>,
     /// The orders that stand there.
@@ -46,6 +51,7 @@ impl Seen {
             now,
             current,
             rollout,
+            door: Door::default(),
             hosts: BTreeMap::new(),
             orders: BTreeMap::new(),
             barrier: None,
@@ -63,6 +69,8 @@ pub struct Turn {
     pub current: Option<Current>,
     /// The rollout, when it changed.
     pub rollout: Option<Rollout>,
+    /// The gate, when it was halted or its fix arrived. Written together with the records.
+    pub gate: Option<Gate>,
     /// The barrier, when it must rise. Written together with the records.
     pub barrier: Option<Generation>,
     /// Orders that are missing or different.
@@ -90,6 +98,7 @@ impl Turn {
     pub fn is_settled(&self) -> bool {
         self.current.is_none()
             && self.rollout.is_none()
+            && self.gate.is_none()
             && self.barrier.is_none()
             && self.orders.is_empty()
             && self.obsolete.is_empty()
@@ -102,7 +111,7 @@ impl Turn {
 
 /// Computes one turn. `sources` says where a host fetches artifacts from.
 pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
-    let (mut current, rollout, announcements) = advance(seen);
+    let Advanced { mut current, rollout, gate, announcements } = advance(seen);
     let rests = !rollout.as_ref().is_some_and(Rollout::is_active);
     let orders = |current: &Current| orders(seen, current, rollout.as_ref(), rests, &sources);
     let mut wanted = orders(&current);
@@ -128,7 +137,9 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
             Some(seen.now)
         } else {
             let deadline = rollout.as_ref().and_then(Rollout::deadline);
-            [deadline, traffic.as_ref().and_then(routes::renewed_at), left_until].into_iter().flatten().min()
+            let passes = passes_at(seen, &current);
+            let renewed = traffic.as_ref().and_then(routes::renewed_at);
+            [deadline, renewed, left_until, passes].into_iter().flatten().min()
         },
         routes_gone: seen.routes.keys().filter(|target| !routes.contains_key(*target)).cloned().collect(),
         routes: routes.into_iter().filter(|(target, route)| seen.routes.get(target) != Some(route)).collect(),
@@ -139,6 +150,7 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
         }),
         current: (current != seen.current).then_some(current),
         rollout: rollout.filter(|rollout| seen.rollout.as_ref() != Some(rollout)),
+        gate: (gate != seen.door.gate).then_some(gate),
         orders: wanted.into_iter().filter(|(target, order)| seen.orders.get(target) != Some(order)).collect(),
         announcements,
     }
@@ -147,15 +159,31 @@ pub fn turn(seen: &Seen, sources: impl Fn(&HostName) -> Vec<Source>) -> Turn {
 /// Tells whether something waits for a rollout that is over, or just began: the next turn goes on with it.
 fn begins_soon(seen: &Seen, current: &Current, rollout: Option<&Rollout>) -> bool {
     let began = seen.current.waiting.is_some() && current.rollouts > seen.current.rollouts;
-    began || (current.waiting.is_some() && rollout.is_none_or(|rollout| !rollout.is_active()))
+    let waits = current.waiting.as_ref().is_some_and(|waiting| !waiting.at_gate);
+    began || (waits && rollout.is_none_or(|rollout| !rollout.is_active()))
+}
+
+/// Returns when something that keeps out what waits at the gate ends by itself.
+fn passes_at(seen: &Seen, current: &Current) -> Option<Moment> {
+    let waiting = current.waiting.as_ref().filter(|waiting| waiting.at_gate)?;
+    gate::ends_at(&seen.door.keeps_out(&waiting.actor, waiting.fix.as_ref(), seen.now))
 }
 
 /// More steps than a rollout can take on one observation.
 const STEPS_MAX: usize = 8;
 
+/// The records as far as what was seen takes them.
+struct Advanced {
+    current: Current,
+    rollout: Option<Rollout>,
+    gate: Gate,
+    announcements: Vec<Announcement>,
+}
+
 /// Takes the records as far as what was seen allows.
-fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
+fn advance(seen: &Seen) -> Advanced {
     let (mut current, mut rollout, mut said) = (seen.current.clone(), seen.rollout.clone(), Vec::new());
+    let mut gate = seen.door.gate.clone();
     let restored = restored(seen);
     if let Some(generation) = restored {
         current.generation = generation;
@@ -163,7 +191,7 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
     }
     if let Some(rollout) = &mut rollout {
         if let Some(generation) = restored {
-            said.extend(take(rollout, &Event::Restored { generation, now: seen.now }));
+            said.extend(take(rollout, &mut gate, &Event::Restored { generation, now: seen.now }, seen.now));
         }
         // One that ended has no say in what the app's own orders, which are newer, do with its hosts.
         let is_past = !rollout.is_active() && rollout.generation < current.orders;
@@ -174,7 +202,7 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
                 told: Some(told),
                 ..observe(current.selector(Some(rollout)), Some(rollout), &seen.hosts, seen.now)
             };
-            said.extend(take(rollout, &Event::Observed(observation)));
+            said.extend(take(rollout, &mut gate, &Event::Observed(observation), seen.now));
             if (&rollout.phase, &rollout.course) == (&before.0, &before.1) {
                 break;
             }
@@ -183,11 +211,18 @@ fn advance(seen: &Seen) -> (Current, Option<Rollout>, Vec<Announcement>) {
         current.settle(rollout);
     }
     said.extend(waiting::take_up(&mut current, &mut rollout, seen));
-    (current, rollout, said)
+    Advanced { current, rollout, gate, announcements: said }
 }
 
-fn take(rollout: &mut Rollout, event: &Event) -> Vec<Announcement> {
+/// Takes one fact. What it takes back halts the gate in the same change, and what it lets arrive is noted there if it is the fix.
+fn take(rollout: &mut Rollout, gate: &mut Gate, event: &Event, now: Moment) -> Vec<Announcement> {
     let step = rollout::step(rollout, event).expect("a fact is never refused");
+    if let Some(halted) = halting::by_step(rollout, &step.next, now) {
+        *gate = gate.halt(halted);
+    }
+    if let Some(fixed) = halting::fixed_by(rollout, &step.next) {
+        *gate = gate.fixed(fixed);
+    }
     *rollout = step.next;
     step.effects
 }

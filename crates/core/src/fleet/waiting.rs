@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Records, begin, replace};
 use super::{Current, Deploy, Order, Seen, groups, observe};
+use crate::gate::{self, Door, Fix};
 use crate::moment::Moment;
 use crate::name::{Actor, AppPath, GroupName};
 use crate::refusal::Refusal;
@@ -40,12 +41,22 @@ pub struct Waiting {
     /// when the rollout arrives.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_any_end: bool,
+    /// Whether it is marked as the fix for what halted the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
+    /// Whether what it waited for is over, and it waits for the gate to let it pass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_gate: bool,
 }
 
 impl Waiting {
-    /// Says in a sentence without a full stop what it waits for.
-    pub fn sentence(&self, active: &Rollout) -> String {
+    /// Says in a sentence without a full stop what it waits for: the rollout, or the gate when `door` keeps it out.
+    pub fn sentence(&self, active: &Rollout, door: &Door, now: Moment) -> String {
         let (to, what, number) = (&self.to.id, subject(&active.path, self.only.as_ref()), active.number);
+        let closures = door.keeps_out(&self.actor, self.fix.as_ref(), now);
+        if self.at_gate || (!active.is_active() && !closures.is_empty()) {
+            return format!("`{to}` of {what} waits for the gate: {}", gate::sentences(&closures, now));
+        }
         match self.at_any_end {
             true => {
                 format!("`{to}` of {what} begins when rollout {number} to `{}` has gone back", active.to.id)
@@ -60,7 +71,7 @@ impl Waiting {
     /// Returns what it deploys.
     fn deploy(&self) -> Deploy {
         let (to, delivery) = (self.to.clone(), self.delivery.clone());
-        Deploy { to, delivery, policy: self.policy.clone(), only: self.only.clone() }
+        Deploy { to, delivery, policy: self.policy.clone(), only: self.only.clone(), fix: self.fix.clone() }
     }
 
     /// Returns the rollout that it would be if it began now on the hosts of `seen`, which were looked at with its own selector.
@@ -126,6 +137,7 @@ pub(super) fn meet(
         rollout: active.clone(),
         replaced: None,
         announcements: Vec::new(),
+        halts: None,
     };
     if replaces && !goes_back {
         records.rollout.give_way(&by.actor, &what.to.id, seen.now);
@@ -153,11 +165,12 @@ fn in_its_place(
 }
 
 fn wait(records: &mut Records, what: Deploy, by: Order, at_any_end: bool, now: Moment) {
-    let Deploy { to, delivery, policy, only } = what;
+    let Deploy { to, delivery, policy, only, fix } = what;
     let Order { actor, reason } = by;
-    let waiting = Waiting { to, delivery, policy, only, actor, reason, since: now, at_any_end };
+    let waiting =
+        Waiting { to, delivery, policy, only, actor, reason, since: now, at_any_end, fix, at_gate: false };
     let active = &records.rollout;
-    let text = waiting.sentence(active);
+    let text = waiting.sentence(active, &Door::default(), now);
     records.announcements.push(waiting.said(&active.path, active.number, "waits:", text));
     let why = format!("{}'s `{}` waits in its place", waiting.actor, waiting.to.id);
     let before = records.current.waiting.replace(Box::new(waiting));
@@ -168,6 +181,12 @@ fn wait(records: &mut Records, what: Deploy, by: Order, at_any_end: bool, now: M
 pub(super) fn let_go(current: &mut Current, rollout: &Rollout, why: &str) -> Option<Announcement> {
     let waiting = current.waiting.take()?;
     Some(waiting.dropped(rollout, why))
+}
+
+/// Says that what waits at the gate does so no more, because something else begins; nothing when nothing waits.
+pub(super) fn let_go_at_gate(current: &Current, why: &str) -> Option<Announcement> {
+    let waiting = current.waiting.as_ref()?;
+    Some(waiting.dropped_of(&current.path, current.rollouts, why))
 }
 
 /// Lets go what waits for a rollout whose record somebody deleted by hand: nobody can tell how it ended.
@@ -186,10 +205,10 @@ pub fn forgo(current: &Current, latest: Option<&Rollout>, by: &Actor) -> Result<
         return Err(Refusal::new(what, "no deployment waits", next));
     };
     let announcements = vec![waiting.dropped(rollout, &format!("{by} took it back"))];
-    Ok(Records { current, rollout: rollout.clone(), replaced: None, announcements })
+    Ok(Records { current, rollout: rollout.clone(), replaced: None, announcements, halts: None })
 }
 
-/// Begins what waited for a rollout that is over, or lets it go. `seen` is what the store held: the end stands there.
+/// Begins what waited for a rollout that is over, lets it go, or leaves it waiting at a gate that keeps it out. `seen` is what the store held: the end stands there.
 pub(super) fn take_up(
     current: &mut Current,
     rollout: &mut Option<Rollout>,
@@ -197,13 +216,20 @@ pub(super) fn take_up(
 ) -> Vec<Announcement> {
     let Some(latest) = &seen.rollout else { return let_go_alone(current) };
     let Some(outcome) = latest.outcome() else { return Vec::new() };
-    let Some(waiting) = current.waiting.take() else { return Vec::new() };
+    let Some(mut waiting) = current.waiting.take() else { return Vec::new() };
     if !outcome.arrived() && !waiting.at_any_end {
         let why = match outcome {
             Outcome::Aborted { by } => format!("{by} aborted rollout {}", latest.number),
             _ => format!("rollout {} to `{}` did not arrive", latest.number, latest.to.id),
         };
         return vec![waiting.dropped(latest, &format!("{why}; deploy it again if it is well"))];
+    }
+    if !seen.door.keeps_out(&waiting.actor, waiting.fix.as_ref(), seen.now).is_empty() {
+        let is_new = !std::mem::replace(&mut waiting.at_gate, true);
+        let text = is_new.then(|| waiting.sentence(latest, &seen.door, seen.now));
+        let said = text.map(|text| waiting.said(&latest.path, latest.number, "waits at the gate:", text));
+        current.waiting = Some(waiting);
+        return said.into_iter().collect();
     }
     let dropped = |why: &str| vec![waiting.dropped(latest, why)];
     let by = Order { actor: waiting.actor.clone(), reason: waiting.reason.clone() };

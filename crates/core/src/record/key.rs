@@ -22,6 +22,8 @@ pub enum Key {
     Current(AppPath),
     /// `apps/<env>/<app>/rollout`: a [`Rollout`](crate::rollout::Rollout).
     Rollout(AppPath),
+    /// `apps/<env>/<app>/gate`: a [`Gate`](crate::gate::Gate).
+    Gate(AppPath),
     /// `traffic/<env>.<app>`: a [`Traffic`](crate::traffic::Traffic).
     Traffic(AppPath),
     /// `routes/<env>.<app>.<group>/<host>`: a [`Route`](crate::traffic::Route).
@@ -100,6 +102,7 @@ impl Key {
             | Key::Barrier(_)
             | Key::Current(_)
             | Key::Rollout(_)
+            | Key::Gate(_)
             | Key::Traffic(_)
             | Key::Route(..)
             | Key::HostState(_)
@@ -123,6 +126,7 @@ impl fmt::Display for Key {
             Key::Rollout(path) => {
                 write!(f, "apps/{}/{}/rollout", segment(&path.environment), segment(&path.app))
             }
+            Key::Gate(path) => write!(f, "apps/{}/{}/gate", segment(&path.environment), segment(&path.app)),
             Key::Traffic(path) => write!(f, "traffic/{}", segment(path)),
             Key::Route(target, host) => write!(f, "routes/{}/{}", segment(target), segment(host)),
             Key::Router(host) => write!(f, "agents/{}/router", segment(host)),
@@ -155,6 +159,7 @@ fn parse(segments: &[&str]) -> Option<Key> {
         ["agents", host, target] => Key::Report(name(host)?, name(target)?),
         ["apps", environment, app, "current"] => Key::Current(joined(environment, app)?),
         ["apps", environment, app, "rollout"] => Key::Rollout(joined(environment, app)?),
+        ["apps", environment, app, "gate"] => Key::Gate(joined(environment, app)?),
         ["traffic", path] => Key::Traffic(app_path(path)?),
         ["routes", target, host] => Key::Route(name(target)?, name(host)?),
         ["fleet", host] => Key::HostState(name(host)?),
@@ -196,6 +201,7 @@ mod tests {
             ("agents/web-1/production.shop.web", "web-1"),
             ("apps/production/shop/current", "controller"),
             ("apps/production/shop/rollout", "controller"),
+            ("apps/production/shop/gate", "controller"),
             ("fleet/web-1.example", "controller"),
             ("releases/shop.1.2~2B3", "controller"),
             ("lanes/main/lease", "controller"),

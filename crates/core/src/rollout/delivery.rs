@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
+use crate::gate::Window;
 use crate::name::GroupName;
 use crate::retention::Retention;
 use crate::selector::Selector;
@@ -20,11 +21,20 @@ pub struct Delivery {
     pub policy: Policy,
     /// Which releases stay on the hosts.
     pub retention: Retention,
+    /// When nothing new is deployed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freezes: Vec<Window>,
 }
 
 impl Delivery {
     /// Returns the delivery of these groups to these hosts, by the usual rules.
     pub fn new(selector: Selector, groups: BTreeSet<GroupName>) -> Self {
-        Self { selector, groups, policy: Policy::default(), retention: Retention::default() }
+        Self {
+            selector,
+            groups,
+            policy: Policy::default(),
+            retention: Retention::default(),
+            freezes: Vec::new(),
+        }
     }
 }

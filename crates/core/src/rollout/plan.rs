@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::leaving::subject;
 use super::{Delivery, Kind, Leaving, Observation, Phase, Policy, Rollout};
+use crate::gate::Fix;
 use crate::generation::Generation;
 use crate::name::{Actor, AppPath, GroupName};
 use crate::refusal::Refusal;
@@ -46,6 +47,8 @@ pub struct Request {
     pub actor: Actor,
     /// Why, when they say so.
     pub reason: Option<String>,
+    /// Whether it is marked as the fix for what halted the gate.
+    pub fix: Option<Fix>,
 }
 
 /// Plans a rollout on the hosts that match now.
@@ -81,6 +84,7 @@ pub fn plan(request: Request, seen: &Observation) -> Result<Rollout, Refusal> {
         delivery: request.delivery,
         actor: request.actor,
         reason: request.reason,
+        fix: request.fix,
         begun_at: seen.now,
         promoted: None,
         paused: None,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pace::Pace;
 use super::strategy::Strategy;
+use crate::gate::Halt;
 use crate::release::duration_millis;
 use crate::target::AcceptanceHook;
 use crate::verdict::Judging;
@@ -33,6 +34,9 @@ pub struct Policy {
     /// What happens when it is ordered while another rollout is under way.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub during: During,
+    /// Whether the gate is halted when it is taken back or fails.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub halt: Halt,
     /// How it moves the hosts.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub strategy: Strategy,
@@ -60,6 +64,7 @@ impl Default for Policy {
             on_failed_activation: OnFailedActivation::Rollback,
             on_vanished: OnVanished::Fail,
             during: During::default(),
+            halt: Halt::default(),
             strategy: Strategy::default(),
             acceptance: None,
             pace: Pace::default(),

@@ -309,7 +309,7 @@ impl Stage {
         let delivery = if verb == "deploy" { &self.delivery } else { own };
         let seen = observe(&delivery.selector, latest, &self.hosts, self.now);
         let policy = delivery.policy.clone();
-        let deploy = |to| Deploy { to, delivery: delivery.clone(), policy, only: only.clone() };
+        let deploy = |to| Deploy { to, delivery: delivery.clone(), policy, only: only.clone(), fix: None };
         let command = |command: Command| match latest {
             Some(rollout) => fleet::command(&self.current, rollout, &command, actor.clone(), self.now),
             None => panic!("nothing was ever rolled out"),
@@ -367,6 +367,7 @@ impl Stage {
             now: self.now,
             current: self.current.clone(),
             rollout: self.rollout.clone(),
+            door: Default::default(),
             hosts: self.hosts.clone(),
             orders: self.orders.clone(),
             barrier: self.barrier,
@@ -463,7 +464,7 @@ impl Stage {
     }
 
     fn own_delivery(&self) -> String {
-        let Delivery { selector, groups, policy, retention } = &self.current.delivery;
+        let Delivery { selector, groups, policy, retention, .. } = &self.current.delivery;
         let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
         let hold = if policy.hold { ", holds" } else { "" };
         format!("{} on hosts {selector}, keeps {}{hold}", groups.join(" "), retention.keep)

@@ -353,6 +353,7 @@ fn request(field: &Field) -> Request {
         delivery: None,
         actor: "ann".parse().unwrap(),
         reason: None,
+        fix: None,
     }
 }
 

@@ -2,8 +2,10 @@
 //! stop for longer than its lease lasts and then go on as if nothing had happened.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use footplate_core::fleet::{Current, Host, Seen, Turn, turn};
+use footplate_core::gate::{Door, Frozen, Gate};
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, HostName, LaneName, Target, TargetName};
 use footplate_core::record::Key;
@@ -56,9 +58,26 @@ pub fn rollout(store: &Store) -> Option<&Rollout> {
     }
 }
 
+/// Returns the gate and what freezes it. The calendar of these fleets is a short one: a window set by hand freezes from then on,
+/// a second for each minute of its end.
+pub fn door(store: &Store, now: Moment) -> Door {
+    let gate = match store.get(&Key::Gate(path())) {
+        Some(Value::Gate(gate)) => Gate::clone(gate),
+        _ => Gate::default(),
+    };
+    let frozen = gate.freezes.iter().map(|freeze| Frozen {
+        window: freeze.window.name.clone(),
+        reason: freeze.window.reason.clone(),
+        until: freeze.since + Duration::from_secs(freeze.window.to.minutes().into()),
+    });
+    let frozen = frozen.filter(|frozen| frozen.until > now).collect();
+    Door { gate, frozen }
+}
+
 /// Returns the app as it stands in the store, once somebody has created it.
 pub fn look(store: &Store, now: Moment) -> Option<Seen> {
     let mut seen = Seen::new(now, current(store)?.clone(), rollout(store).cloned());
+    seen.door = door(store, now);
     for (key, entry) in &store.entries {
         match (key, &entry.value) {
             (Key::Presence(host), Value::Presence(presence)) => {
@@ -103,7 +122,8 @@ pub fn record_guards(store: &Store, session: Session) -> Vec<Guard> {
         let revision = store.revision_of(&key);
         Guard::Unchanged(key, revision)
     };
-    vec![Guard::HeldBy(lease(), session), unchanged(Key::Current(path())), unchanged(Key::Rollout(path()))]
+    let records = [Key::Current(path()), Key::Rollout(path()), Key::Gate(path())];
+    [Guard::HeldBy(lease(), session)].into_iter().chain(records.map(unchanged)).collect()
 }
 
 impl Controller {
@@ -144,15 +164,16 @@ impl Controller {
     }
 }
 
-/// Returns a turn's writes in their order: the records with the barrier, the releases, the orders, the routes, the traffic.
+/// Returns a turn's writes in their order: the records with gate and barrier, the releases, the orders, the routes, the traffic.
 fn transactions(store: &Store, session: Session, turn: Turn) -> VecDeque<(Vec<Guard>, Vec<Write>)> {
     let mut all = VecDeque::new();
     let current =
         turn.current.map(|current| Write::put(Key::Current(path()), Value::Current(Box::new(current))));
     let rollout =
         turn.rollout.map(|rollout| Write::put(Key::Rollout(path()), Value::Rollout(Box::new(rollout))));
+    let gate = turn.gate.map(|gate| Write::put(Key::Gate(path()), Value::Gate(Box::new(gate))));
     let barrier = turn.barrier.map(|generation| Write::put(Key::Barrier(path()), Value::Barrier(generation)));
-    let records: Vec<Write> = current.into_iter().chain(rollout).chain(barrier).collect();
+    let records: Vec<Write> = current.into_iter().chain(rollout).chain(gate).chain(barrier).collect();
     if !records.is_empty() {
         all.push_back((record_guards(store, session), records));
     }

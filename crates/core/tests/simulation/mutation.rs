@@ -3,6 +3,7 @@
 //! They sit at the seams of the simulation, so that no test code is compiled into the core.
 
 use footplate_core::fleet::{Current, Seen, Turn};
+use footplate_core::gate::Door;
 use footplate_core::generation::Generation;
 use footplate_core::rollout::Phase;
 use footplate_core::target::{Readiness, Up};
@@ -38,10 +39,13 @@ pub enum Mutation {
     ControllerMovesWhatWasNotChosen,
     ControllerForgetsHostsThatLeave,
     AgentStopsBeforeItsSuccessorIsInCharge,
+    ControllerForgetsTheGate,
+    ControllerForgetsToHalt,
+    PeopleWalkAroundTheGate,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 28] = [
+    pub const ALL: [Mutation; 31] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -70,11 +74,17 @@ impl Mutation {
         Mutation::ControllerMovesWhatWasNotChosen,
         Mutation::ControllerForgetsHostsThatLeave,
         Mutation::AgentStopsBeforeItsSuccessorIsInCharge,
+        Mutation::ControllerForgetsTheGate,
+        Mutation::ControllerForgetsToHalt,
+        Mutation::PeopleWalkAroundTheGate,
     ];
 
     /// Changes what the controller sees before its turn.
     pub fn blur(self, seen: &mut Seen) {
         self.blur_services(seen);
+        if self == Mutation::ControllerForgetsTheGate {
+            seen.door = Door::default();
+        }
         if let Some(rollout) =
             seen.rollout.as_mut().filter(|_| self == Mutation::ControllerMovesWhatWasNotChosen)
         {
@@ -159,6 +169,8 @@ impl Mutation {
         self.bend_services(seen, turn);
         let known = |target: &_| seen.orders.contains_key(target);
         match self {
+            // What it would write of a gate that it does not see is no gate of the store's.
+            Mutation::ControllerForgetsToHalt | Mutation::ControllerForgetsTheGate => turn.gate = None,
             Mutation::ControllerForgetsRoutesThatAreOver => turn.routes_gone.clear(),
             Mutation::ControllerForgetsHostsThatLeave => {
                 turn.orders.retain(|_, order| order.leaves_at.is_none());

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use footplate_core::fleet::{
     self, Back, Current, Deploy, HostState, Order, Records, Restriction, Seen, observe,
 };
+use footplate_core::gate::{Days, Fix, Freeze, Gate, Halt, Lock, Opening, Test, TimeOfDay, Weekday, Window};
 use footplate_core::name::{Actor, GroupName, Version};
 use footplate_core::record::Key;
 use footplate_core::release::{Hooks, Release, Service, Workload};
@@ -18,7 +19,8 @@ use footplate_core::traffic::Share;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::controller::{lease, look, path, record_guards};
+use crate::controller::{door, lease, look, path, record_guards};
+use crate::mutation::Mutation;
 use crate::store::{Author, Session, Value, Write};
 use crate::world::World;
 
@@ -37,7 +39,16 @@ impl World {
         let Some(session) = holder.filter(acts).filter(|_| self.store_answers()) else { return };
         match look(&self.scene.store, now) {
             None => self.create(session),
-            Some(seen) => self.order(session, &seen),
+            Some(seen) => {
+                // A halt would keep out most of what else happens in so short a life.
+                let chance = if seen.door.gate.halted.is_some() { 0.9 } else { 0.05 };
+                if self.gate_rng.as_mut().is_some_and(|rng| rng.random_bool(chance)) {
+                    self.see_to_the_gate(session, &seen.door.gate);
+                }
+                if let Some(seen) = look(&self.scene.store, now) {
+                    self.order(session, &seen);
+                }
+            }
         }
     }
 
@@ -78,6 +89,11 @@ impl World {
                 0 | 1 => During::Refuse,
                 2 => During::Wait,
                 _ => During::Replace,
+            },
+            halt: match self.gate_rng.as_mut().map(|rng| rng.random_range(0..8)) {
+                None | Some(0..3) => Halt::Never,
+                Some(3) => Halt::Always,
+                Some(_) => Halt::Users,
             },
             on_vanished: if self.rng.random_bool(0.5) { OnVanished::Fail } else { OnVanished::GoOn },
             ..Policy::default()
@@ -188,7 +204,14 @@ impl World {
         }
         let observation = observe(&delivery.selector, seen.rollout.as_ref(), &seen.hosts, seen.now);
         let only = self.some_groups(&seen.current);
-        let what = Deploy { to, policy: delivery.policy.clone(), delivery, only };
+        let fix = self.gate_rng.as_mut().and_then(|rng| {
+            let despite = rng.random_bool(0.3).then(|| "customers wait".to_owned());
+            rng.random_bool(0.1).then_some(Fix { despite })
+        });
+        if self.mutation != Some(Mutation::PeopleWalkAroundTheGate) {
+            seen.door.pass(&path(), &to.id, (&by.actor, fix.as_ref()), seen.now).ok()?;
+        }
+        let what = Deploy { to, policy: delivery.policy.clone(), delivery, only, fix };
         fleet::deploy(&seen.current, seen.rollout.as_ref(), what, by, &observation).ok()
     }
 
@@ -202,14 +225,46 @@ impl World {
 
     fn record(&mut self, session: Session, records: Records) {
         let guards = record_guards(&self.scene.store, session);
-        let writes = [
+        let gate = door(&self.scene.store, self.now()).gate;
+        let gate = records.halts.map(|halted| Value::Gate(Box::new(gate.halt(halted))));
+        let mut writes = vec![
             Write::put(Key::Current(path()), Value::Current(Box::new(records.current))),
             Write::put(Key::Rollout(path()), Value::Rollout(Box::new(records.rollout))),
         ];
+        writes.extend(gate.map(|gate| Write::put(Key::Gate(path()), gate)));
         self.note(|| "a person gives an order".to_owned());
         if self.write(&Author::Controller(session), &guards, &writes) {
             self.ended.extend(records.replaced);
         }
+    }
+
+    /// Opens a halted gate, or locks, unlocks, freezes or unfreezes it for less than a minute.
+    fn see_to_the_gate(&mut self, session: Session, gate: &Gate) {
+        let now = self.now();
+        let Some(rng) = &mut self.gate_rng else { return };
+        let by: Actor = ["ann", "bob", "cleo"][rng.random_range(0..3)].parse().unwrap();
+        let length = rng.random_range(5..30);
+        let act = if gate.halted.is_some() { 4 } else { rng.random_range(0..4) };
+        let opening = Opening {
+            by: by.clone(),
+            at: now,
+            whys: vec!["it broke".to_owned()],
+            test: Test::Impossible("it is a simulation".to_owned()),
+        };
+        let next = match act {
+            0 => {
+                let until = now + Duration::from_secs(length);
+                gate.lock(&path(), Lock { owner: by, reason: "a sale".to_owned(), since: now, until })
+            }
+            1 => gate.freeze(&path(), Freeze { window: window(length), owner: by, since: now }),
+            2 => gate.unfreeze(&path(), &"sale".parse().unwrap()),
+            3 => gate.unlock(&path(), &by, now),
+            _ => gate.open(&path(), opening),
+        };
+        let Ok(next) = next else { return };
+        let guards = record_guards(&self.scene.store, session);
+        let write = Write::put(Key::Gate(path()), Value::Gate(Box::new(next)));
+        self.write(&Author::Controller(session), &guards, &[write]);
     }
 
     fn replace_current(&mut self, session: Session, current: Option<Current>) {
@@ -271,4 +326,17 @@ impl World {
 /// Files are there for all process groups.
 fn has(release: &Release, group: &GroupName) -> bool {
     !release.has_services() || release.serves(group)
+}
+
+/// A window that freezes for so many seconds of these fleets' calendar.
+fn window(seconds: u64) -> Window {
+    let to: TimeOfDay = format!("{:02}:{:02}", seconds / 60, seconds % 60).parse().unwrap();
+    Window {
+        name: "sale".parse().unwrap(),
+        days: Days::Days(Weekday::ALL.into()),
+        from: TimeOfDay::MIDNIGHT,
+        to,
+        zone: "UTC".parse().unwrap(),
+        reason: "a sale".to_owned(),
+    }
 }

@@ -18,6 +18,7 @@ mod capacity;
 mod converged;
 mod deadlines;
 mod delivered;
+mod gated;
 mod generations;
 mod kept;
 mod observed;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Box<dyn Promise>> {
         Box::new(capacity::Capacity::default()),
         Box::new(one_release::OneRelease),
         Box::new(apart::Apart::default()),
+        Box::new(gated::Gated),
     ]
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use footplate_core::fleet::{Current, HostState, Presence};
+use footplate_core::gate::Gate;
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::record::{Key, Writer};
@@ -23,6 +24,7 @@ pub enum Value {
     Report(Report),
     Current(Box<Current>),
     Rollout(Box<Rollout>),
+    Gate(Box<Gate>),
     HostState(HostState),
     Release(Box<Release>),
     Route(Route),

@@ -1,5 +1,6 @@
 //! The story of one fleet, for people.
 
+use footplate_core::gate::Gate;
 use footplate_core::name::ReleaseId;
 
 use crate::store::Value;
@@ -61,6 +62,16 @@ pub fn brief(value: Option<&Value>) -> String {
             let busy = following.followed.busy.iter().map(|busy| format!("{} {}", busy.target, busy.release));
             format!("follows {}, busy {:?}", following.followed.revision, busy.collect::<Vec<_>>())
         }),
+        Some(Value::Gate(gate)) => closed(gate),
         Some(other) => format!("{:.20}", format!("{other:?}")),
     }
+}
+
+fn closed(gate: &Gate) -> String {
+    format!(
+        "halted by {:?}, locked by {:?}, frozen {:?}",
+        gate.halted.as_ref().map(|halted| halted.rollout),
+        gate.locks.iter().map(|lock| lock.owner.to_string()).collect::<Vec<_>>(),
+        gate.freezes.iter().map(|freeze| freeze.since.as_millis()).collect::<Vec<_>>()
+    )
 }

@@ -29,6 +29,8 @@ pub struct Broken {
 
 pub struct World {
     pub rng: SmallRng,
+    /// What people do about the gate, apart from all else that is drawn; in half of the fleets nothing.
+    pub gate_rng: Option<SmallRng>,
     pub knobs: Knobs,
     pub mutation: Option<Mutation>,
     pub scene: Scene,
@@ -59,6 +61,7 @@ impl World {
             names[..knobs.groups].iter().map(|name| name.parse().unwrap()).collect();
         let mut world = Self {
             rng: SmallRng::seed_from_u64(seed),
+            gate_rng: (seed % 2 == 1).then(|| SmallRng::seed_from_u64(seed ^ 0x6761_7465)),
             mutation,
             scene: Scene {
                 now: Moment::from_millis(1_000_000_000),

@@ -110,6 +110,7 @@ impl Fleet {
                 release,
                 groups: Default::default(),
                 overrides: Default::default(),
+                fix: None,
                 by: By::default(),
             })
             .await?;
@@ -261,6 +262,7 @@ fn push(version: &str) -> Result<Push, Failure> {
         groups: ["files".parse()?].into(),
         policy: Policy::default(),
         retention: Default::default(),
+        freezes: Vec::new(),
     };
     Ok(Push {
         app: APP.parse()?,

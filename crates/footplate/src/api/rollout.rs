@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use footplate_core::gate::Fix;
 use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, Target};
 use footplate_core::rollout::{
     During, Kind, OnFailedActivation, OnVanished, Pace, Policy, Portion, Senseless, StrategyWord,
@@ -25,6 +26,9 @@ pub struct Deploy {
     /// What differs from the app's own rules this time.
     #[serde(default)]
     pub overrides: Overrides,
+    /// Whether it is marked as the fix for what halted the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
     /// Who orders it, and why.
     #[serde(flatten)]
     pub by: By,
@@ -103,6 +107,7 @@ impl Overrides {
             on_vanished: self.on_vanished.unwrap_or(own.on_vanished),
             strategy,
             during: self.during.unwrap_or(own.during),
+            halt: own.halt,
             acceptance: own.acceptance.clone(),
             pace,
             judging: own.judging.clone(),

@@ -60,6 +60,9 @@ pub struct AppStatus {
     pub apart: BTreeMap<GroupName, GroupStatus>,
     /// The rollout that is under way, or the last one.
     pub rollout: Option<RolloutStatus>,
+    /// Why its gate is closed, in a line; nothing while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
     /// The deployment that begins when it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingStatus>,

@@ -21,6 +21,9 @@ pub struct AppTraffic {
     /// The rollout that is under way, in a line.
     #[serde(default)]
     pub rollout: Option<String>,
+    /// Why its gate is closed, in a line; nothing while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
     /// The routers that route to it, and whether they tell.
     pub routers: Vec<RouterTraffic>,
     /// Its process groups with endpoints.
@@ -128,6 +131,7 @@ mod tests {
             path: AppPath { environment, app: "shop".parse().expect("an app") },
             at: Moment::from_millis(1_790_000_000_400),
             rollout: None,
+            gate: None,
             routers: vec![RouterTraffic { host, told, is_silent: false }],
             groups: vec![GroupTraffic { group: "web".parse().expect("a group"), releases: vec![release] }],
         };

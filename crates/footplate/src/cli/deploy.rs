@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use footplate_core::gate::Fix;
 use footplate_core::name::{AppPath, GroupName};
 use footplate_core::rollout::{During, Kind, OnFailedActivation, OnVanished, Phase, Portion, StrategyWord};
 use footplate_core::traffic::Share;
@@ -35,6 +36,7 @@ use crate::failure::{Exit, Failure};
   footplate deploy --hold                  prepare everywhere, then wait for `footplate promote`
   footplate deploy shop --strategy canary --ramp 5%,50% --hold-steps
   footplate deploy --during wait           after the rollout that is under way, once that has arrived
+  footplate deploy shop@1.4.3 --fix        what mends the version that halted the gate
 
 Exit codes: 0 every target runs it, 1 failed or rolled back, 3 refused, 4 a deadline passed, 5 no controller,
 130 Ctrl-C.")]
@@ -53,6 +55,12 @@ pub struct DeployArgs {
     /// Return when the rollout has begun
     #[arg(long, conflicts_with = "plan")]
     detach: bool,
+    /// This mends what halted the gate, and passes it
+    #[arg(long)]
+    fix: bool,
+    /// Why the fix passes freeze windows and the locks of others as well
+    #[arg(long, value_name = "TEXT", requires = "fix")]
+    despite: Option<String>,
     #[command(flatten)]
     connection: ConnectionArgs,
     #[command(flatten)]
@@ -194,6 +202,7 @@ pub async fn deploy(operator: &Operator, args: &DeployArgs) -> Result<(), Failur
         release: release.unwrap_or(Wanted::Newest),
         groups: args.groups.chosen(),
         overrides: args.rules.overrides(),
+        fix: args.fix.then(|| Fix { despite: args.despite.clone() }),
         by: operator.by(args.order.reason.as_deref())?,
     };
     let what = format!("cannot deploy `{}` to {}", path.app, path.environment);

@@ -95,6 +95,7 @@ pub fn rollout(targets: &[TargetStatus], sentence: &str) -> RolloutStatus {
             delivery: None,
             actor: "ada".parse().expect("an actor"),
             reason: None,
+            fix: None,
             begun_at: Moment::from_millis(NOW.as_millis() - 12_000),
             promoted: None,
             paused: None,
@@ -122,6 +123,7 @@ pub fn app(targets: Vec<TargetStatus>, rollout: Option<RolloutStatus>) -> AppSta
         by: Some("ada".parse().expect("an actor")),
         apart: BTreeMap::new(),
         rollout,
+        gate: None,
         waiting: None,
         targets,
     }
@@ -184,6 +186,7 @@ pub fn traffic() -> AppTraffic {
         path: shop(),
         at: NOW,
         rollout: None,
+        gate: None,
         routers: vec![router("edge-1", 400, false), router("edge-2", 42_000, true)],
         groups: vec![GroupTraffic {
             group: "web".parse().expect("a group"),

@@ -17,6 +17,7 @@ mod doctor;
 pub mod example;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod gate;
 mod generate_docs;
 mod history;
 mod hosts;
@@ -119,6 +120,7 @@ enum Command {
     Resume(resume::ResumeArgs),
     Abort(abort::AbortArgs),
     Rollback(rollback::RollbackArgs),
+    Gate(gate::GateArgs),
     Status(status::StatusArgs),
     Top(top::TopArgs),
     History(history::HistoryArgs),
@@ -217,6 +219,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Resume(args) => resume::resume(&operator, &args).await,
         Command::Abort(args) => abort::abort(&operator, &args).await,
         Command::Rollback(args) => rollback::rollback(&operator, &args).await,
+        Command::Gate(args) => gate::gate(&operator, &args).await,
         Command::Status(args) => status::status(&operator, &args).await,
         Command::Top(args) => top::top(&operator, &args).await,
         Command::History(args) => history::history(&operator, &args).await,

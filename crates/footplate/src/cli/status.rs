@@ -150,6 +150,9 @@ impl Answer {
         if let Some(rollout) = &app.rollout {
             self.rollout(f, rollout)?;
         }
+        if let Some(gate) = &app.gate {
+            writeln!(f, "  gate closed: {gate}")?;
+        }
         if let Some(waiting) = &app.waiting {
             let since = ago(self.status.at, waiting.since);
             writeln!(f, "  {}; {} ordered it {since}", waiting.sentence, waiting.actor)?;

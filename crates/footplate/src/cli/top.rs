@@ -135,6 +135,8 @@ impl Frame {
         for app in &self.apps {
             let state = app.rollout.as_ref().map(|rollout| format!(": {rollout}")).unwrap_or_default();
             lines.push(printable_line(&format!("{} in {}{state}", app.path.app, app.path.environment)));
+            let closed = app.gate.as_ref().map(|gate| printable_line(&format!("  gate closed: {gate}")));
+            lines.extend(closed);
             lines.extend(traffic::rows(app).iter().map(|row| self.line(row)));
             lines.extend(traffic::silence(app).map(|silence| format!("  {silence}")));
         }

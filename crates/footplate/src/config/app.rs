@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::artifact::ArtifactRef;
+use footplate_core::gate::{Halt, Window};
 use footplate_core::name::{AppName, EnvironmentName, GroupName, InvalidName, Version};
 use footplate_core::release::{Hook, Hooks, Routes, Scripts, Variables, Workload};
 use footplate_core::retention::Retention;
@@ -11,6 +12,7 @@ use footplate_core::rollout::{Delivery, Policy};
 use footplate_core::selector::Selector;
 use footplate_core::verdict::Judging;
 
+use super::gate::{self, Gate};
 use super::kpi::Judge;
 use super::mistake::Mistakes;
 use super::reach;
@@ -69,6 +71,10 @@ pub struct Environment {
     pub routes: Routes,
     /// How a new release is judged here; nothing when nobody does.
     pub judging: Option<Judging>,
+    /// Which deployments halt the gate here.
+    pub halt: Halt,
+    /// When nothing is deployed here.
+    pub freezes: Vec<Window>,
 }
 
 impl AppConfig {
@@ -93,8 +99,13 @@ impl AppConfig {
         let delivery = |environment: &Environment| Delivery {
             selector: environment.hosts.clone(),
             groups: self.groups(),
-            policy: Policy { judging: environment.judging.clone(), ..self.policy.clone() },
+            policy: Policy {
+                judging: environment.judging.clone(),
+                halt: environment.halt,
+                ..self.policy.clone()
+            },
             retention: self.retain.clone(),
+            freezes: environment.freezes.clone(),
         };
         let environments =
             self.environments.iter().map(|(name, environment)| (name.clone(), delivery(environment)));
@@ -134,7 +145,7 @@ impl AppConfig {
 }
 
 fn read(root: &mut Table) -> Option<AppConfig> {
-    root.planned(&["router", "gate", "notify", "settings"]);
+    root.planned(&["router", "notify", "settings"]);
     let app = root.parsed("app");
     if !root.has("app") {
         root.mistake(0..0, "`app` is missing", "begin the file with app = \"NAME\"");
@@ -149,7 +160,8 @@ fn read(root: &mut Table) -> Option<AppConfig> {
     check_acceptance(root, &policy, &workload);
     let retain = read_retain(root.table("retain"));
     let judge = Judge::usual(&policy, &workload).read(root);
-    let environments = read_environments(root, &workload, &judge);
+    let gate = gate::read(root.table("gate"));
+    let environments = read_environments(root, &workload, &judge, &gate);
     Some(AppConfig { app: app?, build, workload, policy, retain, environments })
 }
 
@@ -277,18 +289,23 @@ fn read_environments(
     root: &mut Table,
     workload: &Workload,
     judge: &Judge,
+    gate: &Gate,
 ) -> BTreeMap<EnvironmentName, Environment> {
     let mut environments = BTreeMap::new();
     if !root.has("environments") {
         let name = ENVIRONMENT_DEFAULT.parse().expect("it is a valid name");
         let judging = judge.clone().finish(root);
-        environments.insert(name, Environment { judging, ..Environment::default() });
+        let Gate { halt, freezes } = gate.clone();
+        let halt = halt.unwrap_or_default();
+        environments.insert(name, Environment { judging, halt, freezes, ..Environment::default() });
     }
     for (name, mut table) in root.named_tables("environments") {
         table.planned(&["approvals"]);
         let routes = reach::read_here(&mut table, workload);
         let env = service::read_env(&mut table);
         let judging = judge.read(&mut table).finish(&table);
+        let Gate { halt, freezes } = gate::read(table.table("gate")).over(gate);
+        let halt = halt.unwrap_or_default();
         let hosts = table.parsed("hosts").unwrap_or_default();
         if !table.has("hosts") {
             let right = "say which: hosts = \"role=web\", or \"*\" for every host";
@@ -297,7 +314,8 @@ fn read_environments(
         let parsed: Result<EnvironmentName, InvalidName> = name.value.parse();
         match parsed {
             Ok(parsed) => {
-                environments.insert(parsed, Environment { hosts, env, routes, judging });
+                let environment = Environment { hosts, env, routes, judging, halt, freezes };
+                environments.insert(parsed, environment);
             }
             Err(error) => table.mistake(name.span, "this is no environment's name", error.to_string()),
         }

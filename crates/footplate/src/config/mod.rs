@@ -10,6 +10,7 @@ pub mod context;
 pub mod controller;
 pub mod discovery;
 pub mod duration;
+mod gate;
 mod kpi;
 pub mod mistake;
 mod reach;

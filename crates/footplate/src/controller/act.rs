@@ -27,7 +27,7 @@ use super::looks::{LOOK_GAP_MAX, gap_while, watch_agents};
 use super::orders::{self, Answer, Ask};
 use super::site::encode;
 use super::standby::take_lease;
-use super::{Shared, problem};
+use super::{Shared, gate, problem};
 use crate::api::{Problem, ProblemKind, path};
 use crate::clock;
 
@@ -169,11 +169,12 @@ impl Worker<'_> {
 
     /// Says again what the rollouts under way are at; what was said before is dropped by the ledger.
     fn say_again(&self) {
-        let rollouts: Vec<_> =
-            self.shared.site().apps.values().filter_map(|app| app.rollout.clone()).collect();
-        for rollout in rollouts {
+        let apps: Vec<_> = self.shared.site().apps.values().cloned().collect();
+        for (rollout, gate) in apps.into_iter().filter_map(|app| Some((app.rollout?, app.gate))) {
             self.note_killed(&rollout);
             self.shared.journal.say_again(&footplate_core::rollout::announce(&rollout), &rollout.actor);
+            gate.iter()
+                .for_each(|gate| gate::note_turn(&self.shared.journal, &rollout.path, gate, &rollout.actor));
         }
     }
 
@@ -257,6 +258,9 @@ impl Worker<'_> {
         if let Some(rollout) = &turn.rollout {
             records.push(put(&Key::Rollout(path.clone()), encode(rollout)));
         }
+        if let Some(gate) = &turn.gate {
+            records.push(put(&Key::Gate(path.clone()), encode(gate)));
+        }
         if let Some(generation) = turn.barrier {
             records.push(put(&Key::Barrier(path.clone()), encode(&Barrier { generation })));
         }
@@ -267,6 +271,9 @@ impl Worker<'_> {
         for announcement in &turn.announcements {
             let actor = actor.as_ref().expect("only a rollout has something to announce");
             self.shared.journal.say(announcement, actor);
+        }
+        if let Some((gate, actor)) = turn.gate.as_ref().zip(actor.as_ref()) {
+            gate::note_turn(&self.shared.journal, path, gate, actor);
         }
         let mut orders = Vec::new();
         for release in &turn.releases {

@@ -11,7 +11,7 @@ use footplate_core::moment::{Moment, in_words};
 use footplate_core::name::HostName;
 use footplate_core::traffic::DiscoveryReport;
 
-use super::{Shared, lease, problem};
+use super::{Shared, gate, lease, problem};
 use crate::api::Check;
 use crate::clock;
 
@@ -32,6 +32,7 @@ pub(super) async fn checks(State(shared): State<Arc<Shared>>) -> Json<Vec<Check>
     checks.push(clocks(&seen, clock::now()));
     checks.push(disks(&seen));
     checks.extend(catalogs(&shared.site().catalogs, &seen));
+    checks.extend(gates(&shared));
     checks.push(readable(&shared));
     Json(checks)
 }
@@ -41,6 +42,18 @@ fn check(name: &str, result: Result<String, (String, &str)>) -> Check {
         Ok(found) => Check { name: name.to_owned(), ok: true, found, next: None },
         Err((found, next)) => Check { name: name.to_owned(), ok: false, found, next: Some(next.to_owned()) },
     }
+}
+
+/// Lists the gates that are closed: one is well when somebody closed it, and asks for somebody when it is halted.
+fn gates(shared: &Shared) -> Vec<Check> {
+    let (site, now) = (shared.site(), clock::now());
+    let closed = site.apps.keys().filter_map(|path| {
+        let door = site.door(path, None, now);
+        let found = gate::in_a_line(&door, now)?;
+        let next = door.gate.halted.map(|halted| format!("open it with `{}`", halted.way_open(path)));
+        Some(Check { name: format!("gate of {path}"), ok: next.is_none(), found, next })
+    });
+    closed.collect()
 }
 
 async fn store(shared: &Shared) -> Check {

@@ -36,6 +36,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route(path::DEPLOYMENTS, post(deploy))
         .route(path::ROLLBACKS, post(roll_back))
         .route(path::ORDERS, post(order))
+        .route(path::GATE, get(super::gate::read).post(gate))
         .route(path::STATUS, get(read_status))
         .route(path::TRAFFIC, get(traffic::read))
         .route(path::HISTORY, get(history))
@@ -157,6 +158,13 @@ async fn order(
     Sent(order): Sent<api::Order>,
 ) -> Result<Response, Problem> {
     shared.ask(Ask::Order(order)).await.map(done)
+}
+
+async fn gate(
+    State(shared): State<Arc<Shared>>,
+    Sent(order): Sent<api::GateOrder>,
+) -> Result<Response, Problem> {
+    shared.ask(Ask::Gate(Box::new(order))).await.map(done)
 }
 
 async fn host(

@@ -2,27 +2,25 @@
 //!
 //! Invariants: the core decides and may refuse; a refusal changes nothing; what is answered as done is written durably.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use footplate_core::fleet::{self, Current, Pushed, Records};
-use footplate_core::name::{
-    Actor, AppPath, EnvironmentName, GroupName, HostName, ReleaseId, Target, TargetName,
-};
-use footplate_core::record::{Key, check_size};
+use footplate_core::name::{Actor, AppPath, EnvironmentName, GroupName, HostName, ReleaseId};
+use footplate_core::record::Key;
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Release, Workload};
-use footplate_core::rollout::{self, Command, Rollout};
-use footplate_core::target::Assignment;
+use footplate_core::rollout::Command;
 use footplate_drivers::artifact::ArtifactStore;
 
 use super::act::Worker;
-use super::commit::{put, too_large};
+use super::commit::put;
 use super::find::{find, find_kept, known, refuse_unreadable};
+use super::fit::fit;
 use super::site::{Site, encode};
-use super::{clean, hosts, plan, status};
+use super::{clean, gate, hosts, plan, status};
 use crate::api::{self, OrderVerb, Problem, ProblemKind};
 use crate::clock;
 use crate::config::app::FILES;
@@ -38,6 +36,7 @@ pub(crate) enum Ask {
     Order(api::Order),
     Host(HostName, api::HostOrder),
     Clean(api::Clean),
+    Gate(Box<api::GateOrder>),
 }
 
 /// What the worker answers.
@@ -48,6 +47,7 @@ pub(crate) enum Answer {
     Rollout(Box<api::RolloutStatus>),
     Host(api::HostStatus),
     Cleaned(api::Cleaned),
+    Gate(Box<api::GateStatus>),
 }
 
 impl IntoResponse for Answer {
@@ -59,6 +59,7 @@ impl IntoResponse for Answer {
             Answer::Rollout(rollout) => Json(*rollout).into_response(),
             Answer::Host(host) => Json(host).into_response(),
             Answer::Cleaned(cleaned) => Json(cleaned).into_response(),
+            Answer::Gate(gate) => Json(*gate).into_response(),
         }
     }
 }
@@ -96,6 +97,7 @@ impl Ask {
                 format!("cannot {verb} host `{host}`")
             }
             Ask::Clean(clean) => format!("cannot clean `{}`", clean.path),
+            Ask::Gate(order) => format!("cannot change the gate of `{}`", order.path),
         }
     }
 }
@@ -121,6 +123,7 @@ pub(super) async fn carry_out(worker: &Worker<'_>, ask: Ask) -> Result<Answer, P
         Ask::Order(order) => command(worker, order, &what).await,
         Ask::Host(host, order) => hosts::set_host(worker, host, order, &what).await,
         Ask::Clean(clean) => clean::clean_up(worker, clean, &what).await,
+        Ask::Gate(order) => gate::change(worker, *order, &what).await,
     }
 }
 
@@ -138,30 +141,6 @@ impl Decided {
         Ok(self)
     }
 }
-
-fn fit(current: &Current, rollout: &Rollout, what: &str) -> Result<(), Problem> {
-    let sizes = [
-        (Key::Current(current.path.clone()), encode(current).len()),
-        (Key::Rollout(current.path.clone()), encode(rollout).len() + rollout.growth_bytes_max()),
-    ];
-    for (key, bytes) in sizes {
-        check_size(&key.to_string(), bytes).map_err(|error| too_large(what, &error))?;
-    }
-    // The orders of a process group are the same on all hosts but for their sources, which are addresses.
-    let orders = rollout::assignments(rollout);
-    let one_each: BTreeMap<GroupName, (Target, Assignment)> =
-        orders.into_iter().map(|(target, order)| (target.group.clone(), (target, order))).collect();
-    for (group, (target, order)) in one_each {
-        let name = TargetName { path: current.path.clone(), group };
-        let key = Key::Assignment(target.host, name).to_string();
-        check_size(&key, encode(&order).len() + SOURCES_BYTES_MAX)
-            .map_err(|error| too_large(what, &error))?;
-    }
-    Ok(())
-}
-
-/// The room that an order needs for the addresses to fetch from.
-const SOURCES_BYTES_MAX: usize = 4096;
 
 fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decided, Problem> {
     let path = &deploy.path;
@@ -195,7 +174,15 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
         let next = "leave that out, or choose the strategy that has it with `--strategy`";
         Problem::new(ProblemKind::Invalid, what, error, next)
     })?;
-    let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy, only };
+    let fix = deploy.fix.clone();
+    let passes = site.door(path, Some(delivery), seen.now).pass(
+        path,
+        &pushed.release.id,
+        (&actor, fix.as_ref()),
+        seen.now,
+    );
+    passes.map_err(refused)?;
+    let wanted = fleet::Deploy { to: pushed.release.clone(), delivery: delivery.clone(), policy, only, fix };
     let records = fleet::deploy(&current, latest, wanted, by, &seen).map_err(refused)?;
     // What waits is refused now rather than dropped when its turn comes.
     let waiting = records.current.waiting.as_ref();
@@ -232,13 +219,18 @@ async fn begin(worker: &Worker<'_>, decided: Decided, what: &str) -> Result<Answ
 
 async fn write_records(worker: &Worker<'_>, decided: &Decided, what: &str) -> Result<(), Problem> {
     let path = &decided.records.current.path;
-    let writes = vec![
+    let mut writes = vec![
         put(&Key::Current(path.clone()), encode(&decided.records.current)),
         put(&Key::Rollout(path.clone()), encode(&decided.records.rollout)),
     ];
+    // In the same transaction: nothing begins between a way back and the halt.
+    writes.extend(gate::halt(worker, &decided.records));
     worker.write_together(writes).await.map_err(|trip| trip.problem(what))?;
     for announcement in &decided.records.announcements {
         worker.shared.journal.say(announcement, &decided.actor);
+    }
+    if let Some(halted) = &decided.records.halts {
+        gate::note_halt(&worker.shared.journal, path, halted, &decided.actor);
     }
     Ok(())
 }
@@ -253,7 +245,9 @@ async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<A
     let decided = {
         let site = worker.shared.site();
         let (current, latest) = known(&site, &path, what)?;
-        let active = latest.filter(|latest| latest.is_active()).ok_or_else(|| {
+        // What waits at a closed gate can be taken back with nothing under way.
+        let forgoes = order.verb == OrderVerb::Forgo;
+        let active = latest.filter(|latest| latest.is_active() || forgoes).ok_or_else(|| {
             Problem::new(
                 ProblemKind::Refused,
                 what,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use footplate_core::fleet::{Current, Records, Waiting};
+use footplate_core::gate::Door;
 use footplate_core::name::{GroupName, HostName, ReleaseId, Target};
 use footplate_core::rollout::{self, Kind, Leaving, OnFailedActivation, OnVanished, Rollout, StepOutline};
 
@@ -74,9 +75,9 @@ fn described_waiting(site: &Site, before: Option<&Current>, records: &Records, w
         is_partial: waiting.only.is_some(),
         ..active.clone()
     };
-    let sentence = waiting.sentence(active);
+    let sentence = waiting.sentence(active, &Door::default(), waiting.since);
     let current = Current { waiting: None, ..records.current.clone() };
-    let records = Records { current, rollout, replaced: None, announcements: Vec::new() };
+    let records = Records { current, rollout, replaced: None, announcements: Vec::new(), halts: None };
     let mut planned = describe(site, before, &records);
     planned.steps.insert(0, sentence.clone());
     Planned { waits: Some(sentence), chosen: waiting.only.clone().unwrap_or_default(), ..planned }

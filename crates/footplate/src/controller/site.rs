@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use footplate_core::fleet::{self, Claim, Current, Host, HostState, Presence, Pushed};
+use footplate_core::gate::Gate;
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppName, AppPath, HostName, ReleaseId, Target, TargetName};
@@ -22,6 +23,8 @@ pub struct App {
     pub current: Option<Current>,
     /// Its latest rollout.
     pub rollout: Option<Rollout>,
+    /// Its gate, once somebody or something closed it.
+    pub gate: Option<Gate>,
     /// The orders of its targets.
     pub orders: BTreeMap<Target, Assignment>,
     /// The generation that may activate.
@@ -109,6 +112,7 @@ impl Site {
             Key::Barrier(path) => self.app(&path).barrier = None,
             Key::Current(path) => self.app(&path).current = None,
             Key::Rollout(path) => self.app(&path).rollout = None,
+            Key::Gate(path) => self.app(&path).gate = None,
             Key::Traffic(path) => self.app(&path).traffic = None,
             Key::Route(name, host) => {
                 let target = Target { host, group: name.group };
@@ -135,6 +139,7 @@ impl Site {
             now,
             current: app.current.clone()?,
             rollout: app.rollout.clone(),
+            door: self.door(path, None, now),
             hosts: self.hosts(path, app),
             orders: app.orders.clone(),
             barrier: app.barrier,
@@ -148,7 +153,9 @@ impl Site {
     /// footplate wrote must not be overwritten by an older one.
     pub fn unreadable_of(&self, path: &AppPath) -> Option<(&String, &String)> {
         let is_its = |key: &Key| match key {
-            Key::Current(of) | Key::Rollout(of) | Key::Barrier(of) | Key::Traffic(of) => of == path,
+            Key::Current(of) | Key::Rollout(of) | Key::Gate(of) | Key::Barrier(of) | Key::Traffic(of) => {
+                of == path
+            }
             Key::Assignment(_, name) | Key::Route(name, _) => name.path == *path,
             Key::Presence(_)
             | Key::Report(..)
@@ -230,6 +237,7 @@ impl Site {
             }
             Key::Current(path) => self.app(&path).current = Some(decode(&key, value)?),
             Key::Rollout(path) => self.app(&path).rollout = Some(decode(&key, value)?),
+            Key::Gate(path) => self.app(&path).gate = Some(decode(&key, value)?),
             Key::Traffic(path) => self.app(&path).traffic = Some(decode(&key, value)?),
             Key::Route(name, host) => {
                 let (path, target) = placed(host, name);

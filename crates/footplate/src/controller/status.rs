@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use footplate_core::fleet::{Current, Restriction, Track};
+use footplate_core::gate::Door;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, ReleaseId, Target};
 use footplate_core::rollout::{self, Rollout, TargetState};
 use footplate_core::target::Report;
 
-use super::View;
 use super::site::{App, Site};
+use super::{View, gate};
 use crate::api::{
     Acting, AppStatus, GroupStatus, HostStatus, RolloutStatus, Stage, Status, TargetStatus, WaitingStatus,
 };
@@ -85,7 +86,7 @@ pub(super) fn rollout(site: &Site, rollout: &Rollout, attended: bool, now: Momen
 
 fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -> Option<AppStatus> {
     let current = app.current.as_ref()?;
-    let own = of_group(&current.track);
+    let (own, door) = (of_group(&current.track), site.door(path, None, now));
     Some(AppStatus {
         path: path.clone(),
         current: own.current,
@@ -95,7 +96,8 @@ fn of_app(site: &Site, path: &AppPath, app: &App, attended: bool, now: Moment) -
         by: own.by,
         apart: current.apart.iter().map(|(group, track)| (group.clone(), of_group(track))).collect(),
         rollout: app.rollout.as_ref().map(|record| rollout(site, record, attended, now)),
-        waiting: waiting(app, current),
+        gate: gate::in_a_line(&door, now),
+        waiting: waiting(app, current, &door, now),
         targets: targets(site, app, current, now),
     })
 }
@@ -110,14 +112,15 @@ fn of_group(track: &Track) -> GroupStatus {
     }
 }
 
-fn waiting(app: &App, current: &Current) -> Option<WaitingStatus> {
+/// Returns the deployment that waits, with what for.
+pub(super) fn waiting(app: &App, current: &Current, door: &Door, now: Moment) -> Option<WaitingStatus> {
     let (waiting, rollout) = (current.waiting.as_ref()?, app.rollout.as_ref()?);
     Some(WaitingStatus {
         to: waiting.to.id.clone(),
         groups: waiting.only.clone().unwrap_or_default(),
         actor: waiting.actor.clone(),
         since: waiting.since,
-        sentence: waiting.sentence(rollout),
+        sentence: waiting.sentence(rollout, door, now),
     })
 }
 

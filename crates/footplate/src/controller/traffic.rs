@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::extract::{Asked, Named, Sent};
 use super::site::{App, Site};
-use super::{Shared, find, status};
+use super::{Shared, find, gate, status};
 use crate::api::{AppTraffic, COUNTS_AT_LEAST_EVERY, Problem, ProblemKind};
 use crate::clock;
 use sum::{Scene, Subject};
@@ -138,7 +138,8 @@ fn scene(site: &Site, query: &TrafficQuery, attended: bool) -> Result<Scene, Pro
         return Err(query.unknown(site));
     }
     let at = clock::now();
-    let subject = |app: &App| Subject {
+    let subject = |path: &AppPath, app: &App| Subject {
+        gate: gate::in_a_line(&site.door(path, None, at), at),
         routes: app.routes.clone(),
         traffic: app.traffic.clone(),
         rollout: app
@@ -149,7 +150,7 @@ fn scene(site: &Site, query: &TrafficQuery, attended: bool) -> Result<Scene, Pro
     };
     let with_endpoints = asked().filter(|(_, app)| !app.routes.is_empty());
     let apps: BTreeMap<AppPath, Subject> =
-        with_endpoints.map(|(path, app)| (path.clone(), subject(app))).collect();
+        with_endpoints.map(|(path, app)| (path.clone(), subject(path, app))).collect();
     let follows = |report: &RouterReport| -> BTreeSet<AppPath> {
         let paths = report.apps.iter().map(|following| &following.path);
         paths.filter(|path| apps.contains_key(*path)).cloned().collect()

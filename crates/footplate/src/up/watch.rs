@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use footplate_core::gate::Fix;
 use footplate_core::name::{Actor, AppPath};
 use footplate_drivers::build::Workshop;
 use footplate_drivers::source::{Commit, Git, Source, SourceError};
@@ -108,6 +109,8 @@ impl<'a> Watch<'a> {
             path: path.clone(),
             release: Wanted::Name(pushed.release.id.to_string()),
             overrides: Overrides::default(),
+            // Whoever commits here mends what was committed here.
+            fix: Some(Fix::default()),
             by: By { reason: None, actor: Some(self.actor.clone()) },
         };
         if self.app(&path).await?.1.is_some_and(|app| runs(&app, &commit.id)) {

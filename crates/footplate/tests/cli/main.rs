@@ -4,6 +4,7 @@ mod build;
 mod configuration;
 mod doctor;
 mod errors;
+mod gated;
 mod init;
 mod judge;
 mod over_tls;

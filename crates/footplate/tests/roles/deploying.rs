@@ -15,6 +15,7 @@ async fn a_version_reaches_every_host_and_goes_back_and_forward() {
     site.roll_back(None).await.unwrap();
     assert_eq!(site.end().await.exit_code, Some(0));
     assert_eq!(site.page("c").as_deref(), Some("<p>1</p>"));
+    site.open_gate().await;
     site.deploy("2", Overrides::default()).await.unwrap();
     assert_eq!(site.end().await.exit_code, Some(0));
     assert_eq!(site.page("a").as_deref(), Some("<p>2</p>"));

@@ -176,6 +176,7 @@ async fn process_groups_that_the_version_does_not_have_are_refused_when_it_is_pu
             groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
             policy: Policy::default(),
             retention: Retention::default(),
+            freezes: Vec::new(),
         };
         let push = Push {
             app: "shop".parse().unwrap(),

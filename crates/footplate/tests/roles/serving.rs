@@ -85,6 +85,7 @@ pub fn delivery(strategy: Strategy) -> Delivery {
         groups: ["web".parse().unwrap()].into(),
         policy: Policy { strategy, pace, ..Policy::default() },
         retention: Retention { keep: 2, newer_than: None },
+        freezes: Vec::new(),
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use footplate::agent::{self, Access, AgentConfig, Limits};
 use footplate::api::{
-    By, Clean, Delivery, Deploy, Order, OrderVerb, Overrides, Planned, Push, RollBack, RolloutStatus, Status,
-    TargetStatus, Wanted,
+    By, Clean, Delivery, Deploy, GateChange, GateOrder, Order, OrderVerb, Overrides, Planned, Push, RollBack,
+    RolloutStatus, Status, TargetStatus, Wanted,
 };
 use footplate::client::{Client, ClientError};
 use footplate::controller;
+use footplate_core::gate::Test;
 use footplate_core::name::AppPath;
 use footplate_core::release::{Hook, Hooks, Workload};
 use footplate_core::retention::Retention;
@@ -211,6 +212,7 @@ impl Site {
             groups: ["files".parse().unwrap()].into(),
             policy: Policy::default(),
             retention: Retention { keep: 2, newer_than: None },
+            freezes: Vec::new(),
         };
         self.push_workload(version, page, Workload::ReleaseDir(hooks), delivery).await
     }
@@ -252,6 +254,14 @@ impl Site {
         self.client
             .roll_back(&RollBack { path: path(), to, groups: BTreeSet::new(), by: By::default() })
             .await
+    }
+
+    /// Says why what was taken back had to be: then others may be deployed.
+    pub async fn open_gate(&self) {
+        let test = Test::Impossible("it was a story".to_owned());
+        let change = GateChange::Open { whys: vec!["it was a story".to_owned()], test };
+        let by = By { reason: None, actor: Some("ann".parse().unwrap()) };
+        self.client.change_gate(&GateOrder { path: path(), change, by }).await.unwrap();
     }
 
     pub async fn order(&self, verb: OrderVerb) -> Result<RolloutStatus, ClientError> {
@@ -330,7 +340,7 @@ pub fn path() -> AppPath {
 pub fn deploy(version: &str, overrides: Overrides) -> Deploy {
     let release = Wanted::Name(version.to_owned());
     let by = By { reason: None, actor: Some("ann".parse().unwrap()) };
-    Deploy { path: path(), release, groups: BTreeSet::new(), overrides, by }
+    Deploy { path: path(), release, groups: BTreeSet::new(), overrides, fix: None, by }
 }
 
 pub fn rollout(status: &Status) -> &RolloutStatus {

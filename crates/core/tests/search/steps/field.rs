@@ -146,6 +146,7 @@ impl Field {
             now: state.now,
             current: Current::clone(&store.current),
             rollout: store.rollout.as_deref().cloned(),
+            door: Default::default(),
             hosts,
             orders: store
                 .orders
@@ -276,7 +277,8 @@ impl Field {
         let delivery = self.delivery();
         let seen =
             observe(&delivery.selector, state.store.rollout.as_deref(), &self.seen(state).hosts, state.now);
-        let what = Deploy { to: release(id), policy: delivery.policy.clone(), delivery, only: None };
+        let what =
+            Deploy { to: release(id), policy: delivery.policy.clone(), delivery, only: None, fix: None };
         let by = Order { actor: "ann".parse().unwrap(), reason: None };
         let records = fleet::deploy(&state.store.current, state.store.rollout.as_deref(), what, by, &seen);
         let records = records.expect("nothing is under way");

@@ -29,6 +29,8 @@ pub(super) struct Subject {
     pub(super) traffic: Option<Traffic>,
     /// Its rollout that is under way, in a line.
     pub(super) rollout: Option<String>,
+    /// Why its gate is closed, in a line.
+    pub(super) gate: Option<String>,
 }
 
 /// Returns each app's traffic over about the last `over`.
@@ -54,6 +56,7 @@ pub(super) fn traffic(
             path: path.clone(),
             at: scene.at,
             rollout: app.rollout.clone(),
+            gate: app.gate.clone(),
             routers: sum.routers.iter().map(|host| router(host, tellers)).collect(),
             groups: groups(path, app, sum),
         })
