@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod deploys;
+mod gates;
 mod groups;
 mod hosts;
 mod new_groups;

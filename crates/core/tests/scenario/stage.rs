@@ -8,6 +8,7 @@ use footplate_core::fleet::{
     self, Back, Current, Deploy, Host, HostState, Order, Presence, Records, Restriction, Seen, Track,
     observe, turn,
 };
+use footplate_core::gate::Gate;
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, Target, Version};
@@ -19,6 +20,7 @@ use footplate_core::rollout::{
 use footplate_core::target::{Action, Assignment, Failure, Lapse, Readiness, Report, Verb, plan};
 use footplate_core::traffic::{Followed, Route, Traffic};
 
+mod gate;
 mod services;
 
 /// Plays the lines and returns them with what was said to each, indented.
@@ -53,6 +55,9 @@ struct Stage {
     /// What `footplate.toml` said when a release was first named.
     pushed: BTreeMap<String, Release>,
     said: Vec<String>,
+    gate: Gate,
+    /// Whether it keeps anybody out.
+    is_gated: bool,
 }
 
 impl Stage {
@@ -73,6 +78,8 @@ impl Stage {
             serves: false,
             pushed: BTreeMap::new(),
             said: Vec::new(),
+            gate: Gate::default(),
+            is_gated: false,
         }
     }
 
@@ -116,6 +123,8 @@ impl Stage {
             "restored" => self.restored(),
             "forges" => self.forges(rest),
             "waits" => self.waits(rest),
+            "gated" => self.is_gated = true,
+            "lock" | "halts" | "open" => self.at_the_gate(verb, rest),
             "by-hand" => self.by_hand(rest),
             "deploy" | "rollback" | "promote" | "pause" | "resume" | "abort" | "forgo" | "clean"
             | "remove" => self.order(verb, rest),
@@ -300,6 +309,7 @@ impl Stage {
             Some((what, reason)) => (what.trim(), Some(reason.to_owned())),
             None => (rest, None),
         };
+        let (what, fix) = gate::marked(what);
         let (what, only) = chosen(what);
         let release = (!what.is_empty()).then(|| self.pushed(what));
         let actor: footplate_core::name::Actor = "ann".parse().unwrap();
@@ -309,13 +319,19 @@ impl Stage {
         let delivery = if verb == "deploy" { &self.delivery } else { own };
         let seen = observe(&delivery.selector, latest, &self.hosts, self.now);
         let policy = delivery.policy.clone();
-        let deploy = |to| Deploy { to, delivery: delivery.clone(), policy, only: only.clone(), fix: None };
+        let deploy =
+            |to| Deploy { to, delivery: delivery.clone(), policy, only: only.clone(), fix: fix.clone() };
         let command = |command: Command| match latest {
             Some(rollout) => fleet::command(&self.current, rollout, &command, actor.clone(), self.now),
             None => panic!("nothing was ever rolled out"),
         };
         let records = match verb {
-            "deploy" => fleet::deploy(&self.current, latest, deploy(release.unwrap()), by, &seen),
+            "deploy" => {
+                let what = deploy(release.unwrap());
+                let passes =
+                    self.door().pass(&self.current.path, &what.to.id, (&actor, fix.as_ref()), self.now);
+                passes.and_then(|()| fleet::deploy(&self.current, latest, what, by, &seen))
+            }
             "rollback" => fleet::rollback(&self.current, latest, Back { to: release, only }, by, &seen),
             "promote" => command(Command::Promote),
             "pause" => command(Command::Pause),
@@ -359,6 +375,7 @@ impl Stage {
     fn write(&mut self, records: Records) {
         self.current = records.current;
         self.rollout = Some(records.rollout);
+        self.gate = records.halts.map_or_else(|| self.gate.clone(), |halted| self.gate.halt(halted));
         self.say(records.announcements);
     }
 
@@ -367,7 +384,7 @@ impl Stage {
             now: self.now,
             current: self.current.clone(),
             rollout: self.rollout.clone(),
-            door: Default::default(),
+            door: self.door(),
             hosts: self.hosts.clone(),
             orders: self.orders.clone(),
             barrier: self.barrier,
@@ -378,6 +395,8 @@ impl Stage {
         let turn = turn(&seen, |_| Vec::new());
         self.current = turn.current.unwrap_or(seen.current);
         self.rollout = turn.rollout.or(seen.rollout);
+        // A story that is not gated keeps what halts the gate all the same.
+        self.gate = turn.gate.unwrap_or_else(|| self.gate.clone());
         self.barrier = turn.barrier.or(seen.barrier);
         self.orders.extend(turn.orders);
         self.orders.retain(|target, _| !turn.obsolete.contains(target));
@@ -405,6 +424,7 @@ impl Stage {
             ("entrances", _) => self.entrances(),
             ("releases", _) => self.releases.iter().map(ReleaseId::as_str).collect::<Vec<_>>().join(" "),
             ("up", _) => self.up(),
+            ("gate", _) => self.told_of_the_gate(),
             ("delivery", _) => self.own_delivery(),
             other => panic!("no such line: {other:?}"),
         };
