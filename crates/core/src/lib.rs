@@ -26,6 +26,8 @@ pub mod retention;
 
 pub mod traffic;
 
+pub mod usage;
+
 pub mod verdict;
 
 pub mod gate;

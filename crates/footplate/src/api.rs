@@ -18,6 +18,7 @@ mod release;
 mod rollout;
 mod status;
 mod traffic;
+mod usage;
 
 pub use by::By;
 pub use gate::{GateChange, GateOrder, GateStatus};
@@ -32,6 +33,7 @@ pub use status::{
 pub use traffic::{
     AppTraffic, COUNTS_AT_LEAST_EVERY, Endpoints, GroupTraffic, Measured, ReleaseTraffic, RouterTraffic,
 };
+pub use usage::{AppUsage, GroupUsage};
 
 /// The paths of the API, so that server and client cannot differ.
 pub mod path {
@@ -57,6 +59,9 @@ pub mod path {
     /// `POST /HOST` a [`Look`](footplate_core::traffic::counts::Look): an agent tells what the router beside it counted; 409 when
     /// it follows a look that is not known here, and a whole one is wanted.
     pub const TRAFFIC: &str = "/v1/traffic";
+    /// `GET ?environment=&app=&over_ms=`: what the services of an app use. Or `POST /HOST` a
+    /// [`UsageLook`](footplate_core::usage::UsageLook): an agent tells what those on its host do.
+    pub const USAGE: &str = "/v1/usage";
     /// `GET ?environment=&app=&limit=&before=`: what happened.
     pub const HISTORY: &str = "/v1/history";
     /// `GET ?environment=&app=&host=&release=&limit=`: the newest, before the entry `&before=`; with `&after=` the ones that

@@ -206,6 +206,14 @@ impl Client {
         self.fetch(request).await
     }
 
+    /// Reads what the services of an app use, and how they did over the last `over` (at most ten minutes).
+    pub async fn usage(&self, app: &AppPath, over: Duration) -> Result<api::AppUsage, ClientError> {
+        let over = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
+        let request = self.request(Method::GET, path::USAGE).query(&[("over_ms", over)]);
+        let named = [("environment", app.environment.as_str()), ("app", app.app.as_str())];
+        self.fetch(request.query(&named)).await
+    }
+
     /// Lists what happened, newest first, at most `limit` entries older than `before`.
     pub async fn history(
         &self,

@@ -180,7 +180,8 @@ pub fn said(method: &Method, uri: &Uri) -> (String, String) {
     (cut(method.as_str(), METHOD_BYTES_MAX), cut(uri.path(), PATH_BYTES_MAX))
 }
 
-fn cut(text: &str, bytes_max: usize) -> String {
+/// Returns the beginning of a text, at most so many bytes of whole letters.
+pub fn cut(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or_default()].to_owned()
 }

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{ReleaseId, TargetName};
 
+mod failed;
 mod histogram;
 mod look;
 
+pub use failed::{Busiest, FAILED_KEPT, FAILED_MAX, FailedRequest, How};
 pub use histogram::Histogram;
 pub use look::{Gap, Heard, Look};
 
@@ -207,7 +209,7 @@ impl Tally {
 }
 
 /// Process groups by their names, since a key of JSON is a text.
-mod by_name {
+pub(crate) mod by_name {
     use std::collections::BTreeMap;
 
     use serde::de::Error;

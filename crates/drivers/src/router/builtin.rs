@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use footplate_core::name::TargetName;
 use footplate_core::release::{Entrance, Requests, Sticky};
-use footplate_core::traffic::counts::{Counts, Fault, Histogram, Tally};
+use footplate_core::traffic::counts::{Counts, Histogram, Tally};
 use footplate_core::traffic::{self as pool, Member, Pool};
 use footplate_router::control::{self, client};
-use footplate_router::count::{self, Counts as Counted, Encoded};
+use footplate_router::count::{Counts as Counted, Encoded};
 use footplate_router::report::{self, Report};
 use footplate_router::table::{
     Endpoint, Hold, Limits, Retries, Route, Service, State, Stickiness, Table, Timeouts, Version, WHOLE,
@@ -20,7 +20,7 @@ use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
-use super::{EndpointName, Router, RouterError};
+use super::{After, EndpointName, Facts, Router, RouterError, told};
 
 const TABLE: &str = "http://router/v1/table";
 /// The version of a pool without endpoints; no release is called so.
@@ -49,7 +49,7 @@ impl Builtin {
         Self { folder: folder.to_owned(), socket: control::socket(folder), told: Mutex::default() }
     }
 
-    async fn ask(&self, method: Method, uri: &'static str, body: Bytes) -> Result<Bytes, RouterError> {
+    async fn ask(&self, method: Method, uri: &str, body: Bytes) -> Result<Bytes, RouterError> {
         let silent = |source| RouterError::Silent { router: self.describe(), source };
         let (status, body) = client::ask(&self.socket, method, uri, body).await.map_err(silent)?;
         match status.is_success() {
@@ -58,7 +58,7 @@ impl Builtin {
         }
     }
 
-    async fn read<T: DeserializeOwned>(&self, uri: &'static str) -> Result<T, RouterError> {
+    async fn read<T: DeserializeOwned>(&self, uri: &str) -> Result<T, RouterError> {
         let body = self.ask(Method::GET, uri, Bytes::new()).await?;
         serde_json::from_slice(&body).map_err(|error| self.refused(error.to_string()))
     }
@@ -112,22 +112,32 @@ impl Router for Builtin {
         Ok(Some(busy))
     }
 
-    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
-        let report: Report = self.read(COUNTS).await?;
-        Ok(Some(counts(report)))
+    async fn facts(&self, after: &After) -> Result<Option<Facts>, RouterError> {
+        let After { line, number } = after;
+        // The line is the router's own word; one that cannot stand in an address is none of this router's.
+        let is_plain = line.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let number = if is_plain { *number } else { 0 };
+        let uri = format!("{COUNTS}?failed_after={number}&instance={}", if is_plain { line } else { "" });
+        Ok(Some(facts(self.read(&uri).await?)))
     }
 }
 
-/// Returns what is counted of our process groups; a service or a version that somebody else named is left out.
-fn counts(report: Report) -> Counts {
-    let mut counts = Counts { line: report.instance, ..Counts::default() };
-    for (service, told) in report.services {
+/// Returns what is told of our process groups; a service or a version that somebody else named is left out.
+fn facts(report: Report) -> Facts {
+    let mut facts =
+        Facts { counts: Counts { line: report.instance, ..Counts::default() }, ..Facts::default() };
+    facts.failed = report.failed.into_iter().filter_map(told::failed).collect();
+    for (service, said) in report.services {
         let Ok(target) = service.parse::<TargetName>() else { continue };
+        if let Some(busiest) = said.busiest {
+            facts.busiest.insert(target.clone(), told::busiest(busiest));
+        }
         let versions =
-            told.versions.into_iter().filter_map(|(name, version)| Some((name.parse().ok()?, version)));
-        counts.targets.insert(target, versions.map(|(release, version)| (release, tally(version))).collect());
+            said.versions.into_iter().filter_map(|(name, version)| Some((name.parse().ok()?, version)));
+        let tallies = versions.map(|(release, version)| (release, tally(version))).collect();
+        facts.counts.targets.insert(target, tallies);
     }
-    counts
+    facts
 }
 
 fn tally(version: report::Version) -> Tally {
@@ -135,17 +145,8 @@ fn tally(version: report::Version) -> Tally {
     let times = version.times.iter().map(|Encoded { class, pairs }| {
         (*class, pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect::<Histogram>())
     });
-    let faults = faults.into_iter().map(|(fault, number)| (kind(fault), number)).collect();
+    let faults = faults.into_iter().map(|(fault, number)| (told::kind(fault), number)).collect();
     Tally { requests, retries, answers, faults, left, cut, in_flight, times: times.collect() }
-}
-
-fn kind(fault: count::Fault) -> Fault {
-    match fault {
-        count::Fault::Connect => Fault::Connect,
-        count::Fault::Broken => Fault::Broken,
-        count::Fault::Stale => Fault::Stale,
-        count::Fault::Timeout => Fault::Timeout,
-    }
 }
 
 /// Returns the router's table of these pools, or why it cannot be made. A pool that answers no request is not in it.

@@ -6,15 +6,17 @@
 mod builtin;
 pub mod haproxy;
 pub mod template;
+mod told;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use footplate_core::name::TargetName;
 use footplate_core::traffic::Pool;
-use footplate_core::traffic::counts::Counts;
+use footplate_core::traffic::counts::{Busiest, Counts, FailedRequest};
 
 pub use builtin::Builtin;
 pub use haproxy::Haproxy;
@@ -39,7 +41,33 @@ pub trait Router: Send + Sync {
     /// Says everything that it counted since its line began, in everything it consists of: every attempt, before anything is
     /// tried again. Within a line the counts of a release only grow, also while it is out of the pools for a while, until it
     /// is forgotten. `None` when such a router counts nothing: that is not known, and never zero.
-    async fn counts(&self) -> Result<Option<Counts>, RouterError>;
+    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
+        Ok(self.facts(&After::default()).await?.map(|facts| facts.counts))
+    }
+
+    /// Says what a judge needs: the counts as [`Router::counts`] says them, which attempts failed by their release's fault after those that
+    /// are known, and how much the busiest clients carry. `None` when such a router counts nothing.
+    async fn facts(&self, after: &After) -> Result<Option<Facts>, RouterError>;
+}
+
+/// Which failed requests are known already: those up to this number of this line, none of any other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct After {
+    /// The line of router processes.
+    pub line: String,
+    /// The number of the last one that is known.
+    pub number: u64,
+}
+
+/// What a router says for a judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What it counted since its line began.
+    pub counts: Counts,
+    /// What failed, by number.
+    pub failed: Vec<FailedRequest>,
+    /// How much the busiest clients of each target carry; nothing of a target where that is not known.
+    pub busiest: BTreeMap<TargetName, Busiest>,
 }
 
 /// An endpoint as a router names it: `TARGET` and `HOST/RELEASE`.

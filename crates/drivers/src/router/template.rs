@@ -17,14 +17,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use footplate_core::traffic::Pool;
-use footplate_core::traffic::counts::Counts;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{EndpointName, Router, RouterError};
+use super::{After, EndpointName, Facts, Router, RouterError};
 use crate::disk::{self, DiskError};
 use crate::shell::{self, Script};
 use crate::{blocking, chain};
@@ -168,7 +167,7 @@ impl Router for Template {
     }
 
     /// Nobody counts what such a program does.
-    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
+    async fn facts(&self, _: &After) -> Result<Option<Facts>, RouterError> {
         Ok(None)
     }
 }

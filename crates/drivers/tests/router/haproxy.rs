@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use footplate_core::name::TargetName;
 use footplate_core::traffic::Pool;
-use footplate_drivers::router::{Config, RouterError, open};
+use footplate_core::traffic::counts::FailedRequest;
+use footplate_drivers::router::{After, Config, RouterError, open};
 use footplate_testkit::eventually;
 use footplate_testkit::load::Load;
 
@@ -265,6 +267,37 @@ async fn every_attempt_is_counted_for_its_release_with_its_end_and_time() {
     assert_eq!((times.len(), times.above(900_000)), (good.requests + 1, 1), "one took a second");
     let between = times.pairs().filter(|(time, _)| (1..10_000).contains(time)).count();
     assert!(between > 10, "times are finer than milliseconds: {times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_told_with_its_client_and_how_busy_clients_are() {
+    let mut site = Site::haproxy().await;
+    site.follow("a/1", "1:100").await;
+    for path in ["/status/500?token=secret", "/break", "/status/404"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        ask(site.address, request).await.unwrap();
+    }
+    let target: TargetName = "production.shop.web".parse().unwrap();
+    let mut after = After::default();
+    let facts = async |after: &After| site.router.facts(after).await.unwrap().unwrap();
+    eventually("both are told", PATIENCE, async || facts(&After::default()).await.failed.len() >= 2).await;
+    let told = facts(&after).await;
+    let client = footplate_router::key::point("", &[127, 0, 0, 1]);
+    assert!(told.failed.iter().all(|failed| failed.key == client && failed.target == target), "{told:?}");
+    let said = |failed: &FailedRequest| format!("{} {} {:?}", failed.method, failed.path, failed.how);
+    let said: Vec<String> = told.failed.iter().map(said).collect();
+    assert_eq!(said.first().map(String::as_str), Some("GET /status/500 Status(500)"));
+    assert!(said.contains(&"GET /break Fault(Broken)".to_owned()), "{said:?}");
+    assert!(said.iter().all(|said| !said.contains("404")), "{said:?}");
+    after = After { line: told.counts.line.clone(), number: told.failed.last().unwrap().number };
+    assert_eq!(facts(&after).await.failed, []);
+    let load = Load { pause: Duration::from_millis(20), ..Load::new(site.address, 1) }.start();
+    eventually("one client carries all", PATIENCE, async || {
+        let busiest = facts(&after).await.busiest.get(&target).copied().unwrap_or_default();
+        busiest.sampled >= 20 && busiest.of_ten == busiest.sampled
+    })
+    .await;
+    drop(load);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::HostName;
 use footplate_core::traffic::RouterOrder;
 use footplate_core::traffic::counts::{Counts, Look};
-use footplate_drivers::router::Router;
+use footplate_drivers::router::{After, Facts, Router};
 use reqwest::StatusCode;
 use tokio::sync::watch;
 
@@ -44,6 +44,8 @@ struct Taken {
     at: Moment,
     looked: Instant,
     counts: Counts,
+    /// The failed requests that were told up to then.
+    after: After,
     /// How many looks were changes since the last whole one.
     changes: u32,
 }
@@ -81,12 +83,15 @@ impl Counting {
     /// Takes a look and sends it, unless nothing changed and the last one is young. Returns how long to rest.
     async fn look(&self, order: &RouterOrder, taken: &mut Option<Taken>, trouble: &mut Trouble) -> Duration {
         let looked = Instant::now();
+        // Where the listener is new, everything that is kept is told again, and heard once.
+        let after = taken.as_ref().map(|taken| taken.after.clone()).unwrap_or_default();
         // That a router does not answer is said by who tells it where requests go; one that counts nothing stays unknown.
-        let Ok(Some(counts)) = self.router.counts().await else { return LOOK_EVERY };
+        let Ok(Some(facts)) = self.router.facts(&after).await else { return LOOK_EVERY };
+        let (counts, after) = (facts.counts.clone(), known(after, &facts));
         if taken.as_ref().is_some_and(|taken| taken.changes >= CHANGES_MAX) {
             *taken = None;
         }
-        let look = look(taken.as_ref(), looked, &counts);
+        let look = look(taken.as_ref(), looked, facts);
         let is_young = taken.as_ref().is_some_and(|taken| looked - taken.looked < COUNTS_AT_LEAST_EVERY);
         if is_young && look.counts.targets.is_empty() {
             return LOOK_EVERY;
@@ -94,7 +99,7 @@ impl Counting {
         match self.send(order, &look).await {
             Ok(()) => {
                 let changes = taken.take().map_or(0, |taken| taken.changes + 1);
-                *taken = Some(Taken { at: look.at, looked, counts, changes });
+                *taken = Some(Taken { at: look.at, looked, counts, after, changes });
                 trouble.is_over()
             }
             Err(Untaken::Gap) => {
@@ -121,17 +126,25 @@ impl Counting {
     }
 }
 
+/// Returns which failed requests are known once these are told as well.
+fn known(before: After, facts: &Facts) -> After {
+    let line = facts.counts.line.clone();
+    let so_far = if line == before.line { before.number } else { 0 };
+    After { number: facts.failed.last().map_or(so_far, |failed| failed.number), line }
+}
+
 /// Makes the look that follows the last one that was taken.
-fn look(taken: Option<&Taken>, looked: Instant, counts: &Counts) -> Look {
-    let now = clock::now();
+fn look(taken: Option<&Taken>, looked: Instant, facts: Facts) -> Look {
+    let (now, Facts { counts, failed, busiest }) = (clock::now(), facts);
     match taken {
-        None => Look { at: now, since: None, over: Duration::ZERO, counts: counts.clone() },
+        None => Look { at: now, since: None, over: Duration::ZERO, counts, failed, busiest },
         Some(taken) => {
             let mut change = counts.since(&taken.counts);
             change.trim();
             // A clock that was set back must not make two looks alike.
             let at = now.max(Moment::from_millis(taken.at.as_millis() + 1));
-            Look { at, since: Some(taken.at), over: looked - taken.looked, counts: change }
+            let over = looked - taken.looked;
+            Look { at, since: Some(taken.at), over, counts: change, failed, busiest }
         }
     }
 }
@@ -193,8 +206,8 @@ mod tests {
             Ok(None)
         }
 
-        async fn counts(&self) -> Result<Option<Counts>, RouterError> {
-            Ok(self.0.clone())
+        async fn facts(&self, _: &After) -> Result<Option<Facts>, RouterError> {
+            Ok(self.0.clone().map(|counts| Facts { counts, ..Facts::default() }))
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants: it never decides a rollout; it changes nothing on a host whose name another agent holds; losing the store
 //! stops nothing. The loops: `presence` holds the name, `orders` reads, a `worker` for each target acts, `reporter`
-//! writes, `outputs` posts, `routing` looks after the router beside it, `counting` sends what that counted.
+//! writes, `outputs` posts, `routing` looks after the router beside it, `counting` sends what that counted, `usages` what services use.
 
 mod access;
 mod barrier;
@@ -22,6 +22,7 @@ mod reporter;
 mod routing;
 mod services;
 mod state;
+mod usages;
 mod worker;
 
 use std::net::IpAddr;
@@ -58,6 +59,7 @@ use reporter::{Reporter, Writer};
 use routing::Routing;
 use services::Services;
 use state::StateDirectory;
+use usages::Usages;
 use worker::Shared;
 
 /// How long the last processes of a killed agent may hold its folder.
@@ -215,10 +217,11 @@ async fn act(
         look_every: config.limits.look_every,
     });
     let discovery = Discovery::open(config.discovery.as_ref(), &shared, membership.clone())?;
+    let usages = Usages::new(&config.host, &services, &clients, &orders);
     let crew = Crew::new(shared, apps, config.settings.clone(), clients, remembered);
     let loops = async {
         let follow = orders::follow(config.host.clone(), watch, tell_orders, tell_router);
-        let beside = async { tokio::join!(routing, counting, discovery::run(discovery)) };
+        let beside = async { tokio::join!(routing, counting, discovery::run(discovery), usages.run()) };
         let small = keep_small(config.is_alone, work_noted);
         tokio::join!(presence.run(), writer.run(), poster.run(), follow, beside, services.run(), small);
     };

@@ -110,7 +110,7 @@ impl Poster {
 }
 
 /// Returns the controller's address and the token for it, when the source is a controller and not a mere file server.
-fn controller(source: &Source) -> Option<(&str, &str)> {
+pub(super) fn controller(source: &Source) -> Option<(&str, &str)> {
     Some((source.base.strip_suffix(path::ARTIFACTS)?, source.token.as_deref()?))
 }
 

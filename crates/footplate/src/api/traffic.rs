@@ -6,6 +6,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId};
 use footplate_core::release::duration_millis;
 use footplate_core::traffic::Share;
+use footplate_core::traffic::counts::FailedRequest;
 use serde::{Deserialize, Serialize};
 
 /// How often an agent tells what its router counted when nothing changes; every second when something does.
@@ -28,6 +29,9 @@ pub struct AppTraffic {
     pub routers: Vec<RouterTraffic>,
     /// Its process groups with endpoints.
     pub groups: Vec<GroupTraffic>,
+    /// Requests that failed in the last minute, the newest first: a few of them.
+    #[serde(default)]
+    pub failed: Vec<FailedRequest>,
 }
 
 /// One router.
@@ -102,6 +106,8 @@ pub struct Measured {
 
 #[cfg(test)]
 mod tests {
+    use footplate_core::traffic::counts::How;
+
     use super::*;
 
     #[test]
@@ -124,6 +130,17 @@ mod tests {
             requests_total: 412,
             errors_total: 3,
         };
+        let failed = FailedRequest {
+            number: 812,
+            at: Moment::from_millis(1_789_999_999_700),
+            target: "production.shop.web".parse().expect("a target"),
+            release: release.release.clone(),
+            key: 0x5529_b42c_b4b0_d639,
+            method: "GET".to_owned(),
+            path: "/cart".to_owned(),
+            how: How::Status(502),
+            time: Duration::from_micros(1_204),
+        };
         let told = Some(Moment::from_millis(1_790_000_000_000));
         let host = "edge-1".parse().expect("a host");
         let environment = "production".parse().expect("an environment");
@@ -134,6 +151,7 @@ mod tests {
             gate: None,
             routers: vec![RouterTraffic { host, told, is_silent: false }],
             groups: vec![GroupTraffic { group: "web".parse().expect("a group"), releases: vec![release] }],
+            failed: vec![failed],
         };
         let written = serde_json::to_string_pretty(&[&traffic]).expect("plain data");
         let page = include_str!("../../../../docs/reference/traffic.md");

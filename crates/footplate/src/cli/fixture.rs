@@ -195,6 +195,7 @@ pub fn traffic() -> AppTraffic {
                 release("2", 50_000, new, Some(measured(5.3, 48_800, 1.4, 1_230_000))),
             ],
         }],
+        failed: Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ use super::extract::{Asked, Named, Senseless, Sent};
 use super::orders::{Answer, Ask};
 use super::standby::LOOK_AGAIN;
 use super::token::Right;
+use super::traffic::services;
 use super::{artifacts, outputs, status, traffic};
 use crate::api::{self, Problem, ProblemKind, path};
 
@@ -39,6 +40,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route(path::GATE, get(super::gate::read).post(gate))
         .route(path::STATUS, get(read_status))
         .route(path::TRAFFIC, get(traffic::read))
+        .route(path::USAGE, get(services::read))
         .route(path::HISTORY, get(history))
         .route(path::OUTPUTS, get(outputs::list))
         .route(path::HOSTS, get(hosts))
@@ -49,6 +51,10 @@ pub fn routes(shared: Arc<Shared>) -> Router {
     let fetch = Router::new()
         .route(&format!("{}/{{digest}}", path::ARTIFACTS), get(artifacts::fetch).put(artifacts::put))
         .route(&format!("{}/{{host}}/{{target}}/{{release}}/{{verb}}", path::OUTPUTS), post(outputs::add))
+        .route(
+            &format!("{}/{{host}}", path::USAGE),
+            post(services::hear).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)),
+        )
         .route(
             &format!("{}/{{host}}", path::TRAFFIC),
             post(traffic::hear).layer(DefaultBodyLimit::max(traffic::LOOK_BYTES_MAX)),

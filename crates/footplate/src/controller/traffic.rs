@@ -23,6 +23,7 @@ use crate::api::{AppTraffic, COUNTS_AT_LEAST_EVERY, Problem, ProblemKind};
 use crate::clock;
 use sum::{Scene, Subject};
 
+pub(super) mod services;
 mod sum;
 
 /// The largest look that is taken, in bytes: a hundred services with full histograms.
@@ -35,9 +36,12 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const OVER_DEFAULT: Duration = Duration::from_secs(10);
 const OVER_MAX: Duration = Duration::from_secs(60);
 
-/// What each router told.
+/// What each router told, and each host of its services.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<BTreeMap<HostName, Arc<Teller>>>);
+pub(crate) struct Told {
+    routers: Mutex<BTreeMap<HostName, Arc<Teller>>>,
+    hosts: Mutex<BTreeMap<HostName, services::Host>>,
+}
 
 /// One router that tells.
 #[derive(Clone)]
@@ -56,7 +60,7 @@ impl Teller {
 impl Told {
     /// Takes what an agent tells of the router on its host.
     fn hear(&self, host: HostName, look: Look, known: impl Fn(&HostName) -> bool) -> Result<(), Problem> {
-        let mut tellers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tellers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
         tellers.retain(|host, teller| known(host) || teller.came.elapsed() < REMEMBERED);
         let what = format!("cannot take the counts of the router on `{host}`");
         if !known(&host) {
@@ -75,7 +79,7 @@ impl Told {
 
     /// Returns what each router told, as it is now.
     fn now(&self) -> BTreeMap<HostName, Arc<Teller>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.routers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -187,6 +191,8 @@ mod tests {
             since: since.map(Moment::from_millis),
             over: Duration::from_secs(2),
             counts: Counts { line: "a".to_owned(), targets },
+            failed: Vec::new(),
+            busiest: BTreeMap::new(),
         }
     }
 
@@ -244,7 +250,7 @@ mod tests {
         let both = "a telling, b telling; 1 100% 20.0/s p50 Some(900), 2 0% 0.0/s p50 None";
         assert_eq!(shown(&site, &told), both);
         let silence = |names: &[&str]| {
-            let mut tellers = told.0.lock().expect("nothing panicked");
+            let mut tellers = told.routers.lock().expect("nothing panicked");
             for name in names {
                 let teller = Arc::make_mut(tellers.get_mut(&host(name)).expect("it told"));
                 teller.came =

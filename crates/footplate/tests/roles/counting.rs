@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use footplate::api::{AppTraffic, ReleaseTraffic};
 use footplate_core::rollout::{Portion, Strategy};
+use footplate_core::traffic::counts::{FailedRequest, How};
 use footplate_testkit::load::Load;
 
 use crate::serving::builtin;
@@ -132,6 +133,12 @@ async fn the_controller_knows_exactly_what_clients_of_two_routers_sent() {
     assert_eq!((two.endpoints.ready, two.wanted.to_string().as_str()), (2, "100%"));
     assert!(measured.errors_per_second > 0.0 && measured.requests_per_second > measured.errors_per_second);
     assert!(measured.p50_us.is_some() && measured.p50_us <= measured.p99_us, "{measured:?}");
+    // A few of them are told: four a second of one client at each router.
+    assert!(traffic.failed.len() >= 8, "{:?}", traffic.failed);
+    let is_one = |failed: &FailedRequest| {
+        (failed.path.as_str(), failed.release.as_str(), failed.how) == ("/status/503", "2", How::Status(503))
+    };
+    assert!(traffic.failed.iter().all(is_one), "{:?}", traffic.failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,4 +176,22 @@ async fn a_restart_of_router_or_controller_loses_no_count_and_makes_none_negativ
         }
     };
     within("the new router's counts are known", anew).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_services_use_is_known_without_a_router() {
+    let site = Site::with_hosts(&["web-1", "web-2"]).await;
+    site.ship_service("1", "web", Strategy::BlueGreen, 0).await;
+    let all_tell = async {
+        loop {
+            let usage = site.client.usage(&path(), OVER).await.unwrap();
+            let Some(group) = usage.groups.first() else { continue };
+            let one = &group.releases[&"1".parse().unwrap()];
+            if one.services == 2 {
+                return *one;
+            }
+        }
+    };
+    let told = within("both hosts tell", all_tell).await;
+    assert!(told.memory_bytes.is_some_and(|bytes| bytes > 100_000) && told.restarts == 0, "{told:?}");
 }

@@ -3,13 +3,15 @@
 //! Invariants: nothing is counted twice or lost, however often a look is sent or its answer gets lost; what is kept is bounded,
 //! whatever comes; no rate is ever negative.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
+use super::failed::Failed;
+use super::{Busiest, Counts, FailedRequest};
 use crate::moment::Moment;
+use crate::name::{AppPath, TargetName};
 use crate::release::duration_millis;
 
 /// What an agent tells of the router beside it.
@@ -25,6 +27,12 @@ pub struct Look {
     pub over: Duration,
     /// What was counted.
     pub counts: Counts,
+    /// Requests that failed since then, by number; some may have been told before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedRequest>,
+    /// How much the busiest clients carry, by target.
+    #[serde(default, with = "super::by_name", skip_serializing_if = "BTreeMap::is_empty")]
+    pub busiest: BTreeMap<TargetName, Busiest>,
 }
 
 /// A look that follows one which is not known here; a whole one is needed.
@@ -38,6 +46,8 @@ pub struct Heard {
     counts: Counts,
     latest: Option<Moment>,
     window: Window,
+    failed: Failed,
+    busiest: BTreeMap<TargetName, Busiest>,
 }
 
 impl Heard {
@@ -45,6 +55,7 @@ impl Heard {
     ///
     /// The first whole look is where changes are counted from: when the router counted what is in it, nobody knows.
     pub fn hear(&mut self, look: Look, elapsed: Duration) -> Result<(), Gap> {
+        let line = look.counts.line.clone();
         match (look.since, self.latest) {
             (None, None) => self.counts = look.counts,
             (None, Some(_)) => {
@@ -58,12 +69,31 @@ impl Heard {
             (Some(_), _) => return Err(Gap),
         }
         self.latest = Some(look.at);
+        self.failed.hear(&line, look.at, look.failed);
+        self.busiest = look.busiest;
         Ok(())
     }
 
     /// Returns everything that the router counted since its line began.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Returns how many failed requests have come in all, and those that came after the first `n`, in the order of their arrival: of the
+    /// last minute, and the newest [`FAILED_MAX`](super::FAILED_MAX) at most. With an `n` above all that have come, which another listener
+    /// counted, everything that is kept.
+    pub fn failures_after(&self, n: u64) -> (u64, Vec<FailedRequest>) {
+        self.failed.after(n)
+    }
+
+    /// Returns an app's failed requests that are kept, the newest first.
+    pub fn failures_of(&self, path: &AppPath) -> impl Iterator<Item = &FailedRequest> {
+        self.failed.newest().filter(move |failed| failed.target.path == *path)
+    }
+
+    /// Returns how much a target's busiest clients carried when that was told last; nothing when this router does not say.
+    pub fn busiest(&self, target: &TargetName) -> Option<Busiest> {
+        self.busiest.get(target).copied()
     }
 
     /// Returns what it counted in about the last `length`, and how long that was. Nothing before two looks.
@@ -149,7 +179,8 @@ mod tests {
 
     fn look(at: u64, since: Option<u64>, counts: Counts) -> Look {
         let at = Moment::from_millis(at);
-        Look { at, since: since.map(Moment::from_millis), over: SECOND, counts }
+        let (failed, busiest) = Default::default();
+        Look { at, since: since.map(Moment::from_millis), over: SECOND, counts, failed, busiest }
     }
 
     fn requests(counts: &Counts) -> u64 {
@@ -172,6 +203,34 @@ mod tests {
         assert_eq!((requests(heard.counts()), requests(&heard.latest(SECOND).unwrap().1)), (7, 7));
         assert_eq!(Heard::default().hear(look(5, Some(4), counts("b", 1)), SECOND), Err(Gap));
         assert_eq!(heard.counts().of(&place().0, &place().1).unwrap().in_flight, 3, "it is of the moment");
+    }
+
+    #[test]
+    fn what_failed_is_heard_with_a_look_that_is_taken_and_of_one_of_an_older_agent_nothing_is() {
+        let old = r#"{"at":1,"over":0,"counts":{"line":"a"}}"#;
+        let old: Look = serde_json::from_str(old).unwrap();
+        assert_eq!(
+            serde_json::to_string(&old).unwrap(),
+            r#"{"at":1,"over":0,"counts":{"line":"a","targets":{}}}"#
+        );
+        let failed = r#"{"number":7,"at":2,"target":"production.shop.web","release":"1","key":"0a","method":"GET","path":"/","fault":"broken","time_us":5}"#;
+        let new = format!(
+            r#"{{"at":2,"since":1,"over":1000,"counts":{{"line":"a"}},"failed":[{failed}],"busiest":{{"production.shop.web":{{"sampled":20,"of_ten":5}}}}}}"#
+        );
+        let new: Look = serde_json::from_str(&new).unwrap();
+        assert_eq!(serde_json::from_str::<Look>(&serde_json::to_string(&new).unwrap()).unwrap(), new);
+        let (mut heard, target) = (Heard::default(), place().0);
+        assert_eq!(heard.hear(new.clone(), SECOND), Err(Gap));
+        assert_eq!((heard.failures_after(0), heard.busiest(&target)), ((0, Vec::new()), None));
+        heard.hear(old, SECOND).unwrap();
+        heard.hear(new.clone(), SECOND).unwrap();
+        assert_eq!(heard.busiest(&target), Some(Busiest { sampled: 20, of_ten: 5 }));
+        assert_eq!(heard.failures_after(0), (1, new.failed.clone()));
+        // Its answer got lost, and everything is sent again.
+        heard.hear(Look { at: Moment::from_millis(3), since: None, ..new }, SECOND).unwrap();
+        assert_eq!(heard.failures_after(1), (1, Vec::new()));
+        assert_eq!(heard.failures_of(&target.path).count(), 1);
+        assert_eq!(heard.failures_of(&"production.blog.web".parse::<TargetName>().unwrap().path).count(), 0);
     }
 
     #[test]

@@ -8,18 +8,21 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use footplate_core::name::{ReleaseId, TargetName};
 use footplate_core::traffic::counts::Counts;
+use footplate_router::busy::{self, Sample};
+use footplate_router::failed::{self, FailedRequest, Failures, How};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::configuration::backend;
 use super::layout::Layout;
-use super::line::Line;
+use super::line::{Asked, Line, Staying};
 use crate::blocking;
+use crate::router::{After, Facts, told};
 
 /// How many bytes of lines may wait, if the system allows: about 50,000 lines.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -42,6 +45,11 @@ struct Book {
     /// Who stands in each track, and at which addresses.
     tracks: BTreeMap<String, Standing>,
     counts: Counts,
+    failures: Failures,
+    /// Some of those who asked lately.
+    samples: BTreeMap<TargetName, Sample>,
+    /// When it was opened.
+    since: Option<Instant>,
     /// How many lines were dropped when that was last looked at.
     dropped: u64,
 }
@@ -50,6 +58,7 @@ struct Standing {
     target: TargetName,
     release: ReleaseId,
     addresses: Vec<SocketAddr>,
+    staying: Staying,
 }
 
 impl Log {
@@ -64,6 +73,7 @@ impl Log {
         }
         let book = Book {
             counts: Counts { line: uuid::Uuid::new_v4().to_string(), ..Counts::default() },
+            since: Some(Instant::now()),
             ..Book::default()
         };
         let book = Arc::new(Mutex::new(book));
@@ -76,14 +86,14 @@ impl Log {
         self.book().follow(layout);
     }
 
-    /// Returns everything counted so far, and how many lines were dropped since this was last asked.
-    pub(super) async fn counts(&self) -> (Counts, u64) {
+    /// Returns everything counted so far, with what failed after what is known, and how many lines were dropped since this was last asked.
+    pub(super) async fn facts(&self, after: &After) -> (Facts, u64) {
         let port = self.port;
         let dropped = blocking(move || dropped(port)).await;
         let mut book = self.book();
         let dropped = dropped.unwrap_or(book.dropped);
         let since = dropped.saturating_sub(std::mem::replace(&mut book.dropped, dropped));
-        (book.counts.clone(), since)
+        (book.facts(after), since)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -133,7 +143,8 @@ impl Book {
             for (track, number) in places.tracks.iter().zip(1..) {
                 let Some(release) = track.release.clone() else { continue };
                 let addresses = track.slots.iter().flatten().map(|slot| slot.address).collect();
-                let standing = Standing { target: target.clone(), release, addresses };
+                let staying = Staying { sticky: places.sticky.clone(), salt: places.salt.clone() };
+                let standing = Standing { target: target.clone(), release, addresses, staying };
                 self.tracks.insert(backend(pool, number), standing);
             }
         }
@@ -144,6 +155,21 @@ impl Book {
             releases.retain(|release, _| stands(target, release));
         }
         self.counts.targets.retain(|_, releases| !releases.is_empty());
+        self.samples.retain(|target, _| self.tracks.values().any(|track| track.target == *target));
+    }
+
+    fn facts(&self, after: &After) -> Facts {
+        let number = if after.line == self.counts.line { after.number } else { 0 };
+        let failed = self.failures.after(number).into_iter().filter_map(told::failed).collect();
+        let now = self.second();
+        let busiest = self.samples.iter();
+        let busiest = busiest.map(|(target, sample)| (target.clone(), busy::busiest(&sample.before(now))));
+        let busiest = busiest.map(|(target, busiest)| (target, told::busiest(busiest))).collect();
+        Facts { counts: self.counts.clone(), failed, busiest }
+    }
+
+    fn second(&self) -> u64 {
+        self.since.map_or(0, |since| since.elapsed().as_secs())
     }
 
     fn enter(&mut self, bytes: &[u8]) {
@@ -154,7 +180,30 @@ impl Book {
         }
         let releases = self.counts.targets.entry(standing.target.clone()).or_default();
         line.count(releases.entry(standing.release.clone()).or_default());
+        let Some(asked) = &line.asked else { return };
+        let (key, second) = (asked.key(&standing.staying), self.second());
+        self.samples.entry(standing.target.clone()).or_default().note(second, || key);
+        for how in line.failures() {
+            note(&self.failures, standing, &line, asked, key, how);
+        }
     }
+}
+
+fn note(failures: &Failures, standing: &Standing, line: &Line, asked: &Asked, key: u64, how: How) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let (service, version) = (standing.target.to_string(), standing.release.to_string());
+    failures.note(&service.clone(), key, at_ms, |number| FailedRequest {
+        number,
+        at_ms,
+        service,
+        version,
+        key,
+        method: asked.method.to_owned(),
+        path: failed::cut(asked.path, failed::PATH_BYTES_MAX),
+        how,
+        time_us: line.time_us(),
+    });
 }
 
 /// Returns how many datagrams to a port of loopback the system dropped (proc(5), `/proc/net/udp`).

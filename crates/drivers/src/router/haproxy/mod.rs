@@ -25,10 +25,9 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use footplate_core::traffic::Pool;
-use footplate_core::traffic::counts::Counts;
 use tokio::sync::Mutex;
 
-use super::{EndpointName, Router, RouterError};
+use super::{After, EndpointName, Facts, Router, RouterError};
 use change::{Change, is_at};
 use configuration::backend;
 use files::{Files, Memory};
@@ -188,9 +187,9 @@ impl Router for Haproxy {
         Ok(Some(busy))
     }
 
-    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
+    async fn facts(&self, after: &After) -> Result<Option<Facts>, RouterError> {
         let mut standing = self.standing.lock().await;
-        let (mut counts, dropped) = self.log(&mut standing).await?.counts().await;
+        let (mut facts, dropped) = self.log(&mut standing).await?.facts(after).await;
         if dropped > 0 {
             tracing::warn!(dropped, "{}: lines of its log came faster than they were read", self.describe());
         }
@@ -198,7 +197,7 @@ impl Router for Haproxy {
         let (current, old) = self.workers().await?;
         for (pool, tracks) in &layout.pools {
             let Ok(target) = pool.parse() else { continue };
-            let releases = counts.targets.entry(target).or_default();
+            let releases = facts.counts.targets.entry(target).or_default();
             for ((track, place), release, _) in tracks.places() {
                 let name = (backend(pool, track), place.to_string());
                 let servers = old.iter().chain([&current]).filter_map(|worker| worker.servers.get(&name));
@@ -206,6 +205,6 @@ impl Router for Haproxy {
                     servers.map(|server| server.in_flight).sum::<u64>();
             }
         }
-        Ok(Some(counts))
+        Ok(Some(facts))
     }
 }

@@ -6,6 +6,7 @@
 
 mod strangers;
 mod unseen;
+mod usage;
 mod watched;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::record::{Key, Record, Stored, Written};
-use footplate_core::traffic::counts::Counts;
 use footplate_core::traffic::{
     Canary, Endpoint, EndpointState, Followed, Pool, Route, RouterReport, Share, Traffic,
 };
@@ -191,7 +190,7 @@ impl router::Router for Played {
         Ok(Some([name].into()))
     }
 
-    async fn counts(&self) -> Result<Option<Counts>, RouterError> {
+    async fn facts(&self, _: &router::After) -> Result<Option<router::Facts>, RouterError> {
         Ok(None)
     }
 }

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, HostName, ReleaseId, Target, TargetName};
-use footplate_core::traffic::counts::{Counts, Tally};
+use footplate_core::traffic::counts::{Counts, FailedRequest, Tally};
 use footplate_core::traffic::{EndpointState, Pool, Route, Share, Traffic};
 
 use super::Teller;
 use crate::api::{AppTraffic, Endpoints, GroupTraffic, Measured, ReleaseTraffic, RouterTraffic};
+
+/// How many failed requests of an app are told.
+const FAILED_TOLD_MAX: usize = 20;
 
 /// What the store says of the apps that are asked about.
 #[derive(Default)]
@@ -59,6 +62,7 @@ pub(super) fn traffic(
             gate: app.gate.clone(),
             routers: sum.routers.iter().map(|host| router(host, tellers)).collect(),
             groups: groups(path, app, sum),
+            failed: failed(path, tellers),
         })
     });
     apps.collect()
@@ -131,6 +135,14 @@ impl Sum<'_> {
     fn of(&mut self, target: &TargetName, release: &ReleaseId) -> &mut Counted {
         self.counted.entry(target.clone()).or_default().entry(release.clone()).or_default()
     }
+}
+
+/// Lists what failed of an app at all routers, the newest first.
+fn failed(path: &AppPath, tellers: &BTreeMap<HostName, Arc<Teller>>) -> Vec<FailedRequest> {
+    let newest = tellers.values().flat_map(|teller| teller.heard.failures_of(path).take(FAILED_TOLD_MAX));
+    let mut newest: Vec<&FailedRequest> = newest.collect();
+    newest.sort_by_key(|failed| std::cmp::Reverse(failed.at));
+    newest.into_iter().take(FAILED_TOLD_MAX).cloned().collect()
 }
 
 fn router(host: &HostName, tellers: &BTreeMap<HostName, Arc<Teller>>) -> RouterTraffic {
