@@ -31,6 +31,8 @@ pub mod cuts;
 
 mod window;
 
+mod blocks;
+
 mod events;
 
 mod number;
@@ -38,6 +40,8 @@ mod number;
 pub mod judge;
 
 pub mod power;
+
+pub mod afterwards;
 
 mod words;
 

@@ -38,6 +38,20 @@ impl Cuts {
         self.0
     }
 
+    /// Tells whether every time is frozen.
+    pub fn are_complete(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    /// Returns these with the times of others where none is frozen yet. It must be done before the answers are counted that they are held
+    /// against.
+    #[must_use]
+    pub fn completed(self, later: Cuts) -> Cuts {
+        let [p50, p90, p99] = self.0;
+        let [later_p50, later_p90, later_p99] = later.0;
+        Cuts([p50.or(later_p50), p90.or(later_p90), p99.or(later_p99)])
+    }
+
     /// Returns how many answers of each version were slower than each cut; nothing for a cut that could not be made.
     pub fn splits(&self, canary: &Histogram, baseline: &Histogram) -> [Option<Split>; 3] {
         let side = |times: &Histogram, cut| Side { of: times.len(), events: times.above(cut) };

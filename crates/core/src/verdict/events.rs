@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::blocks::Blocks;
 use super::cause::{Causes, Drawn};
 use super::evidence::{self, Evidence, ln};
 use super::interval::Shares;
@@ -32,6 +33,8 @@ pub struct Events {
     not_worse: Trial,
     above: Option<RateTest>,
     below: Option<RateTest>,
+    /// The same where a few clients make most requests: each test counts only while the other does not, so their evidence multiplies.
+    below_by_blocks: Option<Blocks>,
     /// The sign test over all windows, whatever counts.
     second: SignTest,
     window: Window,
@@ -84,6 +87,7 @@ impl Events {
             not_worse: trial(),
             above: limit(tolerance.worse_above).map(RateTest::above),
             below: limit(tolerance.fine_below.or(absolute)).map(RateTest::below),
+            below_by_blocks: limit(tolerance.fine_below.or(absolute)).map(Blocks::below),
             second: SignTest::default(),
             window: Window::default(),
             pool: Pool::default(),
@@ -118,7 +122,7 @@ impl Events {
             (Some(Counting::Causes), None) => ((0, 0), known),
             _ => (part.events, of_requests),
         };
-        self.count_rates(split, facts.0);
+        self.count_rates(over, split, facts.0);
         let measured = || self.pool.add(of, facts);
         if let Some((share, canary, baseline)) =
             share.map(|share| (share, facts.0, facts.1)).or_else(measured)
@@ -168,12 +172,14 @@ impl Events {
     }
 
     /// Counts what one look says of the canary alone: causes against it, every event for it.
-    fn count_rates(&mut self, split: &Split, facts: u64) {
+    fn count_rates(&mut self, over: Duration, split: &Split, facts: u64) {
         if let Some(test) = &mut self.above {
             test.count(split.canary.of, facts);
         }
-        if let Some(test) = self.below.as_mut().filter(|_| !self.busiest.carry_most()) {
-            test.count(split.canary.of, split.canary.events);
+        match (&mut self.below, &mut self.below_by_blocks) {
+            (_, Some(blocks)) if self.busiest.carry_most() => blocks.count(over, split.canary),
+            (Some(test), _) => test.count(split.canary.of, split.canary.events),
+            (None, _) => {}
         }
     }
 
@@ -209,14 +215,20 @@ impl Events {
     /// Returns the evidence that it is not worse: against "as many times as often, and not below what is fine either".
     pub fn not_worse(&self) -> Evidence {
         let by_ratio = self.not_worse.evidence();
-        match (&self.below, self.tolerance.worse_than) {
-            (Some(below), Some(_)) => {
+        match (self.fine(), self.tolerance.worse_than) {
+            (Some(fine), Some(_)) => {
                 let half = -ln(2.0);
-                evidence::mean([(half, by_ratio.ln()), (half, below.evidence().ln())].into_iter())
+                evidence::mean([(half, by_ratio.ln()), (half, fine.ln())].into_iter())
             }
-            (Some(below), None) => below.evidence(),
+            (Some(fine), None) => fine,
             (None, _) => by_ratio,
         }
+    }
+
+    /// Returns the evidence that it happens to less than what is fine; nothing where no such part is said.
+    fn fine(&self) -> Option<Evidence> {
+        let by_blocks = self.below_by_blocks.as_ref()?.evidence();
+        Some(self.below.as_ref()?.evidence().then(by_blocks))
     }
 
     /// Returns the evidence of the sign test over all windows: right also where one cause has many events in five seconds.

@@ -40,6 +40,14 @@ pub struct Verdict {
     pub kpis: BTreeMap<KpiName, KpiVerdict>,
 }
 
+impl Verdict {
+    /// Tells whether nothing is heard of a KPI although the verdict waits for it.
+    pub fn is_any_silent(&self) -> bool {
+        let Finding::Unknown(lacks) = &self.finding else { return false };
+        lacks.values().any(|lack| matches!(lack, Lack::Silent { .. }))
+    }
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

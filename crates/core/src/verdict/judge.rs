@@ -195,6 +195,11 @@ impl Judge {
         self.curve.points()
     }
 
+    /// Returns when it began.
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+
     /// Returns what it judges by.
     pub fn plan(&self) -> &Plan {
         &self.plan
