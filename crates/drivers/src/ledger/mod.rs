@@ -4,6 +4,7 @@
 //! durable; outputs are bounded, the oldest go first. The store wins where both know something.
 
 pub mod sqlite;
+mod trials;
 
 use async_trait::async_trait;
 use footplate_core::moment::Moment;
@@ -95,6 +96,32 @@ pub struct OutputFilter {
     pub after: Option<u64>,
 }
 
+/// Names what a judge heard of one rollout in one stage: with the old release beside the new one, or afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrialName {
+    /// Of which app.
+    pub path: AppPath,
+    /// Of which of its rollouts.
+    pub rollout: u64,
+    /// The stage, in one word.
+    pub stage: String,
+}
+
+/// What a judge heard, and found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Of what.
+    pub name: TrialName,
+    /// When it began.
+    pub began: Moment,
+    /// What it was judged by, as JSON.
+    pub head: String,
+    /// What was found when it was over, as JSON; nothing while it goes on.
+    pub verdict: Option<String>,
+    /// What was heard, a JSON value each, in order. None when it is too long ago.
+    pub lines: Vec<String>,
+}
+
 /// The controller's memory.
 #[async_trait]
 pub trait Ledger: Send + Sync {
@@ -110,6 +137,18 @@ pub trait Ledger: Send + Sync {
     /// Returns at most `limit` outputs with their sequence, the newest first: the newest of all, or with `after` and no `before`
     /// those that follow it, so that a reader misses none.
     async fn outputs(&self, filter: &OutputFilter, limit: u32) -> Result<Vec<(u64, Printed)>, LedgerError>;
+
+    /// Begins a trial, unless it has begun.
+    async fn begin_trial(&self, name: &TrialName, began: Moment, head: &str) -> Result<(), LedgerError>;
+
+    /// Remembers what was heard next of a trial, all or nothing.
+    async fn hear(&self, name: &TrialName, lines: &[String]) -> Result<(), LedgerError>;
+
+    /// Ends a trial with its verdict, once. What the oldest trials heard is forgotten when there is too much; verdicts never are.
+    async fn end_trial(&self, name: &TrialName, verdict: &str) -> Result<(), LedgerError>;
+
+    /// Returns the trials of a rollout, of an app's newest judged one when none is named, in the order in which they began.
+    async fn trials(&self, path: &AppPath, rollout: Option<u64>) -> Result<Vec<Trial>, LedgerError>;
 }
 
 /// A ledger that could not be read or written.

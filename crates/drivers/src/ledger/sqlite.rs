@@ -15,10 +15,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{QueryBuilder, Row, SqlStr, Sqlite as Database};
 
-use super::{Event, Filter, Happening, Ledger, LedgerError, OutputFilter, Printed};
+use super::{Event, Filter, Happening, Ledger, LedgerError, OutputFilter, Printed, Trial, TrialName};
 
 /// How many bytes of outputs are kept unless the opener says otherwise: 256 MiB.
 pub const OUTPUT_BYTES_MAX: u64 = 256 << 20;
+/// How many bytes of what judges heard are kept, packed: at ten packed kilobytes a minute of four KPIs, some years of deployments.
+const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 
 /// A ledger in a file.
 #[derive(Clone, Debug)]
@@ -49,16 +51,28 @@ impl Sqlite {
         Ok(Self { place, writer, reader, output_bytes_max })
     }
 
-    fn cannot<E: Into<Fault>>(&self, action: &'static str) -> impl Fn(E) -> LedgerError {
+    pub(super) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    pub(super) fn reader(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    pub(super) fn evidence_bytes_max(&self) -> u64 {
+        EVIDENCE_BYTES_MAX
+    }
+
+    pub(super) fn cannot<E: Into<Fault>>(&self, action: &'static str) -> impl Fn(E) -> LedgerError {
         move |source| LedgerError::Failed { action, place: self.place.clone(), source: source.into() }
     }
 
-    fn foreign(&self, source: Fault) -> LedgerError {
+    pub(super) fn foreign(&self, source: Fault) -> LedgerError {
         LedgerError::Foreign { place: self.place.clone(), source }
     }
 }
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -152,12 +166,32 @@ impl Ledger for Sqlite {
         }
         rows.iter().map(|row| printed(row).map_err(|error| self.foreign(error))).collect()
     }
+
+    async fn begin_trial(&self, name: &TrialName, began: Moment, head: &str) -> Result<(), LedgerError> {
+        self.begin(name, began, head).await
+    }
+
+    async fn hear(&self, name: &TrialName, lines: &[String]) -> Result<(), LedgerError> {
+        self.write_heard(name, lines).await
+    }
+
+    async fn end_trial(&self, name: &TrialName, verdict: &str) -> Result<(), LedgerError> {
+        self.finish(name, verdict).await
+    }
+
+    async fn trials(&self, path: &AppPath, rollout: Option<u64>) -> Result<Vec<Trial>, LedgerError> {
+        self.read_trials(path, rollout).await
+    }
 }
 
 /// Returns the steps from an empty file to today's tables. One that was ever released is never changed.
 fn migrator() -> Migrator {
     let first = SqlStr::from_static(include_str!("../../migrations/ledger/0001_ledger.sql"));
-    Migrator::with_migrations(vec![Migration::new(1, "ledger".into(), MigrationType::Simple, first, false)])
+    let second = SqlStr::from_static(include_str!("../../migrations/ledger/0002_trial.sql"));
+    let step = |number, name: &'static str, text| {
+        Migration::new(number, name.into(), MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(vec![step(1, "ledger", first), step(2, "trial", second)])
 }
 
 /// Adds a condition when there is something to compare with.
@@ -217,11 +251,11 @@ fn printed(row: &SqliteRow) -> Result<(u64, Printed), Fault> {
     Ok((unsigned(row, "sequence")?, printed))
 }
 
-fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
+pub(super) fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
     row.try_get::<i64, _>(column).map(i64::cast_unsigned)
 }
 
 /// SQLite knows signed numbers only; none of ours comes near the limit.
-fn number(value: u64) -> i64 {
+pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use footplate_core::moment::Moment;
 use footplate_core::target::Verb;
-use footplate_drivers::ledger::{Filter, Happening, Ledger, OutputFilter, Printed, Sqlite};
+use footplate_drivers::ledger::{Filter, Happening, Ledger, OutputFilter, Printed, Sqlite, TrialName};
 
 fn happening(app: Option<&str>, kind: &str, at: u64) -> Happening {
     Happening {
@@ -152,4 +152,39 @@ async fn a_file_that_is_no_ledger_is_said_so() {
     std::fs::write(&file, "this is no database, and long enough to be sure about it ".repeat(20)).unwrap();
     let error = Sqlite::open(&file, 1 << 20).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot open the ledger "), "{error}");
+}
+
+#[tokio::test]
+async fn a_trial_is_read_back_line_by_line_while_it_goes_on_and_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger.sqlite");
+    let ledger = Sqlite::open(&file, 1 << 20).await.unwrap();
+    let path = happening(Some("shop"), "deploy", 1).path.unwrap();
+    let name = |rollout, stage: &str| TrialName { path: path.clone(), rollout, stage: stage.to_owned() };
+    let lines = |numbers: std::ops::Range<u32>| {
+        numbers.map(|number| format!("{{\"n\":{number}}}")).collect::<Vec<_>>()
+    };
+    assert_eq!(ledger.trials(&path, None).await.unwrap(), []);
+    for (trial, at) in [(name(7, "beside"), 10), (name(8, "beside"), 20), (name(8, "after"), 30)] {
+        ledger.begin_trial(&trial, Moment::from_millis(at), "{}").await.unwrap();
+        ledger.begin_trial(&trial, Moment::from_millis(99), "another").await.unwrap();
+        ledger.hear(&trial, &lines(0..2)).await.unwrap();
+        ledger.hear(&trial, &lines(2..3)).await.unwrap();
+    }
+    ledger.end_trial(&name(8, "beside"), "\"worse\"").await.unwrap();
+    ledger.end_trial(&name(8, "beside"), "\"another\"").await.unwrap();
+    drop(ledger);
+
+    let ledger = Sqlite::open(&file, 1 << 20).await.unwrap();
+    let newest = ledger.trials(&path, None).await.unwrap();
+    let told: Vec<_> = newest
+        .iter()
+        .map(|trial| {
+            (trial.name.clone(), trial.began.as_millis(), trial.head.as_str(), trial.verdict.as_deref())
+        })
+        .collect();
+    let expected = [(name(8, "beside"), 20, "{}", Some("\"worse\"")), (name(8, "after"), 30, "{}", None)];
+    assert_eq!(told, expected);
+    assert!(newest.iter().all(|trial| trial.lines == lines(0..3)), "{newest:?}");
+    assert_eq!(ledger.trials(&path, Some(7)).await.unwrap()[0].lines, lines(0..3));
 }
