@@ -137,5 +137,5 @@ pub fn observe(
         let followed = host.router.clone()?;
         Some((name.clone(), RouterSeen { alive: host.presence.is_some(), followed }))
     });
-    Observation { now, hosts: seen.collect(), routers: routers.collect(), told: None }
+    Observation { now, hosts: seen.collect(), routers: routers.collect(), told: None, judged: None }
 }

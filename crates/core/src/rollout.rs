@@ -20,6 +20,7 @@ mod announce;
 mod course;
 mod delivery;
 mod following;
+mod judged;
 mod leaving;
 mod obey;
 mod observe;
@@ -41,6 +42,7 @@ mod waiting;
 pub use announce::{Announcement, announce};
 pub use course::{At, Course, Part, Position, WayBack};
 pub use delivery::Delivery;
+pub use judged::Judged;
 pub use leaving::{Leaving, divided};
 pub(crate) use leaving::{named_groups, subject};
 pub(crate) use orders::distinct;
@@ -337,6 +339,8 @@ pub struct Observation {
     pub routers: BTreeMap<HostName, RouterSeen>,
     /// How the traffic was divided that the store holds; nothing where that was not looked at.
     pub told: Option<Generation>,
+    /// What its judge says; nothing when nobody judges, or when the judge has heard nothing yet.
+    pub judged: Option<Judged>,
 }
 
 /// One router as seen in the store.

@@ -238,6 +238,8 @@ fn what_routers_read_and_say_keeps_its_stored_form() {
 fn rollouts_in_steps_keep_their_stored_form() {
     let position = |at, counter| Position { at, since: Generation::new(1, counter) };
     let course = Course {
+        awaits_proof: false,
+        trusted: 0,
         had_share: false,
         base: Generation::new(1, 40),
         mark: Generation::new(1, 43),

@@ -1,12 +1,13 @@
 //! Versions of a service for tests of swaps: `shop serve` is the testkit's backend on `PORT`, which names itself `HOST/RELEASE`.
 //!
 //! Bad ones serve too, each until its flaw shows: `shop sick` answers 500 to all, `shop crash MS` ends after a while, `shop leak` takes
-//! memory without end, `shop deaf FILE` ignores TERM and makes the file instead; `shop silent` never listens.
+//! memory without end, `shop deaf FILE` ignores TERM and makes the file instead; `shop silent` never listens; `shop failing N` answers 500 to one
+//! in N requests, and `shop slow N MS` lets one in N wait.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use footplate_testkit::backend::Backend;
+use footplate_testkit::backend::{Backend, Flaw};
 use tokio::signal::unix::{SignalKind, signal};
 
 type Failure = Box<dyn std::error::Error>;
@@ -24,7 +25,16 @@ async fn main() -> Result<(), Failure> {
     // Before it says that it listens: whoever reads that may end it at once.
     let told = matches!(*words, ["deaf", _]).then(|| signal(SignalKind::terminate())).transpose()?;
     let backend = match words.as_slice() {
-        ["sick"] => Backend::start_sick_at(&name, address).await?,
+        ["sick"] => Backend::start_flawed_at(&name, address, Flaw { status: 500, ..Flaw::NONE }).await?,
+        ["failing", one_in] => {
+            let flaw = Flaw { fails_one_in: one_in.parse()?, ..Flaw::NONE };
+            Backend::start_flawed_at(&name, address, flaw).await?
+        }
+        ["slow", one_in, pause] => {
+            let pause = Duration::from_millis(pause.parse()?);
+            let flaw = Flaw { slow_one_in: one_in.parse()?, pause, ..Flaw::NONE };
+            Backend::start_flawed_at(&name, address, flaw).await?
+        }
         _ => Backend::start_at(&name, address).await?,
     };
     println!("{name} listens on {}", backend.address);

@@ -19,6 +19,7 @@ mod rollout;
 mod status;
 mod traffic;
 mod usage;
+mod verdict;
 
 pub use by::By;
 pub use gate::{GateChange, GateOrder, GateStatus};
@@ -34,6 +35,7 @@ pub use traffic::{
     AppTraffic, COUNTS_AT_LEAST_EVERY, Endpoints, GroupTraffic, Measured, ReleaseTraffic, RouterTraffic,
 };
 pub use usage::{AppUsage, GroupUsage};
+pub use verdict::JudgedStage;
 
 /// The paths of the API, so that server and client cannot differ.
 pub mod path {
@@ -62,6 +64,8 @@ pub mod path {
     /// `GET ?environment=&app=&over_ms=`: what the services of an app use. Or `POST /HOST` a
     /// [`UsageLook`](footplate_core::usage::UsageLook): an agent tells what those on its host do.
     pub const USAGE: &str = "/v1/usage";
+    /// `GET ?environment=&app=&rollout=`: what judges heard of a rollout.
+    pub const VERDICTS: &str = "/v1/verdicts";
     /// `GET ?environment=&app=&limit=&before=`: what happened.
     pub const HISTORY: &str = "/v1/history";
     /// `GET ?environment=&app=&host=&release=&limit=`: the newest, before the entry `&before=`; with `&after=` the ones that

@@ -231,6 +231,20 @@ impl Client {
         self.fetch(request).await
     }
 
+    /// Returns what judges heard of a rollout, stage by stage; of the newest that was judged when none is named.
+    pub async fn verdict(
+        &self,
+        app: &AppPath,
+        rollout: Option<u64>,
+    ) -> Result<Vec<api::JudgedStage>, ClientError> {
+        let names = [("environment", app.environment.as_str()), ("app", app.app.as_str())];
+        let mut request = self.request(Method::GET, path::VERDICTS).query(&names);
+        if let Some(rollout) = rollout {
+            request = request.query(&[("rollout", rollout)]);
+        }
+        self.fetch(request).await
+    }
+
     /// Lists what hooks and scripts printed, oldest first: at most `limit` entries, those that follow the entry `after`.
     pub async fn outputs(
         &self,

@@ -20,6 +20,24 @@ use crate::wire::{self, Head, Reader};
 /// The answer to the key of every WebSocket that [`crate::long`] opens (RFC 6455, section 1.3).
 const SOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// What is wrong with a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Flaw {
+    /// What it answers wherever another one answers 200, to its health check as well.
+    pub status: u64,
+    /// One in so many requests is answered with 500, but not its health check; none when zero.
+    pub fails_one_in: u64,
+    /// One in so many requests, but not its health check, is answered after this pause; none when zero.
+    pub slow_one_in: u64,
+    /// See there.
+    pub pause: Duration,
+}
+
+impl Flaw {
+    /// Nothing is wrong.
+    pub const NONE: Flaw = Flaw { status: 200, fails_one_in: 0, slow_one_in: 0, pause: Duration::ZERO };
+}
+
 /// A running service. It ends as if killed when it is dropped.
 #[derive(Debug)]
 pub struct Backend {
@@ -41,7 +59,7 @@ impl Backend {
     /// Starts a service on a free port.
     pub async fn start(name: &str) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Backend::on(name, 200, listener)
+        Backend::on(name, Flaw::NONE, listener)
     }
 
     /// Starts a service at an address.
@@ -49,15 +67,15 @@ impl Backend {
     /// # Errors
     /// The address is taken.
     pub async fn start_at(name: &str, address: SocketAddr) -> Result<Backend> {
-        Ok(Backend::on(name, 200, Backend::listen(address)?))
+        Ok(Backend::on(name, Flaw::NONE, Backend::listen(address)?))
     }
 
-    /// Starts a service that answers 500 wherever another one answers 200.
+    /// Starts a service with whom something is wrong.
     ///
     /// # Errors
     /// The address is taken.
-    pub async fn start_sick_at(name: &str, address: SocketAddr) -> Result<Backend> {
-        Ok(Backend::on(name, 500, Backend::listen(address)?))
+    pub async fn start_flawed_at(name: &str, address: SocketAddr, flaw: Flaw) -> Result<Backend> {
+        Ok(Backend::on(name, flaw, Backend::listen(address)?))
     }
 
     fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -67,10 +85,10 @@ impl Backend {
         socket.listen(1024)
     }
 
-    fn on(name: &str, status: u64, listener: TcpListener) -> Backend {
+    fn on(name: &str, flaw: Flaw, listener: TcpListener) -> Backend {
         let address = listener.local_addr().expect("bound");
         let counts = Arc::new(Counts::default());
-        let running = tokio::spawn(run(name.to_owned(), status, listener, Arc::clone(&counts)));
+        let running = tokio::spawn(run(name.to_owned(), flaw, listener, Arc::clone(&counts)));
         Backend { address, counts, running }
     }
 
@@ -103,7 +121,7 @@ impl Drop for Backend {
     }
 }
 
-async fn run(name: String, status: u64, listener: TcpListener, counts: Arc<Counts>) {
+async fn run(name: String, flaw: Flaw, listener: TcpListener, counts: Arc<Counts>) {
     let mut clients = JoinSet::new();
     let name: Arc<str> = name.into();
     loop {
@@ -111,7 +129,7 @@ async fn run(name: String, status: u64, listener: TcpListener, counts: Arc<Count
             accepted = listener.accept() => {
                 let Ok((socket, _)) = accepted else { continue };
                 counts.connections.fetch_add(1, Ordering::SeqCst);
-                clients.spawn(connection(Arc::clone(&name), status, socket, Open::count(&counts)));
+                clients.spawn(connection(Arc::clone(&name), flaw, socket, Open::count(&counts)));
             }
             Some(_) = clients.join_next() => {}
         }
@@ -135,11 +153,11 @@ impl Drop for Open {
 }
 
 /// Serves one connection. A client that breaks off ends it, as it would end any server's.
-async fn connection(name: Arc<str>, status: u64, socket: TcpStream, open: Open) {
+async fn connection(name: Arc<str>, flaw: Flaw, socket: TcpStream, open: Open) {
     drop(socket.set_nodelay(true));
     let mut reader = Reader::new(socket);
     while let Ok(Some(head)) = reader.head().await {
-        let served = serve((&name, status), &head, &mut reader, &open.0).await;
+        let served = serve((&name, flaw), &head, &mut reader, &open.0).await;
         if !matches!(served, Ok(true)) {
             return;
         }
@@ -148,7 +166,7 @@ async fn connection(name: Arc<str>, status: u64, socket: TcpStream, open: Open) 
 
 /// Serves one request; tells whether the connection goes on.
 async fn serve(
-    (name, status): (&str, u64),
+    (name, flaw): (&str, Flaw),
     head: &Head,
     reader: &mut Reader<TcpStream>,
     counts: &Counts,
@@ -168,7 +186,11 @@ async fn serve(
             }
         })
         .await?;
-    counts.requests.fetch_add(1, Ordering::SeqCst);
+    let count = counts.requests.fetch_add(1, Ordering::SeqCst);
+    let is_hit = |one_in: u64| one_in > 0 && parts[0] != "health" && count.is_multiple_of(one_in);
+    if is_hit(flaw.slow_one_in) {
+        sleep(flaw.pause).await;
+    }
     match parts[0] {
         "break" => return Ok(false),
         "cut" => {
@@ -183,7 +205,11 @@ async fn serve(
         "stream" => return stream(name, reader.io(), number(1), Duration::from_millis(number(2))).await,
         _ => {}
     }
-    let status = if parts[0] == "status" { number(1) } else { status };
+    let status = match parts[0] {
+        "status" => number(1),
+        _ if is_hit(flaw.fails_one_in) => 500,
+        _ => flaw.status,
+    };
     let body = match parts[0] {
         "echo" => body,
         "bytes" => return bytes(name, head, reader.io(), number(1)).await,

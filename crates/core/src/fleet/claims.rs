@@ -265,6 +265,7 @@ mod tests {
             hosts: BTreeMap::from([("a".parse().unwrap(), host)]),
             routers: BTreeMap::new(),
             told: None,
+            judged: None,
         }
     }
 

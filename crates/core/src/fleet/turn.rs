@@ -15,7 +15,7 @@ use crate::generation::Generation;
 use crate::moment::Moment;
 use crate::name::{HostName, ReleaseId, Target};
 use crate::release::Release;
-use crate::rollout::{self, Announcement, Event, Missing, Observation, Rollout};
+use crate::rollout::{self, Announcement, Event, Judged, Missing, Observation, Rollout};
 use crate::target::{Assignment, Report, Source};
 use crate::traffic::{Route, Traffic};
 
@@ -42,6 +42,8 @@ pub struct Seen {
     pub routes: BTreeMap<Target, Route>,
     /// How the traffic is divided there.
     pub traffic: Option<Traffic>,
+    /// What the judge of the latest rollout says at this moment.
+    pub judged: Option<Judged>,
 }
 
 impl Seen {
@@ -58,6 +60,7 @@ impl Seen {
             releases: BTreeSet::new(),
             routes: BTreeMap::new(),
             traffic: None,
+            judged: None,
         }
     }
 }
@@ -200,6 +203,7 @@ fn advance(seen: &Seen) -> Advanced {
             let told = seen.traffic.as_ref().map(|traffic| traffic.revision).unwrap_or_default();
             let observation = Observation {
                 told: Some(told),
+                judged: seen.judged.clone(),
                 ..observe(current.selector(Some(rollout)), Some(rollout), &seen.hosts, seen.now)
             };
             said.extend(take(rollout, &mut gate, &Event::Observed(observation), seen.now));

@@ -67,6 +67,12 @@ fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
         (Part::Draining | Part::Stopping, _) => {
             format!("{which}: what ran before ends on {} of them", goal.over)
         }
+        (Part::Watching | Part::Settling, _) if rollout.awaits_proof() => {
+            format!(
+                "{which}: `{to}` is not proved good yet; it waits for that, or for `footplate promote {}`",
+                path.app
+            )
+        }
         (Part::Watching | Part::Settling, _) => format!("{which} is done: `{to}` is watched on {hosts}"),
     }
 }
@@ -98,6 +104,11 @@ impl Rollout {
     pub(super) fn stage(&self) -> String {
         match (&self.phase, &self.promoted) {
             (Phase::Preparing { .. }, Some(_)) => "promoted".to_owned(),
+            (Phase::Stepping { step, part: Part::Watching | Part::Settling, .. }, _)
+                if self.awaits_proof() =>
+            {
+                format!("unproved {}", step + 1)
+            }
             (Phase::Stepping { step, part, .. }, _) => format!("{} {}", loud(*part).word(), step + 1),
             (phase, _) => phase.word().to_owned(),
         }

@@ -35,6 +35,12 @@ pub struct Course {
     /// How many of its steps a person let go on, when each waits for one.
     #[serde(default)]
     pub promoted: u32,
+    /// Whether it waits for its judge's proof beyond the time of its step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_proof: bool,
+    /// Up to which of its steps a person let it go on without a proof.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub trusted: u32,
     /// Whether it turned back while the new release had a share of the requests, and the old one was up everywhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub had_share: bool,
@@ -352,4 +358,9 @@ impl Rollout {
             false => 0,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_none(number: &u32) -> bool {
+    *number == 0
 }

@@ -25,6 +25,12 @@ impl Rollout {
             self.course_mut().promoted = step + 1;
             return Ok(());
         }
+        if let Phase::Stepping { step, part: Part::Watching, .. } = self.phase
+            && self.is_judged(step)
+        {
+            self.course_mut().trusted = step + 1;
+            return Ok(());
+        }
         if !matches!(self.phase, Phase::Holding { .. }) {
             return Err(self.refuse("promote", "wait until it holds"));
         }

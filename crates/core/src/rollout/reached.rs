@@ -43,7 +43,7 @@ impl Rollout {
 
     /// Returns how many hosts may be so when the next step begins; at the end none may.
     pub(super) fn unready_max(&self, step: u32) -> usize {
-        let is_last = step as usize + 1 >= self.goals().len();
+        let is_last = self.is_last(step);
         let most = self.policy.pace.unavailable_max.filter(|_| !is_last && self.runs_beside());
         most.map_or(0, |most| most.of(self.hosts.len()))
     }

@@ -34,8 +34,14 @@ impl Rollout {
         if let Some((host, target, failure)) = self.failure_in_steps(seen) {
             return self.put_up_with(seen, step, host, &target, &failure);
         }
+        if let Some(why) = self.condemned(seen) {
+            return self.leave(seen.now, why);
+        }
         if let Some(pause) = &self.paused {
             return self.outlast_pause(pause.clone(), seen.now);
+        }
+        if part == Part::Watching && self.is_judged(step) {
+            return self.watch_judged(seen, step, until);
         }
         let anew = seen.now + self.time_for(step, part);
         if until < anew && waits_for_routers(part) && self.is_untold(seen) {
@@ -53,6 +59,9 @@ impl Rollout {
 
     /// Enters a part, or the first one after it that has something to do.
     fn enter(&mut self, step: u32, part: Part, now: Moment) {
+        if part < Part::Watching {
+            self.course_mut().awaits_proof = false;
+        }
         let rest = Part::ALL.into_iter().filter(|other| *other >= part);
         for part in rest {
             if self.begin(step, part, now) {
@@ -75,7 +84,7 @@ impl Rollout {
         }
     }
 
-    fn leave_part(&mut self, seen: &Observation, step: u32, part: Part) {
+    pub(super) fn leave_part(&mut self, seen: &Observation, step: u32, part: Part) {
         if part == Part::Calling {
             self.give_up_the_absent();
         }
@@ -86,7 +95,7 @@ impl Rollout {
         if part == Part::Watching && self.try_again(step, seen.now) {
             return;
         }
-        let is_last = step as usize + 1 >= self.goals().len();
+        let is_last = self.is_last(step);
         match Part::ALL.into_iter().find(|next| *next > part) {
             Some(next) => self.enter(step, next, seen.now),
             // Hosts that were taken out made the steps fewer, and some may not have had their turn.
@@ -182,13 +191,16 @@ impl Rollout {
     pub(super) fn time_for(&self, step: u32, part: Part) -> std::time::Duration {
         let pace = &self.policy.pace;
         let goals = self.goals();
-        let last = step as usize + 1 >= goals.len();
+        let last = self.is_last(step);
         let keeps_old =
             goals.get(step as usize).is_some_and(|goal| goal.up == self.hosts.len() && goal.over == 0);
         match part {
             Part::Holding => self.policy.hold_deadline,
             Part::Emptying | Part::Draining => pace.drain,
-            Part::Watching if last || keeps_old => pace.soak,
+            Part::Watching if last => {
+                self.judging().map_or(pace.soak, |judging| pace.soak.max(judging.after))
+            }
+            Part::Watching if keeps_old => pace.soak,
             Part::Watching => pace.watch,
             Part::Calling => ROLL_CALL,
             Part::Withdrawing

@@ -56,6 +56,17 @@ pub enum WaitingOn {
         /// Until it goes on.
         left: Duration,
     },
+    /// For a proof that the new release is not worse, or for a person to promote it without one.
+    Proof {
+        /// Of which app.
+        app: AppName,
+        /// Of which release.
+        release: ReleaseId,
+        /// What is known so far, in a sentence.
+        known: String,
+        /// Until it goes on or back, as its rules say.
+        left: Duration,
+    },
     /// For a person to promote it.
     Promotion {
         /// Of which app.
@@ -102,6 +113,14 @@ impl fmt::Display for WaitingOn {
             }
             WaitingOn::Watch { release, left } => {
                 write!(f, "nothing bad to happen to `{release}`, for another {}", in_words(*left))
+            }
+            WaitingOn::Proof { app, release, known, left } => {
+                let known = if known.is_empty() { String::new() } else { format!(" ({known})") };
+                let left = in_words(*left);
+                write!(
+                    f,
+                    "proof that `{release}` is not worse{known}, or somebody to run `footplate promote {app}`, for another {left}"
+                )
             }
             WaitingOn::Promotion { app, left } => {
                 write!(f, "somebody to run `footplate promote {app}`, for another {}", in_words(*left))
@@ -182,6 +201,12 @@ fn waiting_in_steps(
         Part::Watching if rollout.is_tried_again(step) => {
             targets(format!("that accepted `{}` again", rollout.to.id))
         }
+        Part::Watching if rollout.awaits_proof() => WaitingOn::Proof {
+            app: rollout.path.app.clone(),
+            release: rollout.to.id.clone(),
+            known: seen.judged.as_ref().map(|judged| judged.sentence.clone()).unwrap_or_default(),
+            left,
+        },
         Part::Settling => targets(format!("ready with `{}`", rollout.to.id)),
         Part::Watching => WaitingOn::Watch { release: rollout.to.id.clone(), left },
     }

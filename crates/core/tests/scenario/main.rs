@@ -9,6 +9,7 @@ mod deploys;
 mod gates;
 mod groups;
 mod hosts;
+mod judged;
 mod new_groups;
 mod openings;
 mod outlines;

@@ -15,10 +15,11 @@ use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, Target, Vers
 use footplate_core::refusal::Refusal;
 use footplate_core::release::{Hooks, Release, Workload};
 use footplate_core::rollout::{
-    self, Announcement, Command, Delivery, During, OnFailedActivation, OnVanished, Rollout,
+    self, Announcement, Command, Delivery, During, Judged, OnFailedActivation, OnVanished, Rollout,
 };
 use footplate_core::target::{Action, Assignment, Failure, Lapse, Readiness, Report, Verb, plan};
 use footplate_core::traffic::{Followed, Route, Traffic};
+use footplate_core::verdict::{Drawn, Judging, OnUnknown, Standing};
 
 mod gate;
 mod services;
@@ -50,6 +51,7 @@ struct Stage {
     releases: BTreeSet<ReleaseId>,
     routes: BTreeMap<Target, Route>,
     traffic: Option<Traffic>,
+    judged: Option<Judged>,
     /// Whether the next release that is named has services.
     serves: bool,
     /// What `footplate.toml` said when a release was first named.
@@ -75,6 +77,7 @@ impl Stage {
             releases: BTreeSet::new(),
             routes: BTreeMap::new(),
             traffic: None,
+            judged: None,
             serves: false,
             pushed: BTreeMap::new(),
             said: Vec::new(),
@@ -114,6 +117,7 @@ impl Stage {
             }),
             "follows" => self.follows(rest),
             "busy" => self.busy(rest),
+            "judge" => self.judge(rest),
             "wait" => self.now = self.now + length(rest),
             "prepares" => self.work(rest, Verb::Prepare),
             "activates" => self.work(rest, Verb::Activate),
@@ -192,10 +196,32 @@ impl Stage {
                 ("keep", _) => policy.on_failed_activation = OnFailedActivation::Keep,
                 ("wait", _) => policy.during = During::Wait,
                 ("replace", _) => policy.during = During::Replace,
+                ("judged", on_unknown) => {
+                    let mut judging = Judging::of_requests(Drawn::Request);
+                    judging.on_unknown = match on_unknown {
+                        "promote" => OnUnknown::Promote,
+                        "rollback" => OnUnknown::Rollback,
+                        _ => OnUnknown::Hold,
+                    };
+                    policy.judging = Some(judging);
+                }
                 ("go_on", _) => policy.on_vanished = OnVanished::GoOn,
                 other => panic!("no such policy: {other:?}"),
             }
         }
+    }
+
+    /// `worse: it fails twice as often`: what the judge of the latest rollout says from now on.
+    fn judge(&mut self, words: &str) {
+        let (what, sentence) = words.split_once(": ").expect("judge WHAT: SENTENCE");
+        let (standing, is_doubtful) = match what {
+            "good" => (Standing::NotWorse, false),
+            "worse" => (Standing::Worse, true),
+            "doubtful" => (Standing::Unknown, true),
+            _ => (Standing::Unknown, false),
+        };
+        let rollout = self.rollout.as_ref().map_or(0, |rollout| rollout.number);
+        self.judged = Some(Judged { rollout, standing, is_doubtful, sentence: sentence.to_owned() });
     }
 
     /// Lets agents do all they may do of one verb, exactly as the real agent plans it.
@@ -391,6 +417,7 @@ impl Stage {
             releases: self.releases.clone(),
             routes: self.routes.clone(),
             traffic: self.traffic.clone(),
+            judged: self.judged.clone(),
         };
         let turn = turn(&seen, |_| Vec::new());
         self.current = turn.current.unwrap_or(seen.current);
@@ -409,7 +436,10 @@ impl Stage {
 
     fn tell(&mut self, what: &str) {
         let rollout = self.rollout.as_ref();
-        let seen = observe(self.current.selector(rollout), rollout, &self.hosts, self.now);
+        let seen = rollout::Observation {
+            judged: self.judged.clone(),
+            ..observe(self.current.selector(rollout), rollout, &self.hosts, self.now)
+        };
         let text = match (what, rollout) {
             ("waiting", Some(rollout)) => format!("waiting for {}", rollout::waiting_on(rollout, &seen)),
             ("progress", Some(rollout)) => rollout::progress(rollout, &seen).to_string(),

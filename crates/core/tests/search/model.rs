@@ -118,7 +118,13 @@ impl Field {
             };
             (target.host, seen)
         });
-        Observation { now: state.now, hosts: hosts.collect(), routers: BTreeMap::new(), told: None }
+        Observation {
+            now: state.now,
+            hosts: hosts.collect(),
+            routers: BTreeMap::new(),
+            told: None,
+            judged: None,
+        }
     }
 
     /// Returns a machine at rest with what ran before; before a rollback it still keeps where it goes.
@@ -359,8 +365,13 @@ fn request(field: &Field) -> Request {
 
 /// A rollout to begin the first state with; planning replaces it.
 fn unplanned(field: &Field) -> Rollout {
-    let nobody =
-        Observation { now: Moment::default(), hosts: BTreeMap::new(), routers: BTreeMap::new(), told: None };
+    let nobody = Observation {
+        now: Moment::default(),
+        hosts: BTreeMap::new(),
+        routers: BTreeMap::new(),
+        told: None,
+        judged: None,
+    };
     rollout::plan(request(field), &nobody).expect("it makes sense")
 }
 

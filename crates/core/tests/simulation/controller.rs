@@ -12,6 +12,7 @@ use footplate_core::record::Key;
 use footplate_core::release::Release;
 use footplate_core::rollout::Rollout;
 
+use crate::judge::judged;
 use crate::mutation::Mutation;
 use crate::store::{Guard, Session, Store, Value, Write};
 
@@ -78,6 +79,7 @@ pub fn door(store: &Store, now: Moment) -> Door {
 pub fn look(store: &Store, now: Moment) -> Option<Seen> {
     let mut seen = Seen::new(now, current(store)?.clone(), rollout(store).cloned());
     seen.door = door(store, now);
+    seen.judged = judged(rollout(store), now);
     for (key, entry) in &store.entries {
         match (key, &entry.value) {
             (Key::Presence(host), Value::Presence(presence)) => {

@@ -19,6 +19,7 @@ use world::{Broken, World};
 mod agents;
 mod controller;
 mod controllers;
+mod judge;
 mod knobs;
 mod machine;
 mod mutation;

@@ -8,6 +8,7 @@ use footplate_core::generation::Generation;
 use footplate_core::rollout::Phase;
 use footplate_core::target::{Readiness, Up};
 use footplate_core::traffic::{EndpointState, Share};
+use footplate_core::verdict::Standing;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -42,10 +43,12 @@ pub enum Mutation {
     ControllerForgetsTheGate,
     ControllerForgetsToHalt,
     PeopleWalkAroundTheGate,
+    ControllerIgnoresTheJudge,
+    ControllerTrustsTheUnknown,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 31] = [
+    pub const ALL: [Mutation; 33] = [
         Mutation::AgentActivatesWhatIsNotPrepared,
         Mutation::AgentActivatesInTwoSteps,
         Mutation::AgentObeysOlderOrders,
@@ -77,11 +80,20 @@ impl Mutation {
         Mutation::ControllerForgetsTheGate,
         Mutation::ControllerForgetsToHalt,
         Mutation::PeopleWalkAroundTheGate,
+        Mutation::ControllerIgnoresTheJudge,
+        Mutation::ControllerTrustsTheUnknown,
     ];
 
     /// Changes what the controller sees before its turn.
     pub fn blur(self, seen: &mut Seen) {
         self.blur_services(seen);
+        match (self, &mut seen.judged) {
+            (Mutation::ControllerIgnoresTheJudge, judged) => *judged = None,
+            (Mutation::ControllerTrustsTheUnknown, Some(judged)) if judged.standing == Standing::Unknown => {
+                judged.standing = Standing::NotWorse;
+            }
+            _ => {}
+        }
         if self == Mutation::ControllerForgetsTheGate {
             seen.door = Door::default();
         }

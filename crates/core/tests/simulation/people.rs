@@ -16,6 +16,7 @@ use footplate_core::rollout::{
     Command, Delivery, During, OnFailedActivation, OnVanished, Pace, Policy, Portion, Strategy,
 };
 use footplate_core::traffic::Share;
+use footplate_core::verdict::{Drawn, Judging, OnUnknown};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -98,12 +99,27 @@ impl World {
             on_vanished: if self.rng.random_bool(0.5) { OnVanished::Fail } else { OnVanished::GoOn },
             ..Policy::default()
         };
+        delivery.policy.judging = self.judging();
         delivery.retention.keep = self.rng.random_range(0..4);
         if self.knobs.services {
             delivery.policy.strategy = self.strategy();
             delivery.policy.pace = self.pace();
         }
         delivery
+    }
+
+    /// Some fleets have a judge, by lots of their own.
+    fn judging(&mut self) -> Option<Judging> {
+        let rng = self.gate_rng.as_mut().filter(|_| self.knobs.services)?;
+        let on_unknown = match rng.random_range(0..4) {
+            0 => return None,
+            1 => OnUnknown::Promote,
+            2 => OnUnknown::Rollback,
+            _ => OnUnknown::Hold,
+        };
+        let unknown_max = Duration::from_secs(rng.random_range(5..60));
+        let after = Duration::from_secs(rng.random_range(0..20));
+        Some(Judging { on_unknown, unknown_max, after, ..Judging::of_requests(Drawn::Request) })
     }
 
     fn strategy(&mut self) -> Strategy {

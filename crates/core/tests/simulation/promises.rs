@@ -20,6 +20,7 @@ mod deadlines;
 mod delivered;
 mod gated;
 mod generations;
+mod judged;
 mod kept;
 mod observed;
 mod one_controller;
@@ -83,6 +84,7 @@ pub fn all() -> Vec<Box<dyn Promise>> {
         Box::new(one_release::OneRelease),
         Box::new(apart::Apart::default()),
         Box::new(gated::Gated),
+        Box::new(judged::Obeyed::default()),
     ]
 }
 

@@ -64,6 +64,7 @@ impl Fleet {
             advertise: None,
             tls: None,
             keep_pushed: 20,
+            kpi: footplate_drivers::kpi::Settings::default(),
             acts: true,
         };
         let running = controller::start(config, controllers.clone(), stop.clone())

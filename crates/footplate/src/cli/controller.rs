@@ -82,6 +82,7 @@ impl ControllerArgs {
             advertise: self.advertise.clone().or(file.advertise),
             tls: certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key }),
             keep_pushed: file.keep_pushed.unwrap_or(controller::KEEP_PUSHED_DEFAULT),
+            kpi: file.kpi,
             acts: true,
         };
         Ok((config, self.store.clone().or(file.store)))

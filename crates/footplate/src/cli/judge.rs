@@ -209,7 +209,7 @@ fn unusable(file: &Path) -> Failure {
     Failure::new(Exit::Usage, format!("cannot use `{}`", file.display()))
 }
 
-fn write(file: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot write `{}`", file.display()))
             .because(&error)

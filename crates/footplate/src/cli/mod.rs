@@ -40,6 +40,7 @@ mod top;
 mod traffic;
 mod ui;
 mod up;
+mod verdict;
 pub mod watch;
 mod when;
 
@@ -128,6 +129,7 @@ enum Command {
     #[command(subcommand)]
     Hosts(hosts::HostsCommand),
     Judge(Box<judge::JudgeArgs>),
+    Verdict(verdict::VerdictArgs),
     Clean(clean::CleanArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -226,6 +228,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Logs(args) => logs::logs(&operator, &args).await,
         Command::Hosts(command) => hosts::hosts(&operator, &command).await,
         Command::Judge(args) => judge::judge(&operator, &args).await,
+        Command::Verdict(args) => verdict::verdict(&operator, &args).await,
         Command::Clean(args) => clean::clean(&operator, &args).await,
         Command::Doctor(args) => doctor::doctor(&operator, &args).await,
         Command::Completions(args) => completions::completions(&operator, &args, Cli::command()),

@@ -21,7 +21,10 @@ use super::table::Table;
 /// What is judged so far: by itself, or by the tables that were read.
 #[derive(Clone, Debug)]
 pub(super) struct Judge {
-    enabled: bool,
+    /// Whether any table asks for it.
+    is_asked_for: bool,
+    /// What a table says of that itself.
+    enabled: Option<bool>,
     judging: Judging,
 }
 
@@ -43,7 +46,7 @@ enum Says {
 }
 
 impl Judge {
-    /// Returns what judges without a table: the KPIs of requests, where a release with a port goes out in steps.
+    /// Returns what judges once a table asks for it: the KPIs of requests, where a release with a port goes out in steps.
     pub(super) fn usual(policy: &Policy, workload: &Workload) -> Self {
         let services = match workload {
             Workload::Service { services, .. } => Some(services),
@@ -62,17 +65,19 @@ impl Judge {
             judging.plan.kpis.clear();
             judging.sources.clear();
         }
-        Self { enabled: true, judging }
+        Self { is_asked_for: false, enabled: None, judging }
     }
 
     /// Reads `[judge]` and `[kpi]` of this table, on top of what is judged so far.
     pub(super) fn read(&self, table: &mut Table) -> Self {
         let mut judge = self.clone();
         if let Some(mut rules) = table.table("judge") {
+            judge.is_asked_for = true;
             judge.read_rules(&mut rules);
             rules.finish();
         }
         for (name, mut kpi) in table.named_tables("kpi") {
+            judge.is_asked_for = true;
             match name.value.parse::<KpiName>() {
                 Ok(parsed) => judge.read_kpi(parsed, &mut kpi),
                 Err(error) => kpi.mistake(name.span, "this is no KPI's name", error.to_string()),
@@ -84,7 +89,7 @@ impl Judge {
 
     /// Returns what judges; nothing when nobody does.
     pub(super) fn finish(self, table: &Table) -> Option<Judging> {
-        if !self.enabled || self.judging.plan.kpis.is_empty() {
+        if !self.enabled.unwrap_or(self.is_asked_for) || self.judging.plan.kpis.is_empty() {
             return None;
         }
         if let Err(error) = self.judging.check() {
@@ -97,7 +102,7 @@ impl Judge {
         let unknown =
             [("hold", OnUnknown::Hold), ("promote", OnUnknown::Promote), ("rollback", OnUnknown::Rollback)];
         let judging = &mut self.judging;
-        set(&mut self.enabled, table.flag("enabled"));
+        self.enabled = table.flag("enabled").or(self.enabled);
         set(&mut judging.on_unknown, table.choice("on_unknown", &unknown));
         set(&mut judging.unknown_max, table.duration("unknown_max"));
         set(&mut judging.after, table.duration("after"));

@@ -27,7 +27,7 @@ use super::looks::{LOOK_GAP_MAX, gap_while, watch_agents};
 use super::orders::{self, Answer, Ask};
 use super::site::encode;
 use super::standby::take_lease;
-use super::{Shared, gate, problem};
+use super::{Shared, gate, judging, problem};
 use crate::api::{Problem, ProblemKind, path};
 use crate::clock;
 
@@ -108,6 +108,7 @@ impl Worker<'_> {
         let (keeper, mut lost) = oneshot::channel();
         let kept = keep_lease(self.shared.store.clone(), self.lease.clone(), keeper);
         let _keeper = AbortOnDropHandle::new(tokio::spawn(kept));
+        let _judge = AbortOnDropHandle::new(tokio::spawn(judging::judge(self.shared.clone())));
         let (mut reading, mut writing) = (troubles.of("read the store"), troubles.of("write to the store"));
         let mut read_all_at = Instant::now();
         let mut forget_at = Instant::now();
@@ -151,6 +152,7 @@ impl Worker<'_> {
                     let Some(snapshot) = snapshot else { continue };
                     self.shared.change(|site| site.absorb(Key::AGENTS, &snapshot));
                 }
+                () = self.shared.bench.news() => self.shared.change(|site| self.shared.bench.tell(site)),
                 () = tokio::time::sleep_until(look_again_at.min(read_all_at)) => {}
             }
         }

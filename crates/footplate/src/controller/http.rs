@@ -21,7 +21,7 @@ use super::orders::{Answer, Ask};
 use super::standby::LOOK_AGAIN;
 use super::token::Right;
 use super::traffic::services;
-use super::{artifacts, outputs, status, traffic};
+use super::{artifacts, judging, outputs, status, traffic};
 use crate::api::{self, Problem, ProblemKind, path};
 
 /// The largest body of any request but an artifact: a release with its scripts fits many times.
@@ -41,6 +41,7 @@ pub fn routes(shared: Arc<Shared>) -> Router {
         .route(path::STATUS, get(read_status))
         .route(path::TRAFFIC, get(traffic::read))
         .route(path::USAGE, get(services::read))
+        .route(path::VERDICTS, get(judging::shown::read))
         .route(path::HISTORY, get(history))
         .route(path::OUTPUTS, get(outputs::list))
         .route(path::HOSTS, get(hosts))

@@ -17,6 +17,7 @@ mod gate;
 mod hosts;
 mod http;
 mod journal;
+mod judging;
 pub mod lease;
 pub mod listen;
 mod looks;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Problem, ProblemKind};
 use crate::failure::{Exit, Failure};
 use journal::Journal;
+use judging::Bench;
 use listen::{Listener, TlsFiles};
 use orders::{Answer, Ask};
 use site::Site;
@@ -73,6 +75,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// How many pushed releases of an app it keeps that no environment keeps; younger than a day they stay anyway.
     pub keep_pushed: u32,
+    /// What KPI sources may use of this machine.
+    pub kpi: footplate_drivers::kpi::Settings,
     /// Whether it acts when it can have the lease; one that does not only shows what the store holds.
     pub acts: bool,
 }
@@ -89,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     /// What routers counted.
     pub(crate) told: Told,
+    /// What judges say of rollouts.
+    pub(crate) bench: Bench,
     /// What the store holds. Written by the worker in short, locked steps; never held across an await.
     pub(crate) site: RwLock<Site>,
     pub(crate) view: watch::Sender<View>,
@@ -169,6 +175,7 @@ pub async fn start(
         checks: Arc::new(Semaphore::new(artifacts::CHECKS_MAX)),
         journal,
         told: Told::default(),
+        bench: Bench::default(),
         site: RwLock::default(),
         view: watch::Sender::new(View { change: CHANGE_FIRST, is_acting: false }),
         unpublished: AtomicBool::new(false),

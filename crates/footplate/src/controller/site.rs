@@ -10,7 +10,7 @@ use footplate_core::generation::Generation;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppName, AppPath, HostName, ReleaseId, Target, TargetName};
 use footplate_core::record::{self, Barrier, Key, Lease, NewerFormat, Record, Stored, Written};
-use footplate_core::rollout::{Observation, Rollout};
+use footplate_core::rollout::{Judged, Observation, Rollout};
 use footplate_core::selector::Selector;
 use footplate_core::target::{Assignment, Report};
 use footplate_core::traffic::{DiscoveryReport, Route, RouterOrder, RouterReport, Traffic};
@@ -35,6 +35,8 @@ pub struct App {
     pub routes: BTreeMap<Target, Route>,
     /// How they are divided.
     pub traffic: Option<Traffic>,
+    /// What the judge of its latest judged rollout said last; not in the store.
+    pub judged: Option<Judged>,
 }
 
 /// The whole store, parsed.
@@ -146,6 +148,7 @@ impl Site {
             releases: releases.collect(),
             routes: app.routes.clone(),
             traffic: app.traffic.clone(),
+            judged: app.judged.clone(),
         })
     }
 
@@ -173,7 +176,8 @@ impl Site {
     pub fn observation(&self, path: &AppPath, selector: &Selector, now: Moment) -> Observation {
         let nothing = App::default();
         let app = self.apps.get(path).unwrap_or(&nothing);
-        fleet::observe(selector, app.rollout.as_ref(), &self.hosts(path, app), now)
+        let seen = fleet::observe(selector, app.rollout.as_ref(), &self.hosts(path, app), now);
+        Observation { judged: app.judged.clone(), ..seen }
     }
 
     /// Lists which requests belong to which service, by what every app runs and moves to.

@@ -11,9 +11,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use footplate_core::moment::Moment;
-use footplate_core::name::{AppName, AppPath, EnvironmentName, HostName};
+use footplate_core::name::{AppName, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
 use footplate_core::traffic::RouterReport;
-use footplate_core::traffic::counts::{Heard, Look};
+use footplate_core::traffic::counts::{Busiest, Counts, FailedRequest, Heard, Histogram, Look};
 use serde::Deserialize;
 
 use super::extract::{Asked, Named, Sent};
@@ -57,6 +57,13 @@ impl Teller {
     }
 }
 
+/// What one router counted of an app since its line began.
+pub(super) struct CountedOf {
+    /// Whether it has said nothing for a while.
+    pub(super) is_silent: bool,
+    pub(super) counts: Counts,
+}
+
 impl Told {
     /// Takes what an agent tells of the router on its host.
     fn hear(&self, host: HostName, look: Look, known: impl Fn(&HostName) -> bool) -> Result<(), Problem> {
@@ -75,6 +82,38 @@ impl Told {
         heard.map_err(|gap| Problem::new(ProblemKind::Refused, what, gap, "send everything again"))?;
         (teller.at, teller.came) = (clock::now(), now);
         Ok(())
+    }
+
+    /// Returns what each router counted of an app.
+    pub(super) fn counts_of(&self, path: &AppPath) -> BTreeMap<HostName, CountedOf> {
+        let of_app = |teller: &Teller| {
+            let counts = teller.heard.counts();
+            let targets = counts.targets.iter().filter(|(target, _)| target.path == *path);
+            let targets = targets.map(|(target, releases)| (target.clone(), releases.clone())).collect();
+            CountedOf { is_silent: teller.is_silent(), counts: Counts { line: counts.line.clone(), targets } }
+        };
+        self.now().into_iter().map(|(host, teller)| (host, of_app(&teller))).collect()
+    }
+
+    /// Returns how many failed requests a router has told in all, and those after the first `n`.
+    pub(super) fn failures_after(&self, host: &HostName, n: u64) -> (u64, Vec<FailedRequest>) {
+        self.now().get(host).map(|teller| teller.heard.failures_after(n)).unwrap_or_default()
+    }
+
+    /// Returns how much a target's busiest clients carry at a router, if it says so.
+    pub(super) fn busiest(&self, host: &HostName, target: &TargetName) -> Option<Busiest> {
+        self.now().get(host)?.heard.busiest(target)
+    }
+
+    /// Returns how long these releases' answers took in about the last `length`, by all routers.
+    pub(super) fn lately(&self, of: &BTreeMap<TargetName, ReleaseId>, length: Duration) -> Histogram {
+        let mut times = Histogram::default();
+        for teller in self.now().values() {
+            let Some((_, counts)) = teller.heard.latest(length) else { continue };
+            let tallies = of.iter().filter_map(|(target, release)| counts.of(target, release));
+            tallies.for_each(|tally| times.add(&tally.all_times()));
+        }
+        times
     }
 
     /// Returns what each router told, as it is now.

@@ -96,6 +96,7 @@ async fn with_store(
         advertise: None,
         tls: None,
         keep_pushed: controller::KEEP_PUSHED_DEFAULT,
+        kpi: footplate_drivers::kpi::Settings::default(),
         acts: true,
     };
     let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;

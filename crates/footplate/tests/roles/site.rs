@@ -112,6 +112,7 @@ impl Site {
             advertise: None,
             tls: None,
             keep_pushed: 2,
+            kpi: footplate_drivers::kpi::Settings::default(),
             acts: true,
         };
         let mut running = controller::start(config, store, self.controller_stop.clone()).await.unwrap();

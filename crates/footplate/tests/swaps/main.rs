@@ -5,6 +5,7 @@
 mod bad;
 mod cells;
 mod front;
+mod judged;
 mod killed;
 mod registry;
 mod site;

@@ -157,6 +157,7 @@ impl Field {
             releases: ["1", "2"].map(|id| release(id).id).into(),
             routes: BTreeMap::clone(&store.routes),
             traffic: store.traffic.as_deref().cloned(),
+            judged: None,
         }
     }
 

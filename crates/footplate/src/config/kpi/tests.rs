@@ -29,14 +29,21 @@ fn source<'a>(judging: &'a Judging, name: &str) -> &'a Source {
 }
 
 #[test]
-fn a_release_with_a_port_that_goes_out_in_steps_is_judged_by_its_requests() {
-    assert_eq!(judging(STEPS, "production"), Some(Judging::of_requests(Drawn::Request)));
-    let sticky = STEPS.replace("\"serve\"", "\"serve\"\nsticky = { address = true }");
+fn a_release_with_a_port_that_goes_out_in_steps_is_judged_by_its_requests_once_it_is_asked_for() {
+    assert_eq!(judging(STEPS, "production"), None);
+    let asked = format!("{STEPS}[judge]\n");
+    assert_eq!(judging(&asked, "production"), Some(Judging::of_requests(Drawn::Request)));
+    let sticky = asked.replace("\"serve\"", "\"serve\"\nsticky = { address = true }");
     assert_eq!(judging(&sticky, "production"), Some(Judging::of_requests(Drawn::Client)));
-    for nobody in ["app = \"shop\"\n", &STEPS.replace("canary", "barrier"), &STEPS.replace("web", "worker")] {
+    for nobody in
+        ["app = \"shop\"\n[judge]\n", &asked.replace("canary", "barrier"), &asked.replace("web", "worker")]
+    {
         assert_eq!(judging(nobody, "production"), None, "{nobody}");
     }
-    assert_eq!(judging(&format!("{STEPS}[judge]\nenabled = false\n"), "production"), None);
+    assert_eq!(
+        judging(&format!("{asked}enabled = false\n[kpi.errors]\nworse_than = \"2x\"\n"), "production"),
+        None
+    );
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! Judging rollouts: once a second what both versions did becomes a reading, and what readings prove a fact of the next turn.
+//!
+//! Invariants: the judge writes nothing to the store, and only judges while this controller acts; what it heard is in the ledger, so that
+//! whoever acts next goes on from there; a router that is silent, or a source, is never heard as healthy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, TargetName};
+use footplate_core::rollout::{Judged, Part, Phase, Rollout};
+use footplate_core::traffic::Share;
+use footplate_core::verdict::Judging;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use super::Shared;
+use super::site::{App, Site};
+use crate::clock;
+use trial::Trial;
+
+mod asked;
+mod counted;
+pub(super) mod shown;
+mod trial;
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Every so many looks the words are brought up to date for readers; what a rollout acts on is told at once.
+const WORTH_READING: u64 = 5;
+
+/// What the judges of all apps say.
+#[derive(Default)]
+pub(crate) struct Bench {
+    judged: Mutex<BTreeMap<AppPath, Judged>>,
+    news: Notify,
+}
+
+impl Bench {
+    /// Brings what judges say to where the worker and readers see it.
+    pub(super) fn tell(&self, site: &mut Site) {
+        let all = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, app) in &mut site.apps {
+            app.judged = all.get(path).cloned();
+        }
+    }
+
+    /// Waits until a judge says something on which a rollout may act, or that is worth reading.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn say(&self, path: &AppPath, judged: Judged, is_worth_reading: bool) {
+        let acts = |judged: &Judged| (judged.rollout, judged.standing, judged.is_doubtful);
+        let mut all = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let acts = all.get(path).is_none_or(|before| acts(before) != acts(&judged));
+        let is_news = acts || is_worth_reading;
+        all.insert(path.clone(), judged);
+        if is_news {
+            self.news.notify_one();
+        }
+    }
+
+    fn forget(&self, path: &AppPath) {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+}
+
+/// A rollout that is judged.
+pub(super) struct Subject {
+    pub(super) path: AppPath,
+    pub(super) number: u64,
+    pub(super) to: ReleaseId,
+    /// What each process group of it ran before.
+    pub(super) from: BTreeMap<GroupName, ReleaseId>,
+    /// Those of them whose requests are counted.
+    pub(super) targets: BTreeMap<TargetName, ReleaseId>,
+    pub(super) judging: Judging,
+    pub(super) stage: Stage,
+    /// The routers that follow the app.
+    pub(super) routers: BTreeSet<HostName>,
+}
+
+/// How far a judged rollout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Users have nothing of the new release yet.
+    Before,
+    /// Both answer; the new one has this share of the requests by a random draw, where every router is known to follow that.
+    Beside(Option<Share>),
+    /// The new one has all requests.
+    After,
+}
+
+/// Looks once a second at every rollout that is judged.
+pub(super) async fn judge(shared: Arc<Shared>) {
+    let mut trials: BTreeMap<AppPath, Trial> = BTreeMap::new();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for look in 0_u64.. {
+        looks.tick().await;
+        let subjects = subjects(&shared.site());
+        let is_over = |path: &AppPath, trial: &Trial| {
+            subjects.get(path).is_none_or(|subject| subject.number != trial.number())
+        };
+        let over: Vec<AppPath> = trials
+            .iter()
+            .filter(|(path, trial)| is_over(path, trial))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in over {
+            if let Some(trial) = trials.remove(&path) {
+                trial.end(&shared).await;
+            }
+            shared.bench.forget(&path);
+        }
+        for (path, subject) in subjects {
+            if !trials.contains_key(&path) {
+                trials.insert(path.clone(), Trial::open(&shared, &subject).await);
+            }
+            let trial = trials.get_mut(&path).expect("it was just opened");
+            if let Some(judged) = trial.look(&shared, &subject, clock::now()).await {
+                shared.bench.say(&path, judged, look.is_multiple_of(WORTH_READING));
+            }
+        }
+    }
+}
+
+fn subjects(site: &Site) -> BTreeMap<AppPath, Subject> {
+    let subject = |(path, app): (&AppPath, &App)| Some((path.clone(), subject(site, path, app)?));
+    site.apps.iter().filter_map(subject).collect()
+}
+
+fn subject(site: &Site, path: &AppPath, app: &App) -> Option<Subject> {
+    let rollout = app.rollout.as_ref().filter(|rollout| rollout.is_active())?;
+    let judging = rollout.judging()?.clone();
+    let from = |group: &GroupName| Some((group.clone(), rollout.from_of(group)?.id.clone()));
+    let from: BTreeMap<GroupName, ReleaseId> = rollout.groups.iter().filter_map(from).collect();
+    let target = |(group, from): (&GroupName, &ReleaseId)| {
+        let target = TargetName { path: path.clone(), group: group.clone() };
+        rollout.to.serves(group).then(|| (target, from.clone()))
+    };
+    let routers =
+        site.routers.iter().filter(|(_, report)| report.apps.iter().any(|following| following.path == *path));
+    Some(Subject {
+        path: path.clone(),
+        number: rollout.number,
+        to: rollout.to.id.clone(),
+        targets: from.iter().filter_map(target).collect(),
+        from,
+        judging,
+        stage: stage(rollout)?,
+        routers: routers.map(|(host, _)| host.clone()).collect(),
+    })
+}
+
+/// Returns how far it is; nothing for one that goes back.
+fn stage(rollout: &Rollout) -> Option<Stage> {
+    match &rollout.phase {
+        Phase::Preparing { .. } | Phase::Holding { .. } => Some(Stage::Before),
+        Phase::Stepping { .. } if rollout.is_watched_afterwards() => Some(Stage::After),
+        Phase::Stepping { .. } if !rollout.lets_in() => Some(Stage::Before),
+        Phase::Stepping { part, .. } => {
+            // Every router has said by then that it follows this share, and the next one is not given yet.
+            let is_known = matches!(part, Part::Watching | Part::Settling);
+            let share = rollout.share().filter(|share| *share > Share::NONE && *share < Share::ALL);
+            Some(Stage::Beside(share.filter(|_| is_known)))
+        }
+        Phase::Switching { .. } | Phase::TurningBack { .. } | Phase::Ended { .. } => None,
+    }
+}

@@ -1,0 +1,72 @@
+//! Sources that are asked: other systems, each by a task of its own, so that a slow one holds up nobody.
+//!
+//! Invariant: an answer is heard once; where none came since the last look, nothing is said.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use footplate_core::verdict::source::Names;
+use footplate_core::verdict::{KpiName, Said};
+use footplate_drivers::kpi;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Subject;
+
+/// How often a source is asked.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+type Answers = Arc<Mutex<BTreeMap<KpiName, Said>>>;
+
+/// The sources of one trial that are asked.
+pub(super) struct Asked {
+    answers: Answers,
+    /// Why some cannot be asked at all.
+    hopeless: BTreeMap<KpiName, Said>,
+    _asking: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Asked {
+    /// Begins to ask.
+    pub(super) fn begin(subject: &Subject, settings: &kpi::Settings) -> Self {
+        let (answers, mut hopeless, mut asking) = (Answers::default(), BTreeMap::new(), Vec::new());
+        let names = names(subject);
+        for (name, source) in &subject.judging.sources {
+            let Some(kpi) = subject.judging.plan.kpis.get(name) else { continue };
+            let opened = names.as_ref().map(|names| kpi::open(source, &kpi.measure, names, settings));
+            match opened {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(kpi))) => {
+                    let ask = ask(name.clone(), kpi, answers.clone());
+                    asking.push(AbortOnDropHandle::new(tokio::spawn(ask)));
+                }
+                Some(Err(error)) => {
+                    let why = format!("{error}; {}", error.next());
+                    hopeless.insert(name.clone(), Said::Nothing(why));
+                }
+            }
+        }
+        Self { answers, hopeless, _asking: asking }
+    }
+
+    /// Takes what was answered since the last look.
+    pub(super) fn take(&self) -> BTreeMap<KpiName, Said> {
+        let mut said = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        said.extend(self.hopeless.clone());
+        said
+    }
+}
+
+async fn ask(name: KpiName, mut kpi: kpi::Kpi, answers: Answers) {
+    loop {
+        let said = kpi.ask().await;
+        answers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), said);
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+fn names(subject: &Subject) -> Option<Names> {
+    let baseline = subject.from.values().next()?.clone();
+    let groups = subject.from.keys().cloned().collect();
+    Some(Names { path: subject.path.clone(), groups, canary: subject.to.clone(), baseline })
+}

@@ -1,0 +1,380 @@
+//! One rollout before its judge: first the times are frozen that answers are held against, then both versions are judged, then the new one
+//! alone against what was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use footplate_core::moment::Moment;
+use footplate_core::name::{ReleaseId, TargetName};
+use footplate_core::rollout::Judged;
+use footplate_core::traffic::Share;
+use footplate_core::traffic::counts::{FailedRequest, Histogram};
+use footplate_core::usage::Summary;
+use footplate_core::verdict::afterwards::{LOOK, afterwards};
+use footplate_core::verdict::source::OfService;
+use footplate_core::verdict::{
+    Cuts, Judge, KpiName, Number, Plan, Reading, Recording, Said, Source, Standing, Verdict,
+};
+use footplate_drivers::ledger::TrialName;
+use serde::{Deserialize, Serialize};
+
+use super::asked::Asked;
+use super::counted::{Change, Counted};
+use super::{Stage, Subject};
+use crate::controller::Shared;
+
+/// How much of the baseline's past the frozen times are made of.
+const PAST: Duration = Duration::from_secs(30);
+/// How long a share has been in force at the least before all that is told of was drawn by it: other systems tell every five seconds.
+const SETTLED: Duration = Duration::from_secs(8);
+/// A release of which the evidence grew so much is not given more requests by the clock alone.
+const DOUBT: f64 = 0.1;
+/// Over which while agents' numbers of services are taken.
+const USED_OVER: Duration = Duration::from_secs(60);
+/// How many failed requests are kept of one look, and of all.
+const SAMPLES_A_LOOK_MAX: usize = 10;
+const SAMPLES_MAX: usize = 200;
+/// The stages that are kept, in one word each.
+const BESIDE: &str = "beside";
+const AFTER: &str = "after";
+
+/// One rollout before its judge.
+pub(super) struct Trial {
+    name: TrialName,
+    cuts: Cuts,
+    /// What the baseline answered so far, as long as a time is to be frozen.
+    past: Histogram,
+    counted: Counted,
+    latest: Option<Moment>,
+    /// The share in force, and since when.
+    share: Option<(Share, Moment)>,
+    beside: Option<Judge>,
+    after: Option<Afterwards>,
+    asked: Asked,
+    /// When agents were heard of last.
+    used_at: Option<Moment>,
+    /// How many failed requests are kept.
+    samples: usize,
+}
+
+/// The watch over a release that has all requests.
+struct Afterwards {
+    judge: Judge,
+    /// What was counted since its last look.
+    change: Change,
+    since: Moment,
+}
+
+impl Trial {
+    /// Begins, or goes on with what the ledger remembers.
+    pub(super) async fn open(shared: &Shared, subject: &Subject) -> Self {
+        let name =
+            TrialName { path: subject.path.clone(), rollout: subject.number, stage: BESIDE.to_owned() };
+        let past = shared.told.lately(&subject.targets, PAST);
+        let mut trial = Self {
+            name,
+            cuts: Cuts::freeze(&past),
+            past,
+            counted: Counted::default(),
+            latest: None,
+            share: None,
+            beside: None,
+            after: None,
+            asked: Asked::begin(subject, &shared.config.kpi),
+            used_at: None,
+            samples: 0,
+        };
+        match shared.journal.ledger().trials(&subject.path, Some(subject.number)).await {
+            Ok(trials) => trial.resume(&trials),
+            Err(error) => tracing::warn!(%error, "what was heard of this rollout before cannot be read"),
+        }
+        trial
+    }
+
+    fn resume(&mut self, trials: &[footplate_drivers::ledger::Trial]) {
+        for heard in trials {
+            let Some((Head { recording, .. }, _)) = recording(heard) else { continue };
+            let Ok(judge) = recording.replay() else { continue };
+            self.cuts = recording.cuts;
+            self.latest = Some(judge.latest());
+            match heard.name.stage.as_str() {
+                AFTER => {
+                    let since = judge.latest();
+                    self.after = Some(Afterwards { judge, change: Change::default(), since });
+                }
+                _ => self.beside = Some(judge),
+            }
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.name.rollout
+    }
+
+    /// Looks once, and returns what the judge says then; nothing before there is anything to judge.
+    pub(super) async fn look(&mut self, shared: &Shared, subject: &Subject, now: Moment) -> Option<Judged> {
+        let looked = self.counted.look(&shared.told, subject);
+        let over = now.since(self.latest.unwrap_or(now));
+        let latest = self.latest.replace(now);
+        match subject.stage {
+            Stage::Before => {
+                self.freeze(looked.as_ref().ok());
+                None
+            }
+            // The first look is where counting begins.
+            _ if latest.is_none() || over.is_zero() => None,
+            Stage::Beside(share) => {
+                let share = self.share(share, now);
+                let used = self.used(shared, subject, now);
+                let judge = Self::begun(&mut self.beside, &subject.judging.plan, now - over)?;
+                let mut kpis = said(subject, looked.as_ref(), &self.cuts);
+                kpis.extend(self.asked.take());
+                kpis.extend(used);
+                let reading = Reading { at: now, over, share, kpis };
+                let judged = hear(judge, &reading, self.name.rollout);
+                let head = head(judge, self.cuts, subject);
+                let failed = looked.as_ref().map(|change| change.failed.clone()).unwrap_or_default();
+                self.keep(shared, BESIDE, now - over, &head, &reading, failed).await;
+                self.freeze(looked.as_ref().ok());
+                judged
+            }
+            Stage::After => self.look_after(shared, subject, looked, now).await,
+        }
+    }
+
+    async fn look_after(
+        &mut self,
+        shared: &Shared,
+        subject: &Subject,
+        looked: Result<Change, String>,
+        now: Moment,
+    ) -> Option<Judged> {
+        if self.after.is_none() {
+            let plan = afterwards(self.beside.as_ref()?)?;
+            let judge = Judge::new(plan, now).ok()?;
+            self.after = Some(Afterwards { judge, change: Change::default(), since: now });
+        }
+        let (cuts, rollout) = (self.cuts, self.name.rollout);
+        let after = self.after.as_mut()?;
+        if let Ok(change) = &looked {
+            after.change.extend(change);
+        }
+        if now.since(after.since) < LOOK {
+            return None;
+        }
+        let change = std::mem::take(&mut after.change);
+        let over = now.since(after.since);
+        let began = after.since;
+        after.since = now;
+        let parts = match looked {
+            Ok(_) => change.parts(&cuts, &subject.to),
+            Err(_) => BTreeMap::new(),
+        };
+        let number = |(name, part)| {
+            let canary = Number::new(part)?;
+            Some((name, Said::Numbers { canary, baseline: None }))
+        };
+        let mut kpis: BTreeMap<KpiName, Said> = parts.into_iter().filter_map(number).collect();
+        let others = self.asked.take().into_iter().chain(self.used(shared, subject, now));
+        kpis.extend(others.filter_map(alone));
+        let after = self.after.as_mut()?;
+        let reading = Reading { at: now, over, share: None, kpis };
+        let judged = hear(&mut after.judge, &reading, rollout);
+        let head = head(&after.judge, cuts, subject);
+        self.keep(shared, AFTER, began, &head, &reading, change.failed).await;
+        judged
+    }
+
+    /// Freezes the times that are not frozen yet, for the looks to come.
+    fn freeze(&mut self, change: Option<&Change>) {
+        if self.cuts.are_complete() {
+            return;
+        }
+        if let Some(change) = change {
+            self.past.add(&change.times_of_the_baseline());
+        }
+        self.cuts = self.cuts.completed(Cuts::freeze(&self.past));
+    }
+
+    /// Returns the share by which all requests of this look were drawn, if there was one.
+    fn share(&mut self, share: Option<Share>, now: Moment) -> Option<Share> {
+        self.share = match (share, self.share) {
+            (None, _) => None,
+            (Some(share), Some((before, since))) if share == before => Some((before, since)),
+            (Some(share), _) => Some((share, now)),
+        };
+        self.share.filter(|(_, since)| now.since(*since) > SETTLED).map(|(share, _)| share)
+    }
+
+    fn begun<'a>(judge: &'a mut Option<Judge>, plan: &Plan, began: Moment) -> Option<&'a mut Judge> {
+        if judge.is_none() {
+            match Judge::new(plan.clone(), began) {
+                Ok(begun) => *judge = Some(begun),
+                Err(impossible) => tracing::warn!(%impossible, "nobody can judge by these rules"),
+            }
+        }
+        judge.as_mut()
+    }
+
+    /// Says what agents see of the services, as often as they tell it.
+    fn used(&mut self, shared: &Shared, subject: &Subject, now: Moment) -> BTreeMap<KpiName, Said> {
+        let asked = |(name, source): (&KpiName, &Source)| match source {
+            Source::Service { what } => Some((name.clone(), *what)),
+            _ => None,
+        };
+        let asked: Vec<(KpiName, OfService)> = subject.judging.sources.iter().filter_map(asked).collect();
+        if asked.is_empty() || self.used_at.is_some_and(|at| now.since(at) < LOOK) {
+            return BTreeMap::new();
+        }
+        self.used_at = Some(now);
+        let told = shared.told.services(&subject.path, USED_OVER);
+        let of = |is_canary: bool| {
+            subject
+                .from
+                .iter()
+                .filter_map(|(group, from)| {
+                    let target = TargetName { path: subject.path.clone(), group: group.clone() };
+                    told.get(&target)?.get(if is_canary { &subject.to } else { from })
+                })
+                .collect::<Vec<_>>()
+        };
+        let (canary, baseline) = (of(true), of(false));
+        let said = |what: OfService| match used(what, &canary) {
+            Some(number) => Said::Numbers { canary: number, baseline: used(what, &baseline) },
+            None => Said::Nothing("no agent tells of its services yet".to_owned()),
+        };
+        asked.into_iter().map(|(name, what)| (name, said(what))).collect()
+    }
+
+    async fn keep(
+        &mut self,
+        shared: &Shared,
+        stage: &str,
+        began: Moment,
+        head: &str,
+        reading: &Reading,
+        failed: Vec<FailedRequest>,
+    ) {
+        let name = TrialName { stage: stage.to_owned(), ..self.name.clone() };
+        let ledger = shared.journal.ledger();
+        let line = serde_json::to_string(reading).expect("a reading can always be written");
+        let room = SAMPLES_MAX.saturating_sub(self.samples);
+        let failed: Vec<FailedRequest> = failed.into_iter().take(room.min(SAMPLES_A_LOOK_MAX)).collect();
+        self.samples += failed.len();
+        let mut lines = vec![line];
+        if !failed.is_empty() {
+            lines.push(serde_json::to_string(&Samples { failed }).expect("requests can always be written"));
+        }
+        let kept = match ledger.begin_trial(&name, began, head).await {
+            Ok(()) => ledger.hear(&name, &lines).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::warn!(%error, next = error.next(), "what a judge heard is not kept");
+        }
+    }
+
+    /// Keeps the verdicts, once the rollout is judged no more.
+    pub(super) async fn end(self, shared: &Shared) {
+        let judges = [(BESIDE, self.beside), (AFTER, self.after.map(|after| after.judge))];
+        for (stage, judge) in judges {
+            let Some(judge) = judge else { continue };
+            let verdict = judge.verdict(judge.latest());
+            let name = TrialName { stage: stage.to_owned(), ..self.name.clone() };
+            let text = serde_json::to_string(&verdict).expect("a verdict can always be written");
+            if let Err(error) = shared.journal.ledger().end_trial(&name, &text).await {
+                tracing::warn!(%error, next = error.next(), "a verdict is not kept");
+            }
+        }
+    }
+}
+
+/// Says of the KPIs that routers tell of what they told, or why nobody knows.
+fn said(subject: &Subject, looked: Result<&Change, &String>, cuts: &Cuts) -> BTreeMap<KpiName, Said> {
+    let of_routers = |name: &KpiName| subject.judging.sources.get(name) == Some(&Source::Router);
+    match looked {
+        Ok(change) => {
+            change.said(cuts, &subject.to).into_iter().filter(|(name, _)| of_routers(name)).collect()
+        }
+        Err(why) => {
+            let names = subject.judging.sources.keys().filter(|name| of_routers(name));
+            names.map(|name| (name.clone(), Said::Nothing(why.clone()))).collect()
+        }
+    }
+}
+
+/// Returns what a source says of the new release alone.
+fn alone((name, said): (KpiName, Said)) -> Option<(KpiName, Said)> {
+    let canary = match &said {
+        Said::Events(split) => Number::new(split.canary.part()?)?,
+        Said::Numbers { canary, .. } => *canary,
+        Said::Nothing(_) => return Some((name, said)),
+    };
+    Some((name, Said::Numbers { canary, baseline: None }))
+}
+
+fn hear(judge: &mut Judge, reading: &Reading, rollout: u64) -> Option<Judged> {
+    let standing = judge.hear(reading).ok()?;
+    let verdict = judge.verdict(reading.at);
+    Some(Judged {
+        rollout,
+        standing,
+        is_doubtful: standing != Standing::NotWorse && is_doubtful(judge, &verdict),
+        sentence: verdict.sentence,
+    })
+}
+
+fn is_doubtful(judge: &Judge, verdict: &Verdict) -> bool {
+    judge.evidence().p_value() < DOUBT || verdict.is_any_silent()
+}
+
+/// Returns what a recording begins with.
+fn head(judge: &Judge, cuts: Cuts, subject: &Subject) -> String {
+    let recording = Recording::new(judge.plan().clone(), judge.began(), cuts);
+    let baseline = subject.from.values().next().cloned();
+    let head = Head { canary: subject.to.clone(), baseline, recording };
+    serde_json::to_string(&head).expect("a recording can always be written")
+}
+
+/// What a trial begins with.
+#[derive(Serialize, Deserialize)]
+pub(in crate::controller) struct Head {
+    pub(in crate::controller) canary: ReleaseId,
+    pub(in crate::controller) baseline: Option<ReleaseId>,
+    #[serde(flatten)]
+    pub(in crate::controller) recording: Recording,
+}
+
+/// Returns what agents told of the services of one version, as one number; nothing where they told nothing.
+fn used(what: OfService, of: &[&Summary]) -> Option<Number> {
+    let (mut services, mut sum) = (0, 0.0);
+    for summary in of.iter().filter(|summary| summary.services > 0) {
+        sum += match what {
+            OfService::Restarts => summary.restarts as f64,
+            OfService::MemorySlope => summary.slope? * summary.services as f64,
+        };
+        services += summary.services;
+    }
+    (services > 0).then(|| Number::new(sum / services as f64)).flatten()
+}
+
+/// A line of a trial that is no reading: requests that failed.
+#[derive(Serialize, Deserialize)]
+struct Samples {
+    failed: Vec<FailedRequest>,
+}
+
+/// Puts a recording together again, and the failed requests that are kept with it.
+pub(in crate::controller) fn recording(
+    trial: &footplate_drivers::ledger::Trial,
+) -> Option<(Head, Vec<FailedRequest>)> {
+    let mut head: Head = serde_json::from_str(&trial.head).ok()?;
+    let mut failed = Vec::new();
+    for line in &trial.lines {
+        match serde_json::from_str::<Samples>(line) {
+            Ok(samples) => failed.extend(samples.failed),
+            Err(_) => head.recording.readings.push(serde_json::from_str(line).ok()?),
+        }
+    }
+    Some((head, failed))
+}
