@@ -1,7 +1,7 @@
 //! One rollout before its judge: first the times are frozen that answers are held against, then both versions are judged, then the new one
 //! alone against what was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::moment::Moment;
@@ -55,6 +55,8 @@ pub(super) struct Trial {
     used_at: Option<Moment>,
     /// How many failed requests are kept.
     samples: usize,
+    /// The stages that the ledger knows.
+    begun: BTreeSet<&'static str>,
 }
 
 /// The watch over a release that has all requests.
@@ -83,6 +85,7 @@ impl Trial {
             asked: Asked::begin(subject, &shared.config.kpi),
             used_at: None,
             samples: 0,
+            begun: BTreeSet::new(),
         };
         match shared.journal.ledger().trials(&subject.path, Some(subject.number)).await {
             Ok(trials) => trial.resume(&trials),
@@ -249,9 +252,9 @@ impl Trial {
     async fn keep(
         &mut self,
         shared: &Shared,
-        stage: &str,
+        stage: &'static str,
         began: Moment,
-        head: &str,
+        head: &Head,
         reading: &Reading,
         failed: Vec<FailedRequest>,
     ) {
@@ -265,8 +268,18 @@ impl Trial {
         if !failed.is_empty() {
             lines.push(serde_json::to_string(&Samples { failed }).expect("requests can always be written"));
         }
-        let kept = match ledger.begin_trial(&name, began, head).await {
-            Ok(()) => ledger.hear(&name, &lines).await,
+        let begun = match self.begun.contains(stage) {
+            true => Ok(()),
+            false => {
+                let head = serde_json::to_string(head).expect("a recording can always be written");
+                ledger.begin_trial(&name, began, &head).await
+            }
+        };
+        let kept = match begun {
+            Ok(()) => {
+                self.begun.insert(stage);
+                ledger.hear(&name, &lines).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = kept {
@@ -329,11 +342,10 @@ fn is_doubtful(judge: &Judge, verdict: &Verdict) -> bool {
 }
 
 /// Returns what a recording begins with.
-fn head(judge: &Judge, cuts: Cuts, subject: &Subject) -> String {
+fn head(judge: &Judge, cuts: Cuts, subject: &Subject) -> Head {
     let recording = Recording::new(judge.plan().clone(), judge.began(), cuts);
     let baseline = subject.from.values().next().cloned();
-    let head = Head { canary: subject.to.clone(), baseline, recording };
-    serde_json::to_string(&head).expect("a recording can always be written")
+    Head { canary: subject.to.clone(), baseline, recording }
 }
 
 /// What a trial begins with.
