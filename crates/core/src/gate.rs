@@ -75,6 +75,9 @@ pub struct Halted {
     /// The last lines that the failed script printed, if one did.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
+    /// Whether a judge heard what it did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_judged: bool,
     /// The deployment marked as the fix that has arrived since. It does not open the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_by: Option<Fixed>,
@@ -215,9 +218,12 @@ impl Halted {
         format!("rollout {} to `{}` was taken back: {}", self.rollout, self.release, self.sentence)
     }
 
-    /// Returns the command that shows the evidence.
+    /// Returns the command that shows the evidence: what a judge heard, or what was printed.
     pub fn evidence(&self, path: &AppPath) -> String {
-        format!("footplate verdict {} {}{}", path.app, self.rollout, elsewhere(path))
+        match self.is_judged {
+            true => format!("footplate verdict {} {}{}", path.app, self.rollout, elsewhere(path)),
+            false => format!("footplate logs {}{}", path.app, elsewhere(path)),
+        }
     }
 
     /// Returns the command that opens the gate again.
@@ -259,7 +265,9 @@ impl Closure {
         match self {
             Closure::Halted(halted) => {
                 let fix = match &halted.fixed_by {
-                    None => format!(", or bring what mends it with `{deploy} --fix`"),
+                    None => {
+                        format!(", or bring what mends it with `footplate deploy {app}{elsewhere} --fix`")
+                    }
                     Some(_) => String::new(),
                 };
                 let (evidence, open) = (halted.evidence(path), halted.way_open(path));

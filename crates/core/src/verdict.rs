@@ -55,7 +55,7 @@ mod tests;
 pub use cause::{Cause, Drawn};
 pub use cuts::Cuts;
 pub use evidence::Evidence;
-pub use finding::{Finding, KpiVerdict, Lack, Verdict};
+pub use finding::{Basis, Finding, KpiVerdict, Lack, Verdict};
 pub use judge::{Judge, OutOfOrder, Standing};
 pub use judging::{Judging, OnUnknown};
 pub use kpi::{Factor, Kpi, Measure, Plan};

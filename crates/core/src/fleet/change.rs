@@ -106,6 +106,9 @@ pub fn rollback(
         only.is_none() && others.into_iter().any(|group| !current.track_of(group).runs(&to.id))
     };
     match to.filter(|to| is_more(to) || !active.goes_back_to(&to.id)) {
+        None if active.kind == Kind::Rollback && active.leads_forward() => {
+            Err(waiting::refuse_second_rollback(current, active))
+        }
         None => command(current, active, &Command::Rollback { reason: by.reason }, by.actor, seen.now),
         Some(to) if to.id == active.to.id && !is_more(&to) => Err(Refusal::new(
             format!("cannot roll back `{}` to `{}`", current.path, to.id),
@@ -321,10 +324,10 @@ fn begin_with(
     Ok(Records { current, rollout, replaced: None, announcements, halts: None })
 }
 
-/// Returns what takes these process groups to `to` and leaves the app's delivery as it is.
+/// Returns what takes these process groups back to `to`, by the shortest way that keeps enough up, and leaves the app's delivery as it is.
 fn as_delivered(current: &Current, to: Release, only: Option<BTreeSet<GroupName>>) -> Deploy {
     let delivery = current.delivery.clone();
-    Deploy { to, policy: delivery.policy.clone(), delivery, only, fix: None }
+    Deploy { to, policy: delivery.policy.of_rollback(), delivery, only, fix: None }
 }
 
 /// Returns since which order every target of these process groups keeps this release, when it does.

@@ -57,6 +57,7 @@ pub(super) fn by_rollback(
         since: now,
         sentence: told(by),
         output: String::new(),
+        is_judged: latest.is_some_and(|latest| latest.to.id == release.id && latest.judging().is_some()),
         fixed_by: None,
     })
 }
@@ -102,6 +103,7 @@ fn halted(rollout: &Rollout, why: Why, now: Moment) -> Halted {
         since: now,
         sentence: why.sentence,
         output: why.output,
+        is_judged: rollout.is_heard(),
         fixed_by: None,
     }
 }

@@ -246,3 +246,15 @@ pub(super) fn take_up(
         Err(refusal) => dropped(&refusal.because),
     }
 }
+
+/// Turning a rollback round would lead to what somebody flees from.
+pub(super) fn refuse_second_rollback(current: &Current, active: &Rollout) -> Refusal {
+    Refusal::new(
+        format!("cannot roll back `{}`", current.path),
+        format!("rollout {} rolls it back to `{}` already", active.number, active.to.id),
+        format!(
+            "see it with `footplate status {0}`; `footplate abort {0}` ends it and returns to what ran before",
+            current.path.app
+        ),
+    )
+}

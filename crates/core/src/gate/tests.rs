@@ -21,6 +21,7 @@ fn halted() -> Halted {
         since: at(0),
         sentence: "web-1/web crashed".to_owned(),
         output: String::new(),
+        is_judged: true,
         fixed_by: None,
     }
 }
@@ -71,7 +72,7 @@ fn a_halted_gate_lets_the_fix_pass_and_tells_others_what_leads_on() {
         "cannot deploy `3` of `production.shop`\n\
          its gate is closed: it is halted since 1 min: rollout 7 to `2` was taken back: web-1/web crashed\n\
          see the evidence with `footplate verdict shop 7` and open the gate with `footplate gate open shop`, \
-         or bring what mends it with `footplate deploy shop@3 --fix`"
+         or bring what mends it with `footplate deploy shop --fix`"
     );
 }
 

@@ -41,6 +41,11 @@ impl Rollout {
         self.judging().is_some() && part >= Part::Watching && self.is_last(step)
     }
 
+    /// Tells whether a judge has heard of it: users have something of it, or had.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.judging().is_some() && self.lets_in()
+    }
+
     /// Tells whether it waits for a proof beyond the time of its step.
     pub fn awaits_proof(&self) -> bool {
         self.course.as_ref().is_some_and(|course| course.awaits_proof)

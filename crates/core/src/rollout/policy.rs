@@ -51,6 +51,20 @@ pub struct Policy {
     pub judging: Option<Judging>,
 }
 
+impl Policy {
+    /// Returns the rules of a rollback under these: it waits for nobody, watches nothing and gives no shares, as what it leads to ran
+    /// before. Batches stay, so that as much is up as otherwise.
+    pub(crate) fn of_rollback(&self) -> Self {
+        let strategy = match &self.strategy {
+            Strategy::Canary { batch, .. } => Strategy::Rolling { batch: *batch },
+            Strategy::Barrier | Strategy::Rolling { .. } | Strategy::BlueGreen => self.strategy.clone(),
+        };
+        let (watch, soak) = (Duration::ZERO, Duration::ZERO);
+        let pace = Pace { hold_steps: false, watch, soak, ..self.pace.clone() };
+        Self { hold: false, strategy, pace, judging: None, ..self.clone() }
+    }
+}
+
 impl Default for Policy {
     /// Returns one host at least, 10 minutes to prepare, 2 minutes to activate, no hold (24 hours when there is one),
     /// and on any trouble nothing stays switched.

@@ -69,6 +69,8 @@ fn events(
             side.part().map_or_else(|| "nothing".to_owned(), |part| format!("{}%", number(part * 100.0)));
         format!("{part} ({} of {})", side.events, side.of)
     };
+    // What the interval is made of did not judge.
+    let ratio = ratio.filter(|_| counting != Some(Counting::Windows));
     let times = ratio.map(|ratio| format!(", {} as often", interval(ratio))).unwrap_or_default();
     let by = match (concentrated, counting) {
         (true, Some(Counting::Windows)) => {

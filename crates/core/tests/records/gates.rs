@@ -14,6 +14,7 @@ fn the_records_of_gates_keep_their_stored_form() {
         since: at(1),
         sentence: why().sentence,
         output: why().output,
+        is_judged: true,
         fixed_by: Some(Fixed { rollout: 8, release: id("3") }),
     };
     let window = |name: &str, days: Days| Window {

@@ -23,7 +23,7 @@ fn what_was_switched_and_goes_back_halts_the_gate_and_only_a_fix_passes() {
         deploy 3
           error: cannot deploy `3` of `production.shop`
           because: its gate is closed: it is halted since 0 ms: rollout 2 to `2` was taken back: a/web could not activate `2`: exit 7
-          next: see the evidence with `footplate verdict shop 2` and open the gate with `footplate gate open shop`, or bring what mends it with `footplate deploy shop@3 --fix`
+          next: see the evidence with `footplate logs shop` and open the gate with `footplate gate open shop`, or bring what mends it with `footplate deploy shop --fix`
         deploy 3 --fix
           ann prepares `3` of `production.shop` on 1 host
         prepares a
@@ -35,7 +35,7 @@ fn what_was_switched_and_goes_back_halts_the_gate_and_only_a_fix_passes() {
         deploy 4
           error: cannot deploy `4` of `production.shop`
           because: its gate is closed: it is halted since 0 ms: rollout 2 to `2` was taken back: a/web could not activate `2`: exit 7, and the fix has arrived (rollout 3 to `3`)
-          next: see the evidence with `footplate verdict shop 2` and open the gate with `footplate gate open shop`
+          next: see the evidence with `footplate logs shop` and open the gate with `footplate gate open shop`
         open
         deploy 4
           ann prepares `4` of `production.shop` on 1 host

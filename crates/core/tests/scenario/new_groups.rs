@@ -89,21 +89,18 @@ fn what_is_behind_and_what_is_new_come_in_one_rollout() {
         rollback 1 only worker
           ann rolls process group `worker` of `production.shop` back to `1` on 2 hosts
         works a b
-          step 1 of 2 of process group `worker` of `production.shop`: `1` starts on 1 of 2 hosts
+          step 1 of 1 of process group `worker` of `production.shop`: `1` starts on 2 of 2 hosts
         works a b
-          step 1 of 2 of process group `worker` of `production.shop`: `1` gets 10% of the traffic, on 1 of 2 hosts
-          step 1 of 2 of process group `worker` of `production.shop` is done: `1` is watched on 1 of 2 hosts
+          step 1 of 1 of process group `worker` of `production.shop`: `1` takes requests on 2 of 2 hosts
         wait 10s
-          step 2 of 2 of process group `worker` of `production.shop`: `1` starts on 2 of 2 hosts
         works a b
-          step 2 of 2 of process group `worker` of `production.shop`: `1` takes requests on 2 of 2 hosts
-        works a b
-          step 2 of 2 of process group `worker` of `production.shop` is done: `1` is watched on 2 of 2 hosts
+          step 1 of 1 of process group `worker` of `production.shop` is done: `1` is watched on 2 of 2 hosts
           process group `worker` of `production.shop` runs `1` on 2 targets
+        works a b
         works a b
         wait 10s
         current
-          runs 2, past [1], verified 2, rollback goes to 1, generation 0.210003, worker runs 1, past [2]
+          runs 2, past [1], verified 2, rollback goes to 1, generation 0.210000, worker runs 1, past [2]
         deploy 2
           ann prepares `2` of `production.shop` on 2 hosts
         works a b

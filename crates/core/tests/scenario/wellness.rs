@@ -179,14 +179,14 @@ fn a_host_that_runs_already_what_a_rollback_leads_to_is_done() {
           step 1 of 3 of `production.shop`: `1` takes requests on 1 of 3 hosts
           step 1 of 3 of `production.shop` is done: `1` is watched on 1 of 3 hosts
         steps
-          start `1` on 1 of 3 hosts, move their requests to it, stop `2` there, watch it for 10 s
+          start `1` on 1 of 3 hosts, move their requests to it, stop `2` there
           undo: `2` starts again on 1 host and takes the requests, `1` drains and stops
-          start `1` on 1 more (2 of 3 hosts), move their requests to it, stop `2` there, watch it for 10 s
+          start `1` on 1 more (2 of 3 hosts), move their requests to it, stop `2` there
           undo: `2` starts again on 2 hosts and takes the requests, `1` drains and stops
           start `1` on 1 more (3 of 3 hosts), move their requests to it, stop `2` there
           undo: `2` starts again on 3 hosts and takes the requests, `1` drains and stops
         where
-          step 1 of 3, watching: `1` on 1 of 3 hosts
+          step 1 of 3, settling: `1` on 1 of 3 hosts
         routes
           a: 2 serves, b: 1 serves, c: 2 serves
         orders

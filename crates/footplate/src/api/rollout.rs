@@ -174,6 +174,9 @@ pub struct Planned {
     pub removes: Vec<ReleaseId>,
     /// What will happen, a sentence a line.
     pub steps: Vec<String>,
+    /// By what it is judged, and what that can see with the traffic of this moment; nothing when nobody judges it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<String>,
     /// What it waits for, when another rollout is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,

@@ -285,9 +285,8 @@ pub async fn conclude(
     (begun, expected): (Planned, watch::Expected),
     detach: bool,
 ) -> Result<(), Failure> {
-    if let Some(sentence) = begun.waits.as_ref().filter(|_| !detach) {
-        operator.ui.say(format!("{sentence}."));
-    }
+    let beforehand = begun.waits.iter().chain(&begun.judged).filter(|_| !detach);
+    beforehand.for_each(|sentence| operator.ui.say(format!("{sentence}.")));
     if !detach {
         let ended = watch::until_the_end(operator, &connection.client, path, expected).await;
         return ended.map_err(|failure| leaving(connection, failure));
@@ -335,6 +334,9 @@ impl fmt::Display for Preview {
         let removes = planned.removes.iter().map(ToString::to_string).collect::<Vec<_>>();
         if !removes.is_empty() {
             writeln!(f, "  cleaned afterwards: {}", removes.join(", "))?;
+        }
+        for line in &planned.judged {
+            writeln!(f, "  {line}")?;
         }
         for (index, step) in planned.steps.iter().enumerate() {
             writeln!(f, "  {}. {}", index + 1, step.replace('\n', "\n     "))?;

@@ -24,7 +24,7 @@ use crate::failure::{Exit, Failure};
   footplate verdict shop 7 --html verdict.html
   footplate verdict shop 7 --recording r.json  for `footplate judge --recording`
 
-Exit codes: 0 whatever was found, 1 no such verdict, 5 no controller.")]
+Exit codes: 0 whatever was found, 3 no such verdict, 5 no controller.")]
 pub struct VerdictArgs {
     /// App
     app: AppName,

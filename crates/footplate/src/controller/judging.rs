@@ -10,23 +10,28 @@ use std::time::Duration;
 use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, TargetName};
 use footplate_core::rollout::{Judged, Part, Phase, Rollout};
 use footplate_core::traffic::Share;
-use footplate_core::verdict::Judging;
+use footplate_core::verdict::{Judging, KpiName, OnUnknown, Source, power};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::site::{App, Site};
+use super::traffic::Told;
 use crate::clock;
 use trial::Trial;
 
 mod asked;
 mod counted;
+mod kept;
 pub(super) mod shown;
 mod trial;
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Over which while the traffic is measured that an outlook is about, and how far that looks.
+const PAST: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(3600);
 /// Every so many looks the words are brought up to date for readers; what a rollout acts on is told at once.
 const WORTH_READING: u64 = 5;
 
@@ -127,6 +132,40 @@ pub(super) async fn judge(shared: Arc<Shared>) {
     }
 }
 
+/// Says by what a rollout will be judged, and what that can see with the traffic of this moment.
+pub(super) fn outlook(told: &Told, rollout: &Rollout) -> Vec<String> {
+    let Some(judging) = rollout.judging() else { return Vec::new() };
+    let kpis: Vec<&str> = judging.plan.kpis.keys().map(KpiName::as_str).collect();
+    let unknown = match judging.on_unknown {
+        OnUnknown::Hold => "asks a person",
+        OnUnknown::Promote => "goes on",
+        OnUnknown::Rollback => "goes back",
+    };
+    let mut said = vec![format!("judged by {}; while nobody knows it {unknown}", kpis.join(", "))];
+    let errors =
+        judging.plan.kpis.iter().find(|(name, _)| judging.sources.get(*name) == Some(&Source::Router));
+    let first = rollout.goals().first().and_then(|goal| goal.share);
+    let running: BTreeMap<TargetName, ReleaseId> = targets(&rollout.path, rollout).collect();
+    if let (Some((_, kpi)), Some(share), Some(traffic)) = (errors, first, told.traffic_of(&running, PAST)) {
+        let budget = f64::from(judging.plan.false_rollback.millionths()) / 1e6;
+        let error = budget * judging.plan.part_of_budget(kpi);
+        said.extend(power::statement(traffic, share, WITHIN, error));
+    }
+    said
+}
+
+/// Lists the process groups with requests that a rollout moves, with what each runs.
+fn targets<'a>(
+    path: &'a AppPath,
+    rollout: &'a Rollout,
+) -> impl Iterator<Item = (TargetName, ReleaseId)> + 'a {
+    let target = |group: &GroupName| {
+        let from = rollout.from_of(group).filter(|_| rollout.to.serves(group))?;
+        Some((TargetName { path: path.clone(), group: group.clone() }, from.id.clone()))
+    };
+    rollout.groups.iter().filter_map(target)
+}
+
 fn subjects(site: &Site) -> BTreeMap<AppPath, Subject> {
     let subject = |(path, app): (&AppPath, &App)| Some((path.clone(), subject(site, path, app)?));
     site.apps.iter().filter_map(subject).collect()
@@ -137,17 +176,13 @@ fn subject(site: &Site, path: &AppPath, app: &App) -> Option<Subject> {
     let judging = rollout.judging()?.clone();
     let from = |group: &GroupName| Some((group.clone(), rollout.from_of(group)?.id.clone()));
     let from: BTreeMap<GroupName, ReleaseId> = rollout.groups.iter().filter_map(from).collect();
-    let target = |(group, from): (&GroupName, &ReleaseId)| {
-        let target = TargetName { path: path.clone(), group: group.clone() };
-        rollout.to.serves(group).then(|| (target, from.clone()))
-    };
     let routers =
         site.routers.iter().filter(|(_, report)| report.apps.iter().any(|following| following.path == *path));
     Some(Subject {
         path: path.clone(),
         number: rollout.number,
         to: rollout.to.id.clone(),
-        targets: from.iter().filter_map(target).collect(),
+        targets: targets(path, rollout).collect(),
         from,
         judging,
         stage: stage(rollout)?,

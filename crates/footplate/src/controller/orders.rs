@@ -20,7 +20,7 @@ use super::commit::put;
 use super::find::{find, find_kept, known, refuse_unreadable};
 use super::fit::fit;
 use super::site::{Site, encode};
-use super::{clean, gate, hosts, plan, status};
+use super::{clean, gate, hosts, judging, plan, status};
 use crate::api::{self, OrderVerb, Problem, ProblemKind};
 use crate::clock;
 use crate::config::app::FILES;
@@ -237,7 +237,12 @@ async fn write_records(worker: &Worker<'_>, decided: &Decided, what: &str) -> Re
 
 fn planned(worker: &Worker<'_>, decided: &Decided) -> Answer {
     let site = worker.shared.site();
-    Answer::Planned(Box::new(plan::describe(&site, decided.before.as_ref(), &decided.records)))
+    let planned = plan::describe(&site, decided.before.as_ref(), &decided.records);
+    let judged = match planned.waits {
+        Some(_) => Vec::new(),
+        None => judging::outlook(&worker.shared.told, &decided.records.rollout),
+    };
+    Answer::Planned(Box::new(api::Planned { judged, ..planned }))
 }
 
 async fn command(worker: &Worker<'_>, order: api::Order, what: &str) -> Result<Answer, Problem> {

@@ -41,6 +41,7 @@ pub(super) fn describe(site: &Site, before: Option<&Current>, records: &Records)
         required,
         prepared,
         removes,
+        judged: Vec::new(),
         waits: None,
     }
 }

@@ -14,6 +14,7 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{AppName, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
 use footplate_core::traffic::RouterReport;
 use footplate_core::traffic::counts::{Busiest, Counts, FailedRequest, Heard, Histogram, Look};
+use footplate_core::verdict::power;
 use serde::Deserialize;
 
 use super::extract::{Asked, Named, Sent};
@@ -103,6 +104,27 @@ impl Told {
     /// Returns how much a target's busiest clients carry at a router, if it says so.
     pub(super) fn busiest(&self, host: &HostName, target: &TargetName) -> Option<Busiest> {
         self.now().get(host)?.heard.busiest(target)
+    }
+
+    /// Returns how many requests these releases had in about the last `length`, and what part of them failed; nothing where nobody says, or
+    /// there was none.
+    pub(super) fn traffic_of(
+        &self,
+        of: &BTreeMap<TargetName, ReleaseId>,
+        length: Duration,
+    ) -> Option<power::Traffic> {
+        let (mut requests_per_second, mut ended, mut errors) = (0.0, 0, 0);
+        for teller in self.now().values() {
+            let Some((over, counts)) = teller.heard.latest(length) else { continue };
+            for tally in of.iter().filter_map(|(target, release)| counts.of(target, release)) {
+                requests_per_second += tally.ended() as f64 / over.as_secs_f64().max(1.0);
+                ended += tally.ended();
+                errors += tally.errors();
+            }
+        }
+        // Where nothing failed so far, a half of one is what may be expected (Krichevsky & Trofimov).
+        let part = (errors as f64 + 0.5) / (ended as f64 + 1.0);
+        (ended > 0).then_some(power::Traffic { requests_per_second, part })
     }
 
     /// Returns how long these releases' answers took in about the last `length`, by all routers.

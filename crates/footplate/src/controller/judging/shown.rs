@@ -7,7 +7,7 @@ use axum::extract::State;
 use footplate_core::name::{AppName, AppPath, EnvironmentName};
 use serde::Deserialize;
 
-use super::trial::recording;
+use super::kept::recording;
 use crate::api::{JudgedStage, Problem, ProblemKind};
 use crate::controller::Shared;
 use crate::controller::extract::Asked;

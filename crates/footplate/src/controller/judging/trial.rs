@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::moment::Moment;
-use footplate_core::name::{ReleaseId, TargetName};
+use footplate_core::name::TargetName;
 use footplate_core::rollout::Judged;
 use footplate_core::traffic::Share;
 use footplate_core::traffic::counts::{FailedRequest, Histogram};
@@ -13,13 +13,13 @@ use footplate_core::usage::Summary;
 use footplate_core::verdict::afterwards::{LOOK, afterwards};
 use footplate_core::verdict::source::OfService;
 use footplate_core::verdict::{
-    Cuts, Judge, KpiName, Number, Plan, Reading, Recording, Said, Source, Standing, Verdict,
+    Basis, Cuts, Judge, KpiName, Number, Plan, Reading, Said, Side, Source, Standing, Verdict,
 };
 use footplate_drivers::ledger::TrialName;
-use serde::{Deserialize, Serialize};
 
 use super::asked::Asked;
 use super::counted::{Change, Counted};
+use super::kept::{Head, Samples, head, recording};
 use super::{Stage, Subject};
 use crate::controller::Shared;
 
@@ -29,6 +29,8 @@ const PAST: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(8);
 /// A release of which the evidence grew so much is not given more requests by the clock alone.
 const DOUBT: f64 = 0.1;
+/// From so many events on the counts alone say something.
+const LEANS_FROM: u64 = 3;
 /// Over which while agents' numbers of services are taken.
 const USED_OVER: Duration = Duration::from_secs(60);
 /// How many failed requests are kept of one look, and of all.
@@ -338,23 +340,18 @@ fn hear(judge: &mut Judge, reading: &Reading, rollout: u64) -> Option<Judged> {
 }
 
 fn is_doubtful(judge: &Judge, verdict: &Verdict) -> bool {
-    judge.evidence().p_value() < DOUBT || verdict.is_any_silent()
+    let leans = verdict.kpis.values().any(|kpi| match &kpi.basis {
+        Basis::Events { canary, baseline, .. } => leans(*canary, *baseline),
+        Basis::Numbers { .. } => false,
+    });
+    leans || judge.evidence().p_value() < DOUBT || verdict.is_any_silent()
 }
 
-/// Returns what a recording begins with.
-fn head(judge: &Judge, cuts: Cuts, subject: &Subject) -> Head {
-    let recording = Recording::new(judge.plan().clone(), judge.began(), cuts);
-    let baseline = subject.from.values().next().cloned();
-    Head { canary: subject.to.clone(), baseline, recording }
-}
-
-/// What a trial begins with.
-#[derive(Serialize, Deserialize)]
-pub(in crate::controller) struct Head {
-    pub(in crate::controller) canary: ReleaseId,
-    pub(in crate::controller) baseline: Option<ReleaseId>,
-    #[serde(flatten)]
-    pub(in crate::controller) recording: Recording,
+/// Tells whether what happened looks worse, whatever it proves: a few times, and more than twice as often. It takes nothing back, but
+/// nothing is given more requests while it does.
+fn leans(canary: Side, baseline: Side) -> bool {
+    let before = baseline.part().unwrap_or_default();
+    canary.events >= LEANS_FROM && canary.part().is_some_and(|part| part > 2.0 * before)
 }
 
 /// Returns what agents told of the services of one version, as one number; nothing where they told nothing.
@@ -368,25 +365,4 @@ fn used(what: OfService, of: &[&Summary]) -> Option<Number> {
         services += summary.services;
     }
     (services > 0).then(|| Number::new(sum / services as f64)).flatten()
-}
-
-/// A line of a trial that is no reading: requests that failed.
-#[derive(Serialize, Deserialize)]
-struct Samples {
-    failed: Vec<FailedRequest>,
-}
-
-/// Puts a recording together again, and the failed requests that are kept with it.
-pub(in crate::controller) fn recording(
-    trial: &footplate_drivers::ledger::Trial,
-) -> Option<(Head, Vec<FailedRequest>)> {
-    let mut head: Head = serde_json::from_str(&trial.head).ok()?;
-    let mut failed = Vec::new();
-    for line in &trial.lines {
-        match serde_json::from_str::<Samples>(line) {
-            Ok(samples) => failed.extend(samples.failed),
-            Err(_) => head.recording.readings.push(serde_json::from_str(line).ok()?),
-        }
-    }
-    Some((head, failed))
 }
