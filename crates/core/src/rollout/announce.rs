@@ -68,10 +68,11 @@ fn stepped(rollout: &Rollout, step: u32, part: Part) -> String {
             format!("{which}: what ran before ends on {} of them", goal.over)
         }
         (Part::Watching | Part::Settling, _) if rollout.awaits_proof() => {
-            format!(
-                "{which}: `{to}` is not proved good yet; it waits for that, or for `footplate promote {}`",
-                path.app
-            )
+            let why = match rollout.asks_for_proof(step) {
+                true => format!("`{to}` is not proved good yet; it waits for that"),
+                false => format!("something speaks against `{to}`; it waits for that to change"),
+            };
+            format!("{which}: {why}, or for `footplate promote {}`", path.app)
         }
         (Part::Watching | Part::Settling, _) => format!("{which} is done: `{to}` is watched on {hosts}"),
     }

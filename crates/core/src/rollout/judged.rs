@@ -76,12 +76,14 @@ impl Rollout {
         }
         let Some(judging) = self.judging().filter(|_| is_over) else { return };
         let (on_unknown, unknown_max) = (judging.on_unknown, judging.unknown_max);
+        // Before the end of the ramp there is time, whatever is to become of an unknown one.
+        let waits = !awaits && (on_unknown == OnUnknown::Hold || !self.asks_for_proof(step));
         match on_unknown {
-            OnUnknown::Promote => self.leave_part(seen, step, Part::Watching),
-            OnUnknown::Hold if !awaits => {
+            _ if waits => {
                 self.course_mut().awaits_proof = true;
                 self.phase = Phase::Stepping { step, part: Part::Watching, until: seen.now + unknown_max };
             }
+            OnUnknown::Promote => self.leave_part(seen, step, Part::Watching),
             OnUnknown::Hold | OnUnknown::Rollback => {
                 let known = judged.map_or("nobody judged it", |judged| judged.sentence.as_str());
                 let waited =
@@ -99,7 +101,7 @@ impl Rollout {
 
     /// Tells whether this is the step after which the old release leaves: the last one of a ramp, and without one the last in which both
     /// answer.
-    fn asks_for_proof(&self, step: u32) -> bool {
+    pub(super) fn asks_for_proof(&self, step: u32) -> bool {
         let (goals, hosts) = (self.goals(), self.hosts.len());
         let shared = || goals.iter().enumerate().filter(|(_, goal)| is_shared(goal, hosts));
         let ramp = shared().rfind(|(_, goal)| goal.over == 0);

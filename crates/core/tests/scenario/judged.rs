@@ -106,3 +106,34 @@ fn what_is_unknown_goes_on_or_back_where_the_rules_say_so() {
     ",
     );
 }
+
+#[test]
+fn an_early_step_is_held_while_something_speaks_against_it_whatever_becomes_of_an_unknown_one() {
+    check_from(
+        &["
+    services
+    strategy canary 5% 10% then 2
+    policy judged=rollback
+", A_AND_B_RUN_ONE, BESIDE_R],
+        "
+    deploy 2
+      ann prepares `2` of `production.shop` on 2 hosts
+    works a b
+      step 1 of 3 of `production.shop`: `2` starts on 1 of 2 hosts
+    follows r
+    works a
+      step 1 of 3 of `production.shop`: `2` gets 5% of the traffic, on 1 of 2 hosts
+    follows r
+      step 1 of 3 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+    judge doubtful: nothing is heard of `errors`
+    wait 10s
+      step 1 of 3 of `production.shop`: something speaks against `2`; it waits for that to change, or for `footplate promote shop`
+    judge unknown: 400 more requests are needed
+      step 2 of 3 of `production.shop`: `2` gets 10% of the traffic, on 1 of 2 hosts
+    follows r
+      step 2 of 3 of `production.shop` is done: `2` is watched on 1 of 2 hosts
+    wait 10s
+      `production.shop` turns back from `2`: `2` was not proved good: 400 more requests are needed
+",
+    );
+}

@@ -38,7 +38,7 @@ fn a_bad_version_halts_the_gate_until_somebody_says_why() {
 
     let checked = site.run(&["gate", "hello", "--check"]);
     refused(&checked, &["error: the gate of `production.hello` is closed"]);
-    for part in ["rollout 2 to `2` was taken back", "| the basket is empty", "`footplate verdict hello 2`"] {
+    for part in ["rollout 2 to `2` was taken back", "| the basket is empty", "`footplate logs hello`"] {
         assert!(checked.stdout.contains(part), "{part:?} is missing in {}", checked.stdout);
     }
     push(&site, "3", "true");
@@ -47,7 +47,7 @@ fn a_bad_version_halts_the_gate_until_somebody_says_why() {
         "its gate is closed: it is halted since",
         "web-1/files could not activate `2`",
         "`footplate gate open hello`",
-        "`footplate deploy hello@3 --fix`",
+        "`footplate deploy hello --fix`",
     ];
     refused(&site.run(&["deploy", "hello@3"]), &words);
     refused(&site.run(&["deploy", "hello@3", "--plan"]), &words);

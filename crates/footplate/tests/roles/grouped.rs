@@ -269,6 +269,7 @@ async fn one_process_group_goes_on_and_back_while_the_others_stay_as_they_are() 
     let releases: Vec<String> =
         shop.lines("workers").iter().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect();
     assert_eq!(releases, ["1", "1", "2", "2", "1", "1"]);
+    shop.site.open_gate().await;
     let refused = refusal(shop.begin("2", &["poller"]).await.unwrap_err());
     assert_eq!(
         refused,
