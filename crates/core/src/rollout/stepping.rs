@@ -76,12 +76,15 @@ impl Rollout {
     /// Goes on with a step that some of its hosts were taken out of: others have their turn once as many are ready as the step
     /// before it asked for.
     fn enter_again(&mut self, seen: &Observation, step: u32) {
-        match step.checked_sub(1) {
-            Some(before) if self.unready(seen) > self.unready_max(before) => {
-                self.enter(before, Part::Settling, seen.now);
-            }
-            _ => self.enter(step, Part::Withdrawing, seen.now),
+        match self.is_settled_before(seen, step) {
+            true => self.enter(step, Part::Withdrawing, seen.now),
+            false => self.enter(step - 1, Part::Settling, seen.now),
         }
+    }
+
+    /// Tells whether as many hosts are ready as the step before this one asked for.
+    fn is_settled_before(&self, seen: &Observation, step: u32) -> bool {
+        step.checked_sub(1).is_none_or(|before| self.unready(seen) <= self.unready_max(before))
     }
 
     pub(super) fn leave_part(&mut self, seen: &Observation, step: u32, part: Part) {
@@ -219,7 +222,8 @@ impl Rollout {
             positions.map(|(host, _)| host).filter(|host| self.hosts.contains(*host))
         };
         match part {
-            Part::Holding => course.promoted > step,
+            // What has the new release may have fallen ill while it was held.
+            Part::Holding => course.promoted > step && self.is_settled_before(seen, step),
             Part::Calling | Part::Withdrawing => self.is_followed(seen),
             Part::Emptying => self.is_let_go(seen, at(At::Emptied)),
             // Before a canary gets its first share, every router knows that it has none yet.
@@ -286,6 +290,10 @@ impl Rollout {
             Part::Watching | Part::Calling => in_words(self.policy.pace.step_deadline),
             _ => in_words(self.time_for(step, part)),
         };
+        if part == Part::Holding && self.course().promoted > step {
+            let ill = named(&self.late(seen, Part::Settling), seen);
+            return self.leave(seen.now, format!("{ill} had not become ready again after {waited}").into());
+        }
         if part == Part::Holding {
             return self.leave(seen.now, format!("nobody promoted its next step within {waited}").into());
         }
