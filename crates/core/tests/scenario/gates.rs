@@ -1,6 +1,6 @@
 //! Stories of the gate: what halts it, who passes, and what waits there.
 
-use crate::openings::{A_AND_B_RUN_ONE, ROLLING, TWO_STARTS_ON_A};
+use crate::openings::{A_AND_B_RUN_ONE, ROLLING, THREE_WAITS_AT_A_LOCKED_GATE, TWO_STARTS_ON_A};
 use crate::{check, check_from};
 
 #[test]
@@ -148,23 +148,9 @@ fn another_deployment_in_its_place_halts_nothing() {
 
 #[test]
 fn what_waits_for_a_rollout_waits_on_at_a_locked_gate_and_begins_when_its_time_is_over() {
-    check(
+    check_from(
+        &[THREE_WAITS_AT_A_LOCKED_GATE],
         "
-        gated
-        hosts a
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 1 host
-        says policy wait
-        deploy 3
-          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
-        lock bob 60s
-        prepares a
-          `production.shop` switches to `2` on 1 host
-        activates a
-          `production.shop` runs `2` on 1 target
-        wait 1s
-          `3` of `production.shop` waits for the gate: bob locked it for another 59 s: a sale
         wait 10s
         wait 60s
           ann prepares `3` of `production.shop` on 1 host
@@ -174,23 +160,9 @@ fn what_waits_for_a_rollout_waits_on_at_a_locked_gate_and_begins_when_its_time_i
 
 #[test]
 fn what_waits_at_the_gate_gives_way_to_the_fix() {
-    check(
+    check_from(
+        &[THREE_WAITS_AT_A_LOCKED_GATE],
         "
-        gated
-        hosts a
-        runs 1
-        deploy 2
-          ann prepares `2` of `production.shop` on 1 host
-        says policy wait
-        deploy 3
-          `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
-        lock bob 60s
-        prepares a
-          `production.shop` switches to `2` on 1 host
-        activates a
-          `production.shop` runs `2` on 1 target
-        wait 1s
-          `3` of `production.shop` waits for the gate: bob locked it for another 59 s: a sale
         rollback
           ann rolls `production.shop` back to `1` on 1 host
           `3` of `production.shop` waits no more: ann rolls back to `1`

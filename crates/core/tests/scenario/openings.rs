@@ -80,3 +80,22 @@ pub const WORKER_RUNS_TWO: &str = "
     activates a
       process group `worker` of `production.shop` runs `2` on 1 target
 ";
+
+/// `2` runs on a, and `3`, which waited for that, waits on at a gate that is locked.
+pub const THREE_WAITS_AT_A_LOCKED_GATE: &str = "
+    gated
+    hosts a
+    runs 1
+    deploy 2
+      ann prepares `2` of `production.shop` on 1 host
+    says policy wait
+    deploy 3
+      `3` of `production.shop` waits for rollout 2 to `2`, and begins when that arrives
+    lock bob 60s
+    prepares a
+      `production.shop` switches to `2` on 1 host
+    activates a
+      `production.shop` runs `2` on 1 target
+    wait 1s
+      `3` of `production.shop` waits for the gate: bob locked it for another 59 s: a sale
+";
