@@ -37,13 +37,18 @@ pub struct HistoryArgs {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct History(Vec<HistoryEntry>);
+struct History {
+    entries: Vec<HistoryEntry>,
+    /// The command that shows what is older, if anything is.
+    #[serde(skip)]
+    older: Option<String>,
+}
 
 /// Lists what happened, newest first.
 pub async fn history(operator: &Operator, args: &HistoryArgs) -> Result<(), Failure> {
     let path = args.app.clone().map(|app| args.environment.path(app));
     let (client, limit) = (operator.client()?, args.limit as usize);
-    let (mut entries, mut before) = (Vec::new(), args.before);
+    let (mut entries, mut before, mut is_whole) = (Vec::new(), args.before, false);
     while entries.len() < limit {
         let count = PAGE.min(args.limit - u32::try_from(entries.len()).unwrap_or(u32::MAX));
         let page = client.history(path.as_ref(), count, before).await;
@@ -52,18 +57,21 @@ pub async fn history(operator: &Operator, args: &HistoryArgs) -> Result<(), Fail
         before = page.last().map(|entry| entry.sequence);
         entries.extend(page);
         if is_last {
+            is_whole = true;
             break;
         }
     }
-    operator.ui.show(&History(entries))
+    let of = path.as_ref().map_or(String::new(), |path| format!(" {}", super::watch::place(path)));
+    let older = before.filter(|_| !is_whole).map(|before| format!("footplate history{of} --before {before}"));
+    operator.ui.show(&History { entries, older })
 }
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        if self.entries.is_empty() {
             return writeln!(f, "Nothing has happened yet.");
         }
-        let rows = self.0.iter().map(|entry| {
+        let rows = self.entries.iter().map(|entry| {
             vec![
                 entry.sequence.to_string(),
                 stamp(entry.at),
@@ -75,6 +83,7 @@ impl fmt::Display for History {
                 entry.text.clone(),
             ]
         });
-        f.write_str(&super::ui::table(&["NO", "WHEN", "APP", "BY", "WHAT"], rows))
+        f.write_str(&super::ui::table(&["NO", "WHEN", "APP", "BY", "WHAT"], rows))?;
+        self.older.iter().try_for_each(|command| writeln!(f, "\nOlder ones: {command}"))
     }
 }

@@ -71,7 +71,7 @@ pub async fn top(operator: &Operator, args: &TopArgs) -> Result<(), Failure> {
         true => Some(Screen::open(&stop).map_err(|error| unwritable(&error))?),
         false => None,
     };
-    let mut beat = tokio::time::interval(EVERY);
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     while !stop.is_cancelled() {
         match &screen {
             Some(screen) => {

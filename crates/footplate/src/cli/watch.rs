@@ -76,7 +76,7 @@ pub fn moved(record: &Rollout) -> String {
 }
 
 /// Renders how an app is named on the command line; the usual environment need not be said.
-fn place(path: &AppPath) -> String {
+pub fn place(path: &AppPath) -> String {
     match path.environment.as_str() {
         ENVIRONMENT_DEFAULT => path.app.to_string(),
         other => format!("{} --environment {other}", path.app),
