@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::note::{self, Origin};
 use crate::packages;
+use crate::program;
 use crate::workspace::Workspace;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -29,7 +30,7 @@ enum Way {
     Script(&'static str),
 }
 
-const PROOFS: [Proof; 6] = [
+const PROOFS: [Proof; 8] = [
     Proof {
         name: "simulation",
         shows: "No promise breaks in 100,000 simulated fleets with lost wake-ups, dying hosts and two controllers.",
@@ -53,6 +54,18 @@ const PROOFS: [Proof; 6] = [
         shows: "Agents, stores and controllers are killed, cut off and starved in deployments; each host ends in the release it should.",
         way: Way::Tests { package: "footplate", program: "real", names: "" },
         settings: &[("FOOTPLATE_PROVE_PROCESSES", "1")],
+    },
+    Proof {
+        name: "identical",
+        shows: "50 times the same version again under load: its judge never takes it back, and no request fails.",
+        way: Way::Tests { package: "footplate", program: "swaps", names: "judged::the_same_version" },
+        settings: &[("FOOTPLATE_PROVE_IDENTICAL", "50")],
+    },
+    Proof {
+        name: "slow",
+        shows: "What takes its time is taken back with real timers: a leak of 100 KiB a second, a crash after a minute.",
+        way: Way::Tests { package: "footplate", program: "swaps", names: "judged::one_that_" },
+        settings: &[("FOOTPLATE_PROVE_SLOW", "1")],
     },
     Proof {
         name: "registry",
@@ -114,6 +127,10 @@ pub fn perform(workspace: &Workspace, name: &str) -> Result<(), Failure> {
 fn run(workspace: &Workspace, proof: &Proof) -> Result<(Vec<String>, bool), Failure> {
     let mut command = match proof.way {
         Way::Tests { package, program, names } => {
+            // What tests run beside themselves is built for a whole package alone.
+            let mut examples = workspace.cargo();
+            examples.args(["build", "--release", "--locked", "--package", package, "--examples"]);
+            program::perform(&mut examples, "mend what the compiler names")?;
             let mut cargo = workspace.cargo();
             cargo.args(["test", "--release", "--locked", "--package", package, "--test", program, names]);
             cargo.args(["--", "--nocapture", "--test-threads=1"]);

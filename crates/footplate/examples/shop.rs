@@ -1,14 +1,17 @@
 //! Versions of a service for tests of swaps: `shop serve` is the testkit's backend on `PORT`, which names itself `HOST/RELEASE`.
 //!
-//! Bad ones serve too, each until its flaw shows: `shop sick` answers 500 to all, `shop crash MS` ends after a while, `shop leak` takes
-//! memory without end, `shop deaf FILE` ignores TERM and makes the file instead; `shop silent` never listens; `shop failing N` answers 500 to one
-//! in N requests, and `shop slow N MS` lets one in N wait.
+//! Bad ones serve too, each until its flaw shows: `shop sick` answers 500 to all, `shop crash MS` ends after a while, `shop leak [MS]`
+//! takes a MiB of memory every so often without end, `shop deaf FILE` ignores TERM and makes the file instead; `shop silent` never listens;
+//! `shop failing N` answers 500 to one in N requests, and `shop slow N MS` lets one in N wait.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use footplate_testkit::backend::{Backend, Flaw};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How often one that leaks takes a MiB, unless it is told.
+const LEAK_EVERY: Duration = Duration::from_millis(20);
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -43,7 +46,8 @@ async fn main() -> Result<(), Failure> {
             tokio::time::sleep(Duration::from_millis(after.parse()?)).await;
             Err("the connection to the database was lost".into())
         }
-        ["leak"] => leak().await,
+        ["leak"] => leak(LEAK_EVERY).await,
+        ["leak", pause] => leak(Duration::from_millis(pause.parse()?)).await,
         ["deaf", file] => {
             let mut told = told.expect("it was asked for above");
             while told.recv().await.is_some() {
@@ -60,13 +64,13 @@ fn variable(name: &str) -> Result<String, Failure> {
 }
 
 /// Takes a mebibyte of memory every few milliseconds, and says so.
-async fn leak() -> Result<(), Failure> {
+async fn leak(pause: Duration) -> Result<(), Failure> {
     let mut kept: Vec<Vec<u8>> = Vec::new();
     loop {
         kept.push(vec![1; 1 << 20]);
         if kept.len().is_multiple_of(16) {
             println!("{} MiB taken", kept.len());
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
     }
 }

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -21,6 +21,8 @@ use crate::wire::{self, Head, Reader};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How many failures are described; all are counted.
 const DESCRIBED_MAX: usize = 20;
+/// The first of several addresses.
+const FIRST_OF_SEVERAL: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 
 /// What the clients do.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct Load {
     pub body: Vec<u8>,
     /// How long each rests between its requests.
     pub pause: Duration,
+    /// From how many addresses of the loopback network they connect, in turn; from the usual one when 0. For a server on loopback alone.
+    pub addresses: u16,
 }
 
 /// What became of the requests.
@@ -80,6 +84,7 @@ impl Load {
             host: "service.test".into(),
             body: Vec::new(),
             pause: Duration::ZERO,
+            addresses: 0,
         }
     }
 
@@ -209,7 +214,7 @@ async fn client(load: Load, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> Outc
 async fn ask(load: &Load, request: &[u8], connection: &mut Option<Reader<TcpStream>>) -> Result<Head> {
     let named = |what: &str, error: Error| Error::new(error.kind(), format!("{what}: {error}"));
     if connection.is_none() {
-        let socket = TcpStream::connect(load.address).await.map_err(|error| named("connecting", error))?;
+        let socket = connect(load).await.map_err(|error| named("connecting", error))?;
         socket.set_nodelay(true)?;
         *connection = Some(Reader::new(socket));
     }
@@ -220,4 +225,17 @@ async fn ask(load: &Load, request: &[u8], connection: &mut Option<Reader<TcpStre
     let framing = wire::of_answer(&head, &load.method);
     reader.body(framing, |_| {}).await.map_err(|error| named("reading the body", error))?;
     Ok(head)
+}
+
+async fn connect(load: &Load) -> Result<TcpStream> {
+    /// How many connections were made from one of several addresses.
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    if load.addresses == 0 {
+        return TcpStream::connect(load.address).await;
+    }
+    let one = MADE.fetch_add(1, Ordering::Relaxed) % u64::from(load.addresses);
+    let from = Ipv4Addr::from(u32::from(FIRST_OF_SEVERAL) + one as u32);
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(load.address).await
 }

@@ -30,11 +30,6 @@ impl Rollout {
         judging.filter(|_| self.kind == Kind::Deploy && !self.is_first() && self.runs_in_steps())
     }
 
-    /// Tells whether the new release has requests that a judge can compare: both answer, each its part.
-    pub fn is_side_by_side(&self) -> bool {
-        matches!(self.phase, Phase::Stepping { step, .. } if is_shared(&self.goal(step), self.hosts.len()))
-    }
-
     /// Tells whether the new release has all requests, and is watched against what was before.
     pub fn is_watched_afterwards(&self) -> bool {
         let Phase::Stepping { step, part, .. } = self.phase else { return false };

@@ -96,6 +96,18 @@ pub enum Said {
     Nothing(String),
 }
 
+impl Said {
+    /// Adds what the same source said later, of the stretch after this one: events add up, and of numbers the later ones count. Where the
+    /// later one knows nothing, events before it are not lost.
+    pub fn add(&mut self, later: Said) {
+        match (self, later) {
+            (Said::Events(before), Said::Events(later)) => before.add(later),
+            (Said::Events(_), Said::Nothing(_)) => {}
+            (before, later) => *before = later,
+        }
+    }
+}
+
 /// Events of both versions: of attempts that ended in this stretch, before anything was tried again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
@@ -112,6 +124,16 @@ pub struct Split {
     /// How many of both versions' requests were of the ten busiest keys. Nothing when the source does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busiest: Option<u64>,
+}
+
+impl Split {
+    /// Adds a later stretch's. Keys are known where both know them.
+    fn add(&mut self, later: Split) {
+        self.canary.add(later.canary);
+        self.baseline.add(later.baseline);
+        self.causes = self.causes.take().zip(later.causes).map(|(before, later)| [before, later].concat());
+        self.busiest = self.busiest.zip(later.busiest).map(|(before, later)| before + later);
+    }
 }
 
 /// One version's part.
@@ -203,6 +225,35 @@ mod tests {
                 && "inf".parse::<Number>().is_err()
                 && "x".parse::<Number>().is_err()
         );
+    }
+
+    #[test]
+    fn of_two_answers_events_add_up_and_of_numbers_the_later_one_counts() {
+        let events = |canary: u64, baseline: u64| {
+            let side = |events| Side { of: 10, events };
+            Said::Events(Split {
+                canary: side(canary),
+                baseline: side(baseline),
+                causes: None,
+                busiest: None,
+            })
+        };
+        let numbers = |canary: f64| Said::Numbers { canary: Number::new(canary).unwrap(), baseline: None };
+        let nothing = || Said::Nothing("it does not answer".to_owned());
+        let sum = |mut before: Said, later: Said| {
+            before.add(later);
+            before
+        };
+        let Said::Events(all) = sum(events(1, 2), events(3, 4)) else { panic!("they are events") };
+        assert_eq!(
+            (all.canary, all.baseline),
+            (Side { of: 20, events: 4 }, Side { of: 20, events: 6 }),
+            "nothing is lost"
+        );
+        assert_eq!(sum(events(1, 2), nothing()), events(1, 2));
+        assert_eq!(sum(nothing(), events(1, 2)), events(1, 2));
+        assert_eq!(sum(numbers(1.0), numbers(2.0)), numbers(2.0));
+        assert_eq!(sum(numbers(1.0), nothing()), nothing(), "an old number is not the present one");
     }
 
     #[test]

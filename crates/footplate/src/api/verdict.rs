@@ -25,4 +25,7 @@ pub struct JudgedStage {
     /// What was found when it was over; nothing while it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// What became of the deployment, whoever decided, in a sentence; nothing while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }

@@ -197,7 +197,7 @@ impl Rules {
 }
 
 fn subject(title: &str, canary: &str, baseline: &str) -> Subject {
-    Subject { title: title.to_owned(), canary: canary.to_owned(), baseline: baseline.to_owned() }
+    Subject { title: title.to_owned(), canary: canary.to_owned(), baseline: baseline.to_owned(), ended: None }
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

@@ -85,6 +85,7 @@ fn shown(path: &AppPath, stage: &JudgedStage, what: &str) -> Result<Shown, Failu
         title: format!("{} in {}, deployment {}{when}", path.app, path.environment, stage.rollout),
         canary: stage.canary.to_string(),
         baseline,
+        ended: stage.ended.clone(),
     };
     let samples = stage.failed.iter().map(|failed| sample(stage, failed)).collect();
     Shown::new(subject, &stage.recording, samples)

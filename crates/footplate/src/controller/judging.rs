@@ -25,12 +25,14 @@ mod counted;
 mod kept;
 pub(super) mod shown;
 mod trial;
+mod used;
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Over which while the traffic is measured that an outlook is about, and how far that looks.
+/// The while before a rollout that says how the release answers that it is held against, and what can be seen with that traffic.
 const PAST: Duration = Duration::from_secs(30);
+/// How far an outlook looks.
 const WITHIN: Duration = Duration::from_secs(3600);
 /// Every so many looks the words are brought up to date for readers; what a rollout acts on is told at once.
 const WORTH_READING: u64 = 5;
@@ -57,12 +59,11 @@ impl Bench {
     }
 
     fn say(&self, path: &AppPath, judged: Judged, is_worth_reading: bool) {
-        let acts = |judged: &Judged| (judged.rollout, judged.standing, judged.is_doubtful);
+        let decisive = |judged: &Judged| (judged.rollout, judged.standing, judged.is_doubtful);
         let mut all = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let acts = all.get(path).is_none_or(|before| acts(before) != acts(&judged));
-        let is_news = acts || is_worth_reading;
+        let is_decisive = all.get(path).is_none_or(|before| decisive(before) != decisive(&judged));
         all.insert(path.clone(), judged);
-        if is_news {
+        if is_decisive || is_worth_reading {
             self.news.notify_one();
         }
     }
@@ -142,8 +143,8 @@ pub(super) fn outlook(told: &Told, rollout: &Rollout) -> Vec<String> {
         OnUnknown::Rollback => "goes back",
     };
     let mut said = vec![format!("judged by {}; while nobody knows it {unknown}", kpis.join(", "))];
-    let errors =
-        judging.plan.kpis.iter().find(|(name, _)| judging.sources.get(*name) == Some(&Source::Router));
+    let errors = judging.plan.kpis.iter().find(|(name, _)| name.as_str() == "errors");
+    let errors = errors.filter(|(name, _)| judging.sources.get(*name) == Some(&Source::Router));
     let first = rollout.goals().first().and_then(|goal| goal.share);
     let running: BTreeMap<TargetName, ReleaseId> = targets(&rollout.path, rollout).collect();
     if let (Some((_, kpi)), Some(share), Some(traffic)) = (errors, first, told.traffic_of(&running, PAST)) {

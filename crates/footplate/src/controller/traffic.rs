@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use footplate_core::moment::Moment;
 use footplate_core::name::{AppName, AppPath, EnvironmentName, HostName, ReleaseId, TargetName};
 use footplate_core::traffic::RouterReport;
-use footplate_core::traffic::counts::{Busiest, Counts, FailedRequest, Heard, Histogram, Look};
+use footplate_core::traffic::counts::{Busiest, Counts, FailedRequest, Heard, Look, Tally};
 use footplate_core::verdict::power;
 use serde::Deserialize;
 
@@ -127,15 +127,15 @@ impl Told {
         (ended > 0).then_some(power::Traffic { requests_per_second, part })
     }
 
-    /// Returns how long these releases' answers took in about the last `length`, by all routers.
-    pub(super) fn lately(&self, of: &BTreeMap<TargetName, ReleaseId>, length: Duration) -> Histogram {
-        let mut times = Histogram::default();
+    /// Returns what these releases did in about the last `length`, by all routers.
+    pub(super) fn lately(&self, of: &BTreeMap<TargetName, ReleaseId>, length: Duration) -> Tally {
+        let mut all = Tally::default();
         for teller in self.now().values() {
             let Some((_, counts)) = teller.heard.latest(length) else { continue };
             let tallies = of.iter().filter_map(|(target, release)| counts.of(target, release));
-            tallies.for_each(|tally| times.add(&tally.all_times()));
+            tallies.for_each(|tally| all.add(tally));
         }
-        times
+        all
     }
 
     /// Returns what each router told, as it is now.

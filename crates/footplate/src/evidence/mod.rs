@@ -32,6 +32,9 @@ pub struct Subject {
     pub canary: String,
     /// What it is held against.
     pub baseline: String,
+    /// What became of it, whoever decided, in a sentence; nothing while it goes on, or where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
 }
 
 /// One request that went wrong.

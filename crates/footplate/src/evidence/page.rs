@@ -54,8 +54,10 @@ fn head(title: &str, shown: &Shown) -> String {
 fn summary(shown: &Shown) -> String {
     let class = shown.word().replace(' ', "-");
     let capital = shown.word()[..1].to_uppercase() + &shown.word()[1..];
+    let ended = shown.subject.ended.as_deref();
+    let ended = ended.map_or(String::new(), |ended| format!("<p>What became of it: {}</p>\n", code(ended)));
     format!(
-        "<p class=\"verdict {class}\"><strong>{capital}</strong> after {}, by {} readings</p>\n<p>{}</p>\n",
+        "<p class=\"verdict {class}\"><strong>{capital}</strong> after {}, by {} readings</p>\n<p>{}</p>\n{ended}",
         escaped(&in_words(shown.lasted)),
         shown.readings,
         code(&shown.verdict.sentence)

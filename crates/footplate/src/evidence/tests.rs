@@ -14,6 +14,7 @@ fn subject(canary: &str) -> Subject {
         title: "shop in production, deployment 7".to_owned(),
         canary: canary.to_owned(),
         baseline: "1.2".to_owned(),
+        ended: None,
     }
 }
 
@@ -68,7 +69,11 @@ fn bad() -> Shown {
         sample(3, "/cart"),
         sample(2, "/<script>alert(\"x\")</script>\u{1b}[31m"),
     ];
-    Shown::new(subject("1.3+2"), &recording(60, 10), samples).unwrap()
+    let subject = Subject {
+        ended: Some("`production.shop` went back to `1.2`: worse: `errors`".to_owned()),
+        ..subject("1.3+2")
+    };
+    Shown::new(subject, &recording(60, 10), samples).unwrap()
 }
 
 #[test]

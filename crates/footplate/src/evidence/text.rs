@@ -23,7 +23,9 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = &self.subject;
         writeln!(f, "{}: {} beside {}", subject.title, subject.canary, subject.baseline)?;
-        writeln!(f, "{}\n", self.verdict.sentence)?;
+        writeln!(f, "{}", self.verdict.sentence)?;
+        subject.ended.iter().try_for_each(|ended| writeln!(f, "What became of it: {ended}"))?;
+        writeln!(f)?;
         let rows = self.verdict.kpis.iter().map(|(name, kpi)| row(name.as_str(), kpi));
         f.write_str(&table(&["KPI", "STANDS", "CANARY", "BASELINE", "TIMES AS OFTEN", "P"], rows))?;
         writeln!(f)?;

@@ -3,6 +3,7 @@
 //! Invariant: an answer is heard once; where none came since the last look, nothing is said.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,7 +61,10 @@ impl Asked {
 async fn ask(name: KpiName, mut kpi: kpi::Kpi, answers: Answers) {
     loop {
         let said = kpi.ask().await;
-        answers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), said);
+        match answers.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()) {
+            Entry::Vacant(first) => drop(first.insert(said)),
+            Entry::Occupied(mut not_taken) => not_taken.get_mut().add(said),
+        }
         tokio::time::sleep(ASK_EVERY).await;
     }
 }

@@ -77,6 +77,11 @@ impl Counted {
 }
 
 impl Change {
+    /// What the old release alone did.
+    pub(super) fn of_baseline(baseline: Tally) -> Self {
+        Self { baseline, ..Self::default() }
+    }
+
     fn add(&mut self, counts: &Counts, subject: &Subject) {
         for (target, from) in &subject.targets {
             counts.of(target, &subject.to).iter().for_each(|tally| self.canary.add(tally));

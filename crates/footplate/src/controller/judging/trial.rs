@@ -1,38 +1,33 @@
 //! One rollout before its judge: first the times are frozen that answers are held against, then both versions are judged, then the new one
 //! alone against what was.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use footplate_core::moment::Moment;
-use footplate_core::name::TargetName;
 use footplate_core::rollout::Judged;
 use footplate_core::traffic::Share;
 use footplate_core::traffic::counts::{FailedRequest, Histogram};
-use footplate_core::usage::Summary;
 use footplate_core::verdict::afterwards::{LOOK, afterwards};
-use footplate_core::verdict::source::OfService;
 use footplate_core::verdict::{
-    Basis, Cuts, Judge, KpiName, Number, Plan, Reading, Said, Side, Source, Standing, Verdict,
+    Basis, Cuts, Judge, KpiName, Number, Plan, Reading, Said, Side, Source, Split, Standing, Verdict,
 };
 use footplate_drivers::ledger::TrialName;
 
 use super::asked::Asked;
 use super::counted::{Change, Counted};
 use super::kept::{Head, Samples, head, recording};
-use super::{Stage, Subject};
+use super::used::Used;
+use super::{PAST, Stage, Subject};
 use crate::controller::Shared;
 
-/// How much of the baseline's past the frozen times are made of.
-const PAST: Duration = Duration::from_secs(30);
 /// How long a share has been in force at the least before all that is told of was drawn by it: other systems tell every five seconds.
 const SETTLED: Duration = Duration::from_secs(8);
 /// A release of which the evidence grew so much is not given more requests by the clock alone.
 const DOUBT: f64 = 0.1;
 /// From so many events on the counts alone say something.
 const LEANS_FROM: u64 = 3;
-/// Over which while agents' numbers of services are taken.
-const USED_OVER: Duration = Duration::from_secs(60);
 /// How many failed requests are kept of one look, and of all.
 const SAMPLES_A_LOOK_MAX: usize = 10;
 const SAMPLES_MAX: usize = 200;
@@ -46,6 +41,8 @@ pub(super) struct Trial {
     cuts: Cuts,
     /// What the baseline answered so far, as long as a time is to be frozen.
     past: Histogram,
+    /// What was heard of the old release before users had anything of the new one.
+    before: BTreeMap<KpiName, Said>,
     counted: Counted,
     latest: Option<Moment>,
     /// The share in force, and since when.
@@ -53,8 +50,7 @@ pub(super) struct Trial {
     beside: Option<Judge>,
     after: Option<Afterwards>,
     asked: Asked,
-    /// When agents were heard of last.
-    used_at: Option<Moment>,
+    used: Used,
     /// How many failed requests are kept.
     samples: usize,
     /// The stages that the ledger knows.
@@ -74,21 +70,24 @@ impl Trial {
     pub(super) async fn open(shared: &Shared, subject: &Subject) -> Self {
         let name =
             TrialName { path: subject.path.clone(), rollout: subject.number, stage: BESIDE.to_owned() };
-        let past = shared.told.lately(&subject.targets, PAST);
+        let lately = Change::of_baseline(shared.told.lately(&subject.targets, PAST));
+        let past = lately.times_of_the_baseline();
         let mut trial = Self {
             name,
             cuts: Cuts::freeze(&past),
             past,
+            before: BTreeMap::new(),
             counted: Counted::default(),
             latest: None,
             share: None,
             beside: None,
             after: None,
             asked: Asked::begin(subject, &shared.config.kpi),
-            used_at: None,
+            used: Used::default(),
             samples: 0,
             begun: BTreeSet::new(),
         };
+        trial.remember(said(subject, Ok(&lately), &trial.cuts));
         match shared.journal.ledger().trials(&subject.path, Some(subject.number)).await {
             Ok(trials) => trial.resume(&trials),
             Err(error) => tracing::warn!(%error, "what was heard of this rollout before cannot be read"),
@@ -124,13 +123,16 @@ impl Trial {
         match subject.stage {
             Stage::Before => {
                 self.freeze(looked.as_ref().ok());
+                self.remember(said(subject, looked.as_ref(), &self.cuts));
+                let others = self.asked.take().into_iter().chain(self.used.of_baseline(shared, subject, now));
+                self.remember(others.collect());
                 None
             }
             // The first look is where counting begins.
             _ if latest.is_none() || over.is_zero() => None,
             Stage::Beside(share) => {
                 let share = self.share(share, now);
-                let used = self.used(shared, subject, now);
+                let used = self.used.look(shared, subject, now);
                 let judge = Self::begun(&mut self.beside, &subject.judging.plan, now - over)?;
                 let mut kpis = said(subject, looked.as_ref(), &self.cuts);
                 kpis.extend(self.asked.take());
@@ -155,8 +157,10 @@ impl Trial {
         now: Moment,
     ) -> Option<Judged> {
         if self.after.is_none() {
-            let plan = afterwards(self.beside.as_ref()?)?;
-            let judge = Judge::new(plan, now).ok()?;
+            let begun = |plan| Judge::new(plan, now).ok();
+            // One that came at once had nothing beside it.
+            let nothing = begun(subject.judging.plan.clone())?;
+            let judge = begun(afterwards(self.beside.as_ref().unwrap_or(&nothing), &self.before)?)?;
             self.after = Some(Afterwards { judge, change: Change::default(), since: now });
         }
         let (cuts, rollout) = (self.cuts, self.name.rollout);
@@ -180,7 +184,7 @@ impl Trial {
             Some((name, Said::Numbers { canary, baseline: None }))
         };
         let mut kpis: BTreeMap<KpiName, Said> = parts.into_iter().filter_map(number).collect();
-        let others = self.asked.take().into_iter().chain(self.used(shared, subject, now));
+        let others = self.asked.take().into_iter().chain(self.used.look(shared, subject, now));
         kpis.extend(others.filter_map(alone));
         let after = self.after.as_mut()?;
         let reading = Reading { at: now, over, share: None, kpis };
@@ -188,6 +192,16 @@ impl Trial {
         let head = head(&after.judge, cuts, subject);
         self.keep(shared, AFTER, began, &head, &reading, change.failed).await;
         judged
+    }
+
+    /// Keeps what the old release did, for when it answers no more.
+    fn remember(&mut self, heard: BTreeMap<KpiName, Said>) {
+        for (name, said) in heard.into_iter().filter_map(of_baseline) {
+            match self.before.entry(name) {
+                Entry::Vacant(first) => drop(first.insert(said)),
+                Entry::Occupied(mut before) => before.get_mut().add(said),
+            }
+        }
     }
 
     /// Freezes the times that are not frozen yet, for the looks to come.
@@ -219,36 +233,6 @@ impl Trial {
             }
         }
         judge.as_mut()
-    }
-
-    /// Says what agents see of the services, as often as they tell it.
-    fn used(&mut self, shared: &Shared, subject: &Subject, now: Moment) -> BTreeMap<KpiName, Said> {
-        let asked = |(name, source): (&KpiName, &Source)| match source {
-            Source::Service { what } => Some((name.clone(), *what)),
-            _ => None,
-        };
-        let asked: Vec<(KpiName, OfService)> = subject.judging.sources.iter().filter_map(asked).collect();
-        if asked.is_empty() || self.used_at.is_some_and(|at| now.since(at) < LOOK) {
-            return BTreeMap::new();
-        }
-        self.used_at = Some(now);
-        let told = shared.told.services(&subject.path, USED_OVER);
-        let of = |is_canary: bool| {
-            subject
-                .from
-                .iter()
-                .filter_map(|(group, from)| {
-                    let target = TargetName { path: subject.path.clone(), group: group.clone() };
-                    told.get(&target)?.get(if is_canary { &subject.to } else { from })
-                })
-                .collect::<Vec<_>>()
-        };
-        let (canary, baseline) = (of(true), of(false));
-        let said = |what: OfService| match used(what, &canary) {
-            Some(number) => Said::Numbers { canary: number, baseline: used(what, &baseline) },
-            None => Said::Nothing("no agent tells of its services yet".to_owned()),
-        };
-        asked.into_iter().map(|(name, what)| (name, said(what))).collect()
     }
 
     async fn keep(
@@ -318,6 +302,18 @@ fn said(subject: &Subject, looked: Result<&Change, &String>, cuts: &Cuts) -> BTr
     }
 }
 
+/// Returns what a source says of the old release alone.
+fn of_baseline((name, said): (KpiName, Said)) -> Option<(KpiName, Said)> {
+    let said = match said {
+        Said::Events(Split { baseline, .. }) => Said::Events(Split { baseline, ..Split::default() }),
+        Said::Numbers { baseline: Some(baseline), .. } => {
+            Said::Numbers { canary: baseline, baseline: Some(baseline) }
+        }
+        Said::Numbers { baseline: None, .. } | Said::Nothing(_) => return None,
+    };
+    Some((name, said))
+}
+
 /// Returns what a source says of the new release alone.
 fn alone((name, said): (KpiName, Said)) -> Option<(KpiName, Said)> {
     let canary = match &said {
@@ -352,17 +348,4 @@ fn is_doubtful(judge: &Judge, verdict: &Verdict) -> bool {
 fn leans(canary: Side, baseline: Side) -> bool {
     let before = baseline.part().unwrap_or_default();
     canary.events >= LEANS_FROM && canary.part().is_some_and(|part| part > 2.0 * before)
-}
-
-/// Returns what agents told of the services of one version, as one number; nothing where they told nothing.
-fn used(what: OfService, of: &[&Summary]) -> Option<Number> {
-    let (mut services, mut sum) = (0, 0.0);
-    for summary in of.iter().filter(|summary| summary.services > 0) {
-        sum += match what {
-            OfService::Restarts => summary.restarts as f64,
-            OfService::MemorySlope => summary.slope? * summary.services as f64,
-        };
-        services += summary.services;
-    }
-    (services > 0).then(|| Number::new(sum / services as f64)).flatten()
 }
