@@ -15,6 +15,7 @@ use crate::name::{AppPath, GroupName, ReleaseId, Target};
 use crate::release::{Reach, duration_millis};
 use crate::target::Source;
 
+mod balance;
 pub mod counts;
 mod pool;
 mod weight;

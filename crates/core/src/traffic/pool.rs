@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::balance::balance;
 use super::{Canary, EndpointState, Route, Share, Traffic};
 use crate::name::{GroupName, HostName, ReleaseId, TargetName};
 use crate::release::{Entrance, Reach, Requests, Sticky};
@@ -54,7 +55,7 @@ impl Pool {
     /// Without a canary each endpoint gets requests by its weight. With one, its release gets its share and all others
     /// the rest by weight; a side without an endpoint that serves leaves its part to the other, but a share of nothing
     /// stays nothing: what may get no request gets none, whoever else is gone. Where nothing says which requests belong to it,
-    /// any do.
+    /// any do. Beside the canary the old release's endpoints have so much less weight that every host has as many requests as without it.
     pub fn new(target: TargetName, routes: &BTreeMap<HostName, Route>, traffic: Option<&Traffic>) -> Self {
         let canary = traffic.and_then(|traffic| traffic.canary.as_ref());
         let canary = canary.filter(|canary| canary.is_of(&target.group));
@@ -78,7 +79,11 @@ impl Pool {
             }
         }
         let Reached { entrances, stickiness, requests } = reached(&target.group, traffic);
-        Self { target, entrances, stickiness, requests, shares: shares(&weights, canary), members }
+        let shares = shares(&weights, canary);
+        if let Some((release, share)) = canary.and_then(|canary| shares.get_key_value(&canary.release)) {
+            balance(&mut members, release, *share);
+        }
+        Self { target, entrances, stickiness, requests, shares, members }
     }
 }
 

@@ -13,7 +13,7 @@ const SCALE: u128 = 10;
 impl Pool {
     /// Returns the weight of each endpoint that serves: 1 to [`WEIGHT_MAX`], or 0 for one that gets nothing.
     ///
-    /// All but the canary's keep their weight times ten whatever its share is, so that nobody but the canary's own hosts has to
+    /// All but those on the canary's hosts keep their weight times ten whatever its share is, so that nobody but these hosts has to
     /// say anything new when the share changes; the canary's are such that it gets its share of the sum.
     pub fn weights(&self, canary: Option<&Canary>) -> BTreeMap<(HostName, ReleaseId), u16> {
         let canary = canary.filter(|canary| canary.is_of(&self.target.group));

@@ -170,6 +170,9 @@ pub struct TargetStatus {
     /// How the service of what runs there is; nothing for files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Up>,
+    /// The services of other releases that are up there beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<ReleaseId, Up>,
     /// The releases that are ready there.
     pub prepared: Vec<ReleaseId>,
     /// The highest generation it obeyed.

@@ -49,6 +49,7 @@ pub fn target(host: &str, live: &str, prepared: &[&str], stage: Stage) -> Target
         alive: stage != Stage::Gone,
         live: Some(id(live)),
         service: None,
+        beside: BTreeMap::new(),
         live_since: Some(Moment::from_millis(NOW.as_millis() - 3_600_000)),
         wanted: Some(id(live)),
         prepared: prepared.iter().map(|text| id(text)).collect(),

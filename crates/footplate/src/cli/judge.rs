@@ -197,7 +197,13 @@ impl Rules {
 }
 
 fn subject(title: &str, canary: &str, baseline: &str) -> Subject {
-    Subject { title: title.to_owned(), canary: canary.to_owned(), baseline: baseline.to_owned(), ended: None }
+    Subject {
+        title: title.to_owned(),
+        canary: canary.to_owned(),
+        baseline: baseline.to_owned(),
+        ended: None,
+        said_then: None,
+    }
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

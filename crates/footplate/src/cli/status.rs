@@ -261,6 +261,14 @@ fn state(target: &TargetStatus, now: Moment) -> String {
     if let Some(up) = unready(target) {
         state.push_str(&format!(", but not ready since {}", ago(now, up.since)));
     }
+    for (release, up) in &target.beside {
+        let how = match up.readiness {
+            Readiness::Ready => "ready",
+            Readiness::Starting => "starting",
+            Readiness::Unready => "not ready",
+        };
+        state.push_str(&format!("; {release} beside it is {how}"));
+    }
     if let Some(wanted) = target.wanted.as_ref().filter(|wanted| target.live.as_ref() != Some(*wanted)) {
         state.push_str(&format!(", wanted: {wanted}"));
     }
@@ -322,6 +330,16 @@ mod tests {
         );
         targets.extend((10..40).map(|number| target(&format!("web-{number}"), "1", &["1"], Stage::Steady)));
         assert!(shown(&targets).contains("web-2/files"), "it needs a look: {}", shown(&targets));
+    }
+
+    #[test]
+    fn it_says_where_a_canary_is() {
+        let mut canarys = target("web-1", "1", &["1", "2"], Stage::Prepared);
+        let up = Up { readiness: Readiness::Ready, address: None, since: fixture::NOW, accepted: 0 };
+        canarys.beside.insert("2".parse().unwrap(), up);
+        let targets = vec![canarys, target("web-2", "1", &["1", "2"], Stage::Prepared)];
+        let shown = shown(status(vec![app(targets, None)]));
+        assert!(shown.contains("prepared; 2 beside it is ready\n"), "{shown}");
     }
 
     #[test]

@@ -86,10 +86,14 @@ fn shown(path: &AppPath, stage: &JudgedStage, what: &str) -> Result<Shown, Failu
         canary: stage.canary.to_string(),
         baseline,
         ended: stage.ended.clone(),
+        said_then: None,
     };
     let samples = stage.failed.iter().map(|failed| sample(stage, failed)).collect();
-    Shown::new(subject, &stage.recording, samples)
-        .map_err(|error| Failure::new(Exit::Failed, what).because(&error))
+    let shown = Shown::new(subject, &stage.recording, samples);
+    let mut shown = shown.map_err(|error| Failure::new(Exit::Failed, what).because(&error))?;
+    let said_then = stage.verdict.as_ref().map(|verdict| verdict.sentence.clone());
+    shown.subject.said_then = said_then.filter(|said| *said != shown.verdict.sentence);
+    Ok(shown)
 }
 
 fn sample(stage: &JudgedStage, failed: &FailedRequest) -> Sample {

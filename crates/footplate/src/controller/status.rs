@@ -144,6 +144,11 @@ fn targets(site: &Site, app: &App, current: &Current, now: Moment) -> Vec<Target
             target: target.clone(),
             alive,
             service: report.live.as_ref().and_then(|live| report.up.get(live)).cloned(),
+            beside: report
+                .up
+                .into_iter()
+                .filter(|(release, _)| report.live.as_ref() != Some(release))
+                .collect(),
             live: report.live,
             live_since: report.live_since,
             wanted,

@@ -35,6 +35,9 @@ pub struct Subject {
     /// What became of it, whoever decided, in a sentence; nothing while it goes on, or where nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// What the judge said at the end, where judging again says something else: another version of Footplate judged then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_then: Option<String>,
 }
 
 /// One request that went wrong.

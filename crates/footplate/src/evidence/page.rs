@@ -54,10 +54,13 @@ fn head(title: &str, shown: &Shown) -> String {
 fn summary(shown: &Shown) -> String {
     let class = shown.word().replace(' ', "-");
     let capital = shown.word()[..1].to_uppercase() + &shown.word()[1..];
-    let ended = shown.subject.ended.as_deref();
-    let ended = ended.map_or(String::new(), |ended| format!("<p>What became of it: {}</p>\n", code(ended)));
+    let line = |what: &str, said: &Option<String>| {
+        said.as_deref().map_or(String::new(), |said| format!("<p>{what}: {}</p>\n", code(said)))
+    };
+    let said_then = line("At the end its judge said", &shown.subject.said_then);
+    let ended = line("What became of it", &shown.subject.ended);
     format!(
-        "<p class=\"verdict {class}\"><strong>{capital}</strong> after {}, by {} readings</p>\n<p>{}</p>\n{ended}",
+        "<p class=\"verdict {class}\"><strong>{capital}</strong> after {}, by {} readings</p>\n<p>{}</p>\n{said_then}{ended}",
         escaped(&in_words(shown.lasted)),
         shown.readings,
         code(&shown.verdict.sentence)

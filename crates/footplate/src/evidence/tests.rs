@@ -15,6 +15,7 @@ fn subject(canary: &str) -> Subject {
         canary: canary.to_owned(),
         baseline: "1.2".to_owned(),
         ended: None,
+        said_then: None,
     }
 }
 

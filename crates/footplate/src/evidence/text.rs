@@ -24,6 +24,7 @@ impl fmt::Display for Shown {
         let subject = &self.subject;
         writeln!(f, "{}: {} beside {}", subject.title, subject.canary, subject.baseline)?;
         writeln!(f, "{}", self.verdict.sentence)?;
+        subject.said_then.iter().try_for_each(|said| writeln!(f, "At the end its judge said: {said}"))?;
         subject.ended.iter().try_for_each(|ended| writeln!(f, "What became of it: {ended}"))?;
         writeln!(f)?;
         let rows = self.verdict.kpis.iter().map(|(name, kpi)| row(name.as_str(), kpi));
