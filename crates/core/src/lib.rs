@@ -36,4 +36,6 @@ pub mod rollout;
 
 pub mod fleet;
 
+pub mod train;
+
 pub mod record;

@@ -96,6 +96,10 @@ name!(
     ReleaseId, "release", check_release
 );
 name!(
+    /// What wants to ship, by the name that its source gives it: a pull request's number, a branch.
+    ChangeId, "change", check_host
+);
+name!(
     /// Who gave an order: a user's name, `footplate up`, a token's label.
     Actor, "actor", check_actor
 );
