@@ -29,7 +29,7 @@ pub use effect::{Base, Deed, Effect, Reach, Undo, WorkKey, effects};
 pub use obey::{Command, Settlement};
 pub use seen::{ChangeSeen, Moving, Seen, Work};
 pub use settings::{LandAt, Limits, OnSilence, Settings};
-pub use stage::{Stage, State};
+pub use stage::{Stage, State, Tries};
 pub use step::{Event, Step, step};
 pub use tell::{Announcement, Urgency};
 

@@ -163,7 +163,9 @@ impl Lane {
         Some(match &trip.state {
             State::Preparing { tries, .. } => of_round("prepare", tries.number),
             State::Landing { tries, .. } => of_round("land", tries.number),
-            State::Building { tries, .. } | State::BuildRed { tries, .. } => of_round("build", tries.number),
+            State::Building { tries, .. } | State::BuildRed { tries, is_built: false, .. } => {
+                of_round("build", tries.number)
+            }
             State::Qualifying { tries, built } => {
                 of_round(&format!("qualify/{}", built.number), tries.number)
             }
@@ -175,6 +177,7 @@ impl Lane {
                 WorkKey(format!("{lane}/{number}/undo/{left}/{tried}"))
             }
             State::Boarding
+            | State::BuildRed { .. }
             | State::Ready
             | State::CanaryBad { .. }
             | State::RollBad { .. }

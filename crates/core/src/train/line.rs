@@ -68,7 +68,9 @@ impl Lane {
             _ => None,
         };
         if let Some(undo) = undo.filter(|undo| !trip.undo.contains(undo)) {
-            trip.undo.push(undo);
+            // Users come first: nothing is undone before production, whatever was done after it.
+            let last = trip.undo.len() - usize::from(trip.has_rollouts());
+            trip.undo.insert(last, undo);
         }
         trip.enter(state, now, length);
         let key = self.key(&self.trips[index]);

@@ -144,12 +144,13 @@ impl Lane {
     /// Decides what a red build means: nothing before all that it stands on is green, then the halves of it, then its end.
     fn red(&self, index: usize, why: String, tries: Tries, late: bool) -> Turn {
         let trip = &self.trips[index];
-        if !self.trips[..index].iter().all(|before| before.is_green()) {
+        let is_tested = matches!(trip.state, State::Qualifying { .. });
+        if !self.trips[..index].iter().all(|before| before.is_green(is_tested)) {
             return if late { Again } else { Stay };
         }
         match trip.changes.len() {
             0 | 1 if trip.is_suspect => ejected(why),
-            0 | 1 => To(State::BuildRed { why, tries }),
+            0 | 1 => To(State::BuildRed { why, tries, is_built: is_tested }),
             _ => Turn::Split,
         }
     }

@@ -40,8 +40,10 @@ pub enum State {
     BuildRed {
         /// Why, in a sentence without a full stop.
         why: String,
-        /// The try that was red.
+        /// The try of the build.
         tries: Tries,
+        /// Whether the build itself was green, and a further stage of tests was red.
+        is_built: bool,
     },
     /// The further stages of tests run.
     Qualifying {

@@ -12,16 +12,16 @@ impl Trip {
         boards && !self.is_suspect && !is_urgent && self.changes.len() < batch
     }
 
-    /// Tells whether what stands upon it may trust its build.
-    pub(super) fn is_green(&self) -> bool {
+    /// Tells whether a red build upon it is that build's own fault; `is_tested` asks the same of the further tests.
+    pub(super) fn is_green(&self, is_tested: bool) -> bool {
         match self.state.beneath() {
             State::Boarding
             | State::Preparing { .. }
             | State::Building { .. }
             | State::BuildRed { .. }
-            | State::Qualifying { .. }
             | State::Undoing { .. }
             | State::Stuck { .. } => false,
+            State::Qualifying { .. } => !is_tested,
             State::Landing { .. } => self.has_turn && !self.is_unproved,
             _ => !self.is_unproved,
         }

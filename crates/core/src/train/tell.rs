@@ -165,7 +165,7 @@ impl State {
             State::Building { .. } => "is built".to_owned(),
             State::BuildRed { why, .. } => format!("did not build: {why}"),
             State::Qualifying { .. } => "goes through the further tests".to_owned(),
-            State::Ready => "is green and waits for its turn in production".to_owned(),
+            State::Ready => "waits for its turn in production".to_owned(),
             State::CanaryStarting => "starts its canary".to_owned(),
             State::CanaryWatching { .. } => "has a canary to look at".to_owned(),
             State::CanaryBad { why } => format!("has a bad canary: {why}"),
@@ -173,13 +173,24 @@ impl State {
             State::RollBad { why } => format!("went wrong on the way to all targets: {why}"),
             State::Soaking => "runs everywhere and is watched".to_owned(),
             State::Held { why, .. } => format!("is held: {why}"),
-            State::Undoing { ends, .. } => format!("goes back: {}", ends.sentence()),
+            State::Undoing { ends, .. } => format!("goes back: {}", ends.why()),
             State::Stuck { why, .. } => format!("could not be taken back: {why}"),
         }
     }
 }
 
 impl Ending {
+    fn why(&self) -> &str {
+        match self {
+            Ending::Done { .. } => "",
+            Ending::RolledBack { why }
+            | Ending::Ejected { why }
+            | Ending::Cancelled { why }
+            | Ending::Refused { why }
+            | Ending::Settled { note: why, .. } => why,
+        }
+    }
+
     /// Says how a change ended, after its name and without a full stop.
     pub fn sentence(&self) -> String {
         match self {

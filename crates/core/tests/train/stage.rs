@@ -8,8 +8,8 @@ use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, ChangeId, Version};
 use footplate_core::refusal::Refusal;
 use footplate_core::train::{
-    Change, ChangeSeen, Command, Deed, Effect, Event, LandAt, Lane, Moving, OnSilence, Reach, Seen, Settings,
-    Settlement, Undo, Work, WorkKey, effects, step,
+    Base, Change, ChangeSeen, Command, Deed, Effect, Event, LandAt, Lane, Moving, OnSilence, Reach, Seen,
+    Settings, Settlement, Undo, Work, WorkKey, effects, step,
 };
 use footplate_core::verdict::Standing;
 
@@ -85,6 +85,7 @@ impl Stage {
 
     fn set(&mut self, word: &str) {
         match word {
+            "after_build" => self.lane.settings.land_at = LandAt::AfterBuild,
             "first" => self.lane.settings.land_at = LandAt::First,
             "after_canary" => self.lane.settings.land_at = LandAt::AfterCanary,
             "after_roll" => self.lane.settings.land_at = LandAt::AfterRoll,
@@ -190,7 +191,7 @@ impl Stage {
     fn key(&self, is: impl Fn(&Effect) -> bool) -> WorkKey {
         let owed = effects(&self.lane);
         let found = owed.iter().find(|effect| is(effect)).map(|effect| effect.key.clone());
-        found.unwrap_or_else(|| panic!("no such work is owed: {owed:#?}"))
+        found.unwrap_or_else(|| serde_json::from_value("nobody asks for this".into()).unwrap())
     }
 
     fn seen(&mut self, id: &str) -> &mut ChangeSeen {
@@ -279,7 +280,11 @@ fn owed(effect: &Effect) -> String {
         Deed::Qualify(commit) => commit.to_string(),
         Deed::Prepare { base, changes } => {
             let changes: Vec<&str> = changes.iter().map(|(id, _)| id.as_str()).collect();
-            format!("{} upon {base:?}", changes.join("+"))
+            let base = match base {
+                Base::Mainline => "the mainline",
+                Base::Candidate(commit) => commit.as_str(),
+            };
+            format!("{} upon {base}", changes.join("+"))
         }
         Deed::Check(change) => change.id.to_string(),
     };

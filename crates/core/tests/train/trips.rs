@@ -11,7 +11,7 @@ fn a_good_change_goes_from_the_queue_to_production() {
           trip 1 (`7`) waits for company, or for what is before it
           trip 1 (`7`) has its candidate made
         owed
-          fence 1: prepare 7 upon Mainline (main/1/0/prepare/0)
+          fence 1: prepare 7 upon the mainline (main/1/0/prepare/0)
         made 1 m0 c1
           trip 1 (`7`) is built
         owed
@@ -19,7 +19,7 @@ fn a_good_change_goes_from_the_queue_to_production() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) is green and waits for its turn in production
+          trip 1 (`7`) waits for its turn in production
           trip 1 (`7`) lands on the mainline
         owed
           fence 1: land from m0 to c1 (main/1/0/land/0)
