@@ -175,7 +175,8 @@ impl Door {
     /// Lets a deployment pass, or says what is not done, because of what, and which commands lead on.
     ///
     /// # Errors
-    /// The refusal of whoever deploys `release` now.
+    /// The refusal of whoever deploys `release` now; also of what halted the gate, which is not its own fix, and of a reason that says
+    /// nothing.
     pub fn pass(
         &self,
         path: &AppPath,
@@ -183,6 +184,24 @@ impl Door {
         (actor, fix): (&Actor, Option<&Fix>),
         now: Moment,
     ) -> Result<(), Refusal> {
+        let what = || format!("cannot deploy `{release}` of `{path}`");
+        if let Some(fault) = fix.and_then(|fix| opening::fault(fix.despite.as_deref()?)) {
+            return Err(Refusal::new(
+                what(),
+                format!("the reason {fault}"),
+                "say why with `--despite`, in a line",
+            ));
+        }
+        let itself = self.gate.halted.as_ref().filter(|halted| fix.is_some() && halted.release == *release);
+        if let Some(halted) = itself {
+            let (deploy, open) =
+                (format!("footplate deploy {}@VERSION --fix", path.app), halted.way_open(path));
+            return Err(Refusal::new(
+                what(),
+                format!("it is what halted the gate, and not what mends it: {}", halted.sentence()),
+                format!("push what mends it and name it, `{deploy}`; or open the gate with `{open}`"),
+            ));
+        }
         let closures = self.keeps_out(actor, fix, now);
         if closures.is_empty() {
             return Ok(());
@@ -190,7 +209,7 @@ impl Door {
         let next: Vec<String> =
             closures.iter().map(|closure| closure.next(path, release, fix.is_some())).collect();
         Err(Refusal::new(
-            format!("cannot deploy `{release}` of `{path}`"),
+            what(),
             format!("its gate is closed: {}", sentences(&closures, now)),
             next.join("; "),
         ))

@@ -21,16 +21,24 @@ impl Gate {
         Gate { halted, ..self.clone() }
     }
 
-    /// Ends the halt: somebody says the cause.
+    /// Ends the halt: somebody says the cause of what halted it, the rollout `of` where they say which one that was.
     ///
     /// # Errors
-    /// It is not halted, or what is said is not enough.
-    pub fn open(&self, path: &AppPath, opening: Opening) -> Result<Gate, Refusal> {
+    /// It is not halted, something else has halted it since, or what is said is not enough.
+    pub fn open(&self, path: &AppPath, of: Option<u64>, opening: Opening) -> Result<Gate, Refusal> {
         let what = format!("cannot open the gate of `{path}`");
         let Some(halted) = self.halted.clone() else {
             let next = format!("see it with `footplate gate {}`; locks and freezes end by name", path.app);
             return Err(Refusal::new(what, "it is not halted", next));
         };
+        if of.is_some_and(|of| of != halted.rollout) {
+            let next = format!("see why with `footplate gate {}`, and say the cause of that", path.app);
+            return Err(Refusal::new(
+                what,
+                format!("another deployment has halted it since: {}", halted.sentence()),
+                next,
+            ));
+        }
         if let Some((because, next)) = opening.mistake() {
             return Err(Refusal::new(what, because, next));
         }

@@ -77,6 +77,30 @@ fn a_halted_gate_lets_the_fix_pass_and_tells_others_what_leads_on() {
 }
 
 #[test]
+fn what_halted_it_is_not_its_own_fix_and_an_empty_reason_passes_nothing() {
+    let mut door = Door { gate: Gate::default().halt(halted()), ..Door::default() };
+    door.gate.halted.as_mut().unwrap().release = "3".parse().unwrap();
+    let refused = passes(&door, "ann", fix());
+    assert!(refused.contains("it is what halted the gate, and not what mends it"), "{refused}");
+    let empty = Some(Fix { despite: Some(" ".to_owned()) });
+    let door = Door { gate: Gate::default().halt(halted()), ..Door::default() };
+    assert!(passes(&door, "ann", empty).contains("the reason"), "{}", passes(&door, "ann", fix()));
+}
+
+#[test]
+fn the_cause_of_one_halt_does_not_open_another() {
+    let gate = Gate::default().halt(halted());
+    let test = Test::Impossible("no such machine here".to_owned());
+    let refused = gate.open(&path(), Some(99), opening(&["a"], test.clone())).unwrap_err();
+    assert!(
+        refused.because.contains("another deployment has halted it since: rollout 7"),
+        "{}",
+        refused.because
+    );
+    assert!(gate.open(&path(), Some(7), opening(&["a"], test)).is_ok());
+}
+
+#[test]
 fn a_fix_that_arrived_does_not_open_the_gate_and_is_told() {
     let gate = Gate::default().halt(halted());
     let later = gate.fixed(Fixed { rollout: 8, release: "3".parse().unwrap() });
@@ -130,7 +154,7 @@ fn commands_for_another_environment_name_it() {
 fn a_halted_gate_asks_for_a_cause_and_a_test() {
     let gate = Gate::default().halt(halted());
     let refused = |whys: &[&str], test: Test| {
-        gate.open(&path(), opening(whys, test)).map_err(|refusal| refusal.because).unwrap_err()
+        gate.open(&path(), None, opening(whys, test)).map_err(|refusal| refusal.because).unwrap_err()
     };
     let test = || Test::Written("tests/basket.rs".to_owned());
     assert_eq!(refused(&[], test()), "nobody has said yet why it happened");
@@ -141,7 +165,8 @@ fn a_halted_gate_asks_for_a_cause_and_a_test() {
         refused(&["a"], Test::Written("x".repeat(1001))),
         "the test has 1001 characters, and 1000 are the most"
     );
-    let opened = gate.open(&path(), opening(&["the basket was empty", "nobody tried"], test())).unwrap();
+    let opened =
+        gate.open(&path(), Some(7), opening(&["the basket was empty", "nobody tried"], test())).unwrap();
     assert_eq!(opened.halted, None);
     let kept = opened.opened.as_ref().unwrap();
     assert_eq!(
@@ -149,7 +174,7 @@ fn a_halted_gate_asks_for_a_cause_and_a_test() {
         "why 1: the basket was empty; why 2: nobody tried; test: tests/basket.rs"
     );
     assert_eq!(kept.halted, halted());
-    let again = opened.open(&path(), opening(&["a"], test())).unwrap_err();
+    let again = opened.open(&path(), None, opening(&["a"], test())).unwrap_err();
     assert_eq!(again.because, "it is not halted");
 }
 

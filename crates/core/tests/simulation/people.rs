@@ -275,7 +275,7 @@ impl World {
             1 => gate.freeze(&path(), Freeze { window: window(length), owner: by, since: now }),
             2 => gate.unfreeze(&path(), &"sale".parse().unwrap()),
             3 => gate.unlock(&path(), &by, now),
-            _ => gate.open(&path(), opening),
+            _ => gate.open(&path(), None, opening),
         };
         let Ok(next) = next else { return };
         let guards = record_guards(&self.scene.store, session);

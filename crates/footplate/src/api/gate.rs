@@ -51,6 +51,9 @@ pub enum GateChange {
         whys: Vec<String>,
         /// The test that was written, or why there is none.
         test: Test,
+        /// Which rollout's halt it is that is explained; whichever it is now when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<u64>,
     },
     /// Keep others out for a while.
     Lock {

@@ -215,12 +215,14 @@ async fn open(operator: &Operator, args: &OpenArgs) -> Result<(), Failure> {
         (None, Some(why)) => Some(Test::Impossible(why.trim_start_matches("because ").to_owned())),
         (None, None) => None,
     };
+    let mut of = None;
     let (whys, test) = match (args.whys.is_empty(), given) {
         (false, Some(test)) => (args.whys.clone(), test),
         (_, given) if std::io::stdin().is_terminal() => {
             let status = read(operator, &path).await?;
             if let Some(halted) = &status.gate.halted {
                 operator.ui.say(told(&path, halted, status.at));
+                of = Some(halted.rollout);
             }
             ask(operator, &args.whys, given)?
         }
@@ -239,7 +241,7 @@ async fn open(operator: &Operator, args: &OpenArgs) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Usage, what).because_of(because).next(next));
         }
     };
-    order(operator, &path, GateChange::Open { whys, test }, operator.by(None)?).await
+    order(operator, &path, GateChange::Open { whys, test, of }, operator.by(None)?).await
 }
 
 /// Asks on the terminal for what was not given.

@@ -98,10 +98,10 @@ fn changed(
     let reason = order.by.reason.clone().unwrap_or_default();
     let told = |what: String| format!("{actor} {what} the gate of `{path}`");
     Ok(match &order.change {
-        GateChange::Open { whys, test } => {
+        GateChange::Open { whys, test, of } => {
             let opening = Opening { by: actor.clone(), at: now, whys: whys.clone(), test: test.clone() };
             let text = told(format!("says the cause ({opening}) and opens"));
-            (gate.open(path, opening).map_err(refused)?, "opened", text)
+            (gate.open(path, *of, opening).map_err(refused)?, "opened", text)
         }
         GateChange::Lock { until } => {
             let length = footplate_core::moment::in_words(until.since(now));

@@ -260,7 +260,7 @@ impl Site {
     /// Says why what was taken back had to be: then others may be deployed.
     pub async fn open_gate(&self) {
         let test = Test::Impossible("it was a story".to_owned());
-        let change = GateChange::Open { whys: vec!["it was a story".to_owned()], test };
+        let change = GateChange::Open { whys: vec!["it was a story".to_owned()], test, of: None };
         let by = By { reason: None, actor: Some("ann".parse().unwrap()) };
         self.client.change_gate(&GateOrder { path: path(), change, by }).await.unwrap();
     }

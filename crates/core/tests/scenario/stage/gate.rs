@@ -42,7 +42,7 @@ impl Stage {
                 let test = Test::Written("tests/basket.rs".to_owned());
                 let whys = vec!["it broke".to_owned()];
                 self.gate
-                    .open(&path, Opening { by: "ann".parse().unwrap(), at: self.now, whys, test })
+                    .open(&path, None, Opening { by: "ann".parse().unwrap(), at: self.now, whys, test })
                     .unwrap()
             }
         };
