@@ -34,6 +34,7 @@ mod rollback;
 mod router;
 mod screen;
 mod signal;
+mod state;
 mod status;
 mod store;
 mod top;

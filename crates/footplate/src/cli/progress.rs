@@ -14,7 +14,7 @@ use footplate_core::rollout::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Ui;
-use super::status::stage_word;
+use super::state::stage_word;
 use super::when::stopwatch;
 use crate::api::{AppStatus, RolloutStatus, Stage, TargetStatus};
 use crate::failure::printable_line;
