@@ -31,6 +31,8 @@ pub mod cuts;
 
 mod window;
 
+mod drawing;
+
 mod blocks;
 
 mod events;

@@ -27,7 +27,7 @@ pub struct Footplate {
 
 impl Footplate {
     pub fn new(drawn: Drawn) -> Self {
-        let judge = Judge::new(Plan::of_requests(drawn), Moment::from_millis(0))
+        let judge = Judge::new(Plan::of_requests(drawn).beside(), Moment::from_millis(0))
             .expect("the default can be judged by");
         Self { judge, reading: Reading { over: Duration::from_secs(1), ..Reading::default() } }
     }

@@ -4,17 +4,24 @@
 //! Invariants: a release that was called worse goes back at once, whatever it does and whoever paused it; the old release leaves no host
 //! for good before the new one is proved not to be worse, unless a person or the rules say otherwise; waiting for a proof has a deadline.
 
+use std::time::Duration;
+
 use super::course::Part;
 use super::{Goal, Kind, Observation, Phase, Rollout, Why};
 use crate::moment::{Moment, in_words};
 use crate::traffic::Share;
 use crate::verdict::{Judging, OnUnknown, Standing};
 
+/// For how long what a judge said counts, but that a release is worse, which stays. It says something every five seconds.
+const FRESH: Duration = Duration::from_secs(20);
+
 /// What the judge of a rollout says at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// The number of the rollout that it is about.
     pub rollout: u64,
+    /// Up to when it has heard.
+    pub at: Moment,
     /// What is proved.
     pub standing: Standing,
     /// Whether something speaks against going on although nothing is proved: a KPI of which nothing is heard, or evidence that grows.
@@ -28,6 +35,11 @@ impl Rollout {
     pub fn judging(&self) -> Option<&Judging> {
         let judging = self.policy.judging.as_ref();
         judging.filter(|_| self.kind == Kind::Deploy && !self.is_first() && self.runs_in_steps())
+    }
+
+    /// Tells whether both releases answer in this step, each its part.
+    pub fn is_side_by_side(&self) -> bool {
+        matches!(self.phase, Phase::Stepping { step, .. } if is_shared(&self.goal(step), self.hosts.len()))
     }
 
     /// Tells whether the new release has all requests, and is watched against what was before.
@@ -61,7 +73,7 @@ impl Rollout {
 
     /// Watches a step that is judged: on when the new release is proved good, or when its time is over and nothing speaks against it.
     pub(super) fn watch_judged(&mut self, seen: &Observation, step: u32, until: Moment) {
-        let judged = self.judged(seen);
+        let judged = self.judged(seen).filter(|judged| judged.at + FRESH >= seen.now);
         let is_proved = judged.is_some_and(|judged| judged.standing == Standing::NotWorse);
         let is_doubtful = judged.is_none_or(|judged| judged.is_doubtful);
         let may_pass = !is_doubtful && !self.asks_for_proof(step);

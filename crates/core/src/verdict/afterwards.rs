@@ -32,7 +32,7 @@ pub fn afterwards(past: &Judge, before: &BTreeMap<KpiName, Said>) -> Option<Plan
         let silence = Silence { patience: PATIENCE, then: Then::GoOn };
         Some((name.clone(), Kpi { weight: watch.kpi.weight, measure, silence, warm_up: Duration::ZERO }))
     });
-    let plan = Plan { kpis: kpis.collect(), ..past.plan().clone() };
+    let plan = Plan { kpis: kpis.collect(), ..past.plan().clone().after() };
     (!plan.kpis.is_empty()).then_some(plan)
 }
 
@@ -56,23 +56,24 @@ fn bound(watch: &Watch, before: Option<&Said>, is_proved: bool) -> Option<Bound>
             }
         }
         (Measure::Number(bound), Counted::Numbers(numbers)) => {
-            let (canary, baseline) = match (numbers.latest(), before) {
-                (Some((canary, baseline)), _) => (Some(canary), baseline),
-                (None, Some(Said::Numbers { baseline, .. })) => (*baseline, *baseline),
-                (None, _) => (None, None),
+            let baseline = match (numbers.latest(), before) {
+                (Some((_, baseline)), _) => baseline,
+                (None, Some(Said::Numbers { baseline, .. })) => *baseline,
+                (None, _) => None,
             };
             let limit = numbers.limit(baseline)?;
-            // The old release is gone: what the new one had itself is as good a measure as that one's number was.
-            match (canary, bound.is_low_bad) {
-                (Some(canary), true) => limit.min(canary.value() / TIMES),
-                (Some(canary), false) => limit.max(canary.value() * TIMES),
+            match (bound.worse_than, bound.is_low_bad) {
+                // A person said where it ends; the old release's number would move with the hours.
                 (None, _) => limit,
+                (Some(_), true) => limit.min(baseline?.value() / TIMES),
+                (Some(_), false) => limit.max(baseline?.value() * TIMES),
             }
         }
         _ => return None,
     };
     let is_low_bad = matches!(&watch.kpi.measure, Measure::Number(bound) if bound.is_low_bad);
-    Some(Bound { worse_than: None, limit: Some(Number::new(limit)?), is_low_bad })
+    let is_part = matches!(watch.kpi.measure, Measure::Events(_));
+    Some(Bound { worse_than: None, limit: Some(Number::new(limit)?), is_low_bad, is_part })
 }
 
 /// Returns how large a part it may have been to which something happened; nothing without requests.

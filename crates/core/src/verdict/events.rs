@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::blocks::Blocks;
 use super::cause::{Causes, Drawn};
+use super::drawing::Drawing;
 use super::evidence::{self, Evidence, ln};
 use super::interval::Shares;
 use super::kpi::{Alternatives, Counting, Tolerance};
@@ -40,6 +41,7 @@ pub struct Events {
     window: Window,
     pool: Pool,
     drawn: Drawn,
+    drawing: Drawing,
     causes: Causes,
     busiest: Busiest,
     shares: Shares,
@@ -92,6 +94,7 @@ impl Events {
             window: Window::default(),
             pool: Pool::default(),
             drawn,
+            drawing: Drawing::default(),
             causes: Causes::new(drawn),
             busiest: Busiest::default(),
             shares: Shares::default(),
@@ -101,11 +104,12 @@ impl Events {
         }
     }
 
-    /// Counts one look, with the canary's share where it is known.
+    /// Counts one look, with the canary's share where it is known; that is believed as long as requests come by it.
     pub fn count(&mut self, at: Moment, over: Duration, known: Option<f64>, split: &Split) {
         self.canary.add(split.canary);
         self.baseline.add(split.baseline);
         let of = (split.canary.of, split.baseline.of);
+        let known = self.drawing.believed(at, known, of, self.drawn);
         self.busiest.add(at, of.0 + of.1, split.busiest.unwrap_or(0));
         // Where clients are drawn the share is one of clients: what part of the requests they make is measured.
         let of_requests = known.filter(|_| self.drawn == Drawn::Request);

@@ -182,7 +182,7 @@ impl Judge {
 
     /// Returns the evidence that is enough to call it worse.
     pub fn enough_for_worse(&self) -> Evidence {
-        Evidence::enough_for(part(self.plan.false_rollback))
+        Evidence::enough_for(self.plan.budget())
     }
 
     /// Returns the evidence that is enough for one KPI to be called not worse.

@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn bound() -> Bound {
-        Bound { worse_than: Some(Factor::ONE), limit: None, is_low_bad: false }
+        Bound { worse_than: Some(Factor::ONE), limit: None, is_low_bad: false, is_part: false }
     }
 
     fn fault(judging: &Judging) -> String {

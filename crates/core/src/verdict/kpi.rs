@@ -15,17 +15,31 @@ use super::reading::{KpiName, Number};
 use crate::release::duration_millis;
 use crate::traffic::Share;
 
+/// What part of the error budget is spent while both versions answer, in millionths.
+const BESIDE: u32 = 800_000;
+
 /// How a deployment is judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How often a release that is not worse may be called worse: per deployment, over all KPIs and looks.
     pub false_rollback: Share,
+    /// What part of that this stage of the deployment may spend: it is judged while both versions answer, and by its past afterwards.
+    #[serde(default = "all", skip_serializing_if = "is_all")]
+    pub spends: Share,
     /// How often a release that is as bad as a KPI's `not_worse_than` may be called not worse.
     pub false_promotion: Share,
     /// What versions are drawn for.
     pub drawn: Drawn,
     /// What is judged.
     pub kpis: BTreeMap<KpiName, Kpi>,
+}
+
+fn all() -> Share {
+    Share::ALL
+}
+
+fn is_all(share: &Share) -> bool {
+    *share == Share::ALL
 }
 
 /// One KPI.
@@ -101,6 +115,9 @@ pub struct Bound {
     /// Whether a small number is the bad one: then all bounds are the other way round.
     #[serde(default)]
     pub is_low_bad: bool,
+    /// Whether it is a part of the requests, 0 to 1, and is told as a percentage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_part: bool,
 }
 
 /// What silence means.
@@ -229,7 +246,29 @@ impl Plan {
         let kpis = kpis.map(|(name, weight, tolerance)| {
             (name.parse().expect("it is a name"), kpi(weight, Measure::Events(tolerance)))
         });
-        Self { false_rollback: percent(1), false_promotion: percent(5), drawn, kpis: kpis.into() }
+        Self {
+            false_rollback: percent(1),
+            spends: Share::ALL,
+            false_promotion: percent(5),
+            drawn,
+            kpis: kpis.into(),
+        }
+    }
+
+    /// Returns the plan of the stage in which both versions answer: with four fifths of what may be spent.
+    pub fn beside(self) -> Self {
+        Self { spends: Share::from_millionths(BESIDE), ..self }
+    }
+
+    /// Returns the plan of the stage after that, with the rest.
+    pub fn after(self) -> Self {
+        Self { spends: Share::from_millionths(Share::ALL.millionths() - BESIDE), ..self }
+    }
+
+    /// Returns how likely it may become that a release that is not worse is called worse in this stage.
+    pub fn budget(&self) -> f64 {
+        let part = |share: Share| f64::from(share.millionths()) / f64::from(Share::ALL.millionths());
+        part(self.false_rollback) * part(self.spends)
     }
 
     /// Tells whether one can judge by it.

@@ -226,6 +226,33 @@ fn without_traffic_nothing_is_known_and_the_missing_amount_is_said() {
 }
 
 #[test]
+fn a_share_by_which_no_request_comes_proves_nothing() {
+    // All requests go to one version, as the other has no endpoint that is ready.
+    let found = |of_canary: bool, drawn: Drawn| {
+        let mut random = Random(5);
+        let mut judge = judge(Plan::of_requests(drawn));
+        let side =
+            |events| if of_canary { split((100, events), (0, 0)) } else { split((0, 0), (100, events)) };
+        let heard = (1..=120).map(|second| {
+            let errors = with_causes(side(1), &mut random);
+            let kpis = [
+                ("errors", errors),
+                ("latency.p50", side(50)),
+                ("latency.p90", side(10)),
+                ("latency.p99", side(1)),
+            ];
+            let kpis = kpis.map(|(name, split)| (name, Said::Events(split)));
+            judge.hear(&reading(second, "10%", &kpis)).unwrap()
+        });
+        heard.last().expect("it heard something")
+    };
+    for drawn in [Drawn::Request, Drawn::Client] {
+        assert_eq!(found(false, drawn), Standing::Unknown, "a canary without requests is not good");
+        assert_ne!(found(true, drawn), Standing::Worse, "one that takes all of them is not bad");
+    }
+}
+
+#[test]
 fn two_errors_are_never_enough_however_unlikely_they_were() {
     let mut judge = judge(errors_alone());
     let mut random = Random(1);
@@ -241,7 +268,7 @@ fn two_errors_are_never_enough_however_unlikely_they_were() {
 fn a_source_that_is_silent_is_never_healthy() {
     let ending = |then, said: Said| {
         let mut plan = errors_alone();
-        let bound = Bound { worse_than: None, limit: Number::new(10.0), is_low_bad: false };
+        let bound = Bound { worse_than: None, limit: Number::new(10.0), is_low_bad: false, is_part: false };
         let silence = Silence { patience: Duration::from_secs(30), then };
         let kpi = Kpi { weight: 1, measure: Measure::Number(bound), silence, warm_up: Duration::ZERO };
         plan.kpis.insert(name("queue"), kpi);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::finding::{Basis, Finding, KpiStanding, KpiVerdict, Lack};
 use super::interval::Interval;
-use super::kpi::{Counting, Kpi, Measure, Plan};
+use super::kpi::{Bound, Counting, Kpi, Measure, Plan};
 use super::power::number;
 use super::reading::{KpiName, Side};
 use crate::moment::in_words;
@@ -36,14 +36,27 @@ pub fn verdict(finding: &Finding, kpis: &BTreeMap<KpiName, KpiVerdict>, plan: &P
 pub fn kpi(name: &KpiName, kpi: &Kpi, standing: KpiStanding, basis: &Basis, lack: Option<&Lack>) -> String {
     let seen = match basis {
         Basis::Events { canary, baseline, ratio, counting, concentrated, .. } => {
-            events(*canary, *baseline, *ratio, *counting, *concentrated)
+            let fine = match (&kpi.measure, standing) {
+                (Measure::Events(tolerance), KpiStanding::NotWorse) => tolerance.fine_below,
+                _ => None,
+            };
+            let fine = fine.filter(|fine| {
+                canary.part().is_some_and(|part| part < f64::from(fine.millionths()) / 1e6)
+                    && ratio.and_then(|ratio| ratio.high).is_none_or(|high| high > 1.0)
+            });
+            let fine = fine.map_or(String::new(), |fine| format!(", and below {fine} is fine"));
+            events(*canary, *baseline, *ratio, *counting, *concentrated) + &fine
         }
         Basis::Numbers { canary, baseline, looks } => {
+            let Measure::Number(bound) = &kpi.measure else { return format!("`{name}`") };
             let value = |number: &Option<super::reading::Number>| {
-                number.map_or_else(|| "unknown".to_owned(), |value| self::number(value.value()))
+                number.map_or_else(|| "unknown".to_owned(), |number| written(number.value(), bound))
             };
-            let limit = bound(&kpi.measure);
-            format!("{} beside {}, {limit}, in {looks} looks", value(canary), value(baseline))
+            let beside = match (bound.worse_than, baseline) {
+                (None, None) => String::new(),
+                _ => format!(" beside {}", value(baseline)),
+            };
+            format!("{}{beside}, {}, in {looks} looks", value(canary), limits(bound))
         }
     };
     let stands = match (standing, lack) {
@@ -91,10 +104,17 @@ fn interval(ratio: Interval) -> String {
     }
 }
 
-fn bound(measure: &Measure) -> String {
-    let Measure::Number(bound) = measure else { return String::new() };
+/// Writes a number as people read it: a part of the requests as a percentage.
+fn written(value: f64, bound: &Bound) -> String {
+    match bound.is_part {
+        true => format!("{}%", number(value * 100.0)),
+        false => number(value),
+    }
+}
+
+fn limits(bound: &Bound) -> String {
     let relative = bound.worse_than.map(|factor| format!("{factor} of the baseline"));
-    let fixed = bound.limit.map(|limit| number(limit.value()));
+    let fixed = bound.limit.map(|limit| written(limit.value(), bound));
     let limits: Vec<String> = relative.into_iter().chain(fixed).collect();
     let side = if bound.is_low_bad { "at least" } else { "at most" };
     format!("{side} {}", limits.join(" or "))

@@ -32,6 +32,7 @@ pub fn judged() -> Policy {
         worse_than: Some(Factor::from_thousandths(1250)),
         limit: Number::new(0.5),
         is_low_bad: false,
+        is_part: false,
     };
     let low = Bound { is_low_bad: true, limit: None, ..bound.clone() };
     let measures: BTreeMap<&str, Measure> = BTreeMap::from([

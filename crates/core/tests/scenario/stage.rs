@@ -221,7 +221,8 @@ impl Stage {
             _ => (Standing::Unknown, false),
         };
         let rollout = self.rollout.as_ref().map_or(0, |rollout| rollout.number);
-        self.judged = Some(Judged { rollout, standing, is_doubtful, sentence: sentence.to_owned() });
+        self.judged =
+            Some(Judged { rollout, at: self.now, standing, is_doubtful, sentence: sentence.to_owned() });
     }
 
     /// Lets agents do all they may do of one verb, exactly as the real agent plans it.
@@ -417,7 +418,7 @@ impl Stage {
             releases: self.releases.clone(),
             routes: self.routes.clone(),
             traffic: self.traffic.clone(),
-            judged: self.judged.clone(),
+            judged: self.judged.clone().map(|judged| Judged { at: self.now, ..judged }),
         };
         let turn = turn(&seen, |_| Vec::new());
         self.current = turn.current.unwrap_or(seen.current);
@@ -437,7 +438,7 @@ impl Stage {
     fn tell(&mut self, what: &str) {
         let rollout = self.rollout.as_ref();
         let seen = rollout::Observation {
-            judged: self.judged.clone(),
+            judged: self.judged.clone().map(|judged| Judged { at: self.now, ..judged }),
             ..observe(self.current.selector(rollout), rollout, &self.hosts, self.now)
         };
         let text = match (what, rollout) {

@@ -23,5 +23,5 @@ pub fn judged(rollout: Option<&Rollout>, now: Moment) -> Option<Judged> {
     };
     let is_doubtful = standing == Standing::Unknown && lot % 8 == 7;
     let sentence = format!("the lot is {}", lot % 8);
-    Some(Judged { rollout: rollout.number, standing, is_doubtful, sentence })
+    Some(Judged { rollout: rollout.number, at: now, standing, is_doubtful, sentence })
 }

@@ -50,7 +50,7 @@ pub fn events() -> Measure {
 }
 
 pub fn number() -> Measure {
-    Measure::Number(Bound { worse_than: Some(Factor::ONE), limit: None, is_low_bad: false })
+    Measure::Number(Bound { worse_than: Some(Factor::ONE), limit: None, is_low_bad: false, is_part: false })
 }
 
 /// Returns what is asked for a measure, of four texts in the order of [`Site::set`].
