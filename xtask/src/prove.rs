@@ -58,7 +58,7 @@ const PROOFS: [Proof; 8] = [
     Proof {
         name: "identical",
         shows: "50 times the same version again under load: its judge never takes it back, and no request fails.",
-        way: Way::Tests { package: "footplate", program: "swaps", names: "judged::the_same_version" },
+        way: Way::Tests { package: "footplate", program: "swaps", names: "judged::the_same_version_again" },
         settings: &[("FOOTPLATE_PROVE_IDENTICAL", "50")],
     },
     Proof {

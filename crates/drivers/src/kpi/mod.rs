@@ -134,7 +134,9 @@ impl KpiOpenError {
     /// Says what to do about it, in one sentence.
     pub fn next(&self) -> &'static str {
         match self {
-            KpiOpenError::NoCommands => "name it in controller.toml: kpi_commands = \"/etc/footplate/kpi\"",
+            KpiOpenError::NoCommands => {
+                "name it: kpi_commands = \"/etc/footplate/kpi\" in controller.toml, or `footplate up --kpi-commands FOLDER`"
+            }
             KpiOpenError::NoToken(_) => "name it in controller.toml: [kpi_token.NAME] with `file` and `url`",
             KpiOpenError::NotForIt { .. } => {
                 "use the address that `url` in [kpi_token.NAME] names, by https or on this machine"

@@ -163,7 +163,12 @@ impl Rules {
     fn of_number(&self, name: Option<&KpiName>, patience: Duration) -> Result<Plan, Failure> {
         let mut plan = Plan::of_requests(Drawn::Request);
         let kpi = plan.kpis.values().next().cloned().expect("requests have KPIs");
-        let bound = Bound { worse_than: self.worse_than, limit: self.limit, is_low_bad: self.low_is_bad };
+        let bound = Bound {
+            worse_than: self.worse_than,
+            limit: self.limit,
+            is_low_bad: self.low_is_bad,
+            is_part: false,
+        };
         let name = name.cloned().unwrap_or_else(|| "number".parse().expect("it is a name"));
         let kpi = footplate_core::verdict::Kpi { weight: 1, measure: Measure::Number(bound), ..kpi };
         plan.kpis = [(name, kpi)].into();

@@ -42,6 +42,9 @@ pub struct UpArgs {
     /// Address of this machine where Prometheus reads the router's counts, such as 127.0.0.1:9180
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    /// Folder of the programs that may be asked for KPIs
+    #[arg(long, value_name = "FOLDER")]
+    kpi_commands: Option<PathBuf>,
     /// Ship the newest commit, then stop
     #[arg(long)]
     once: bool,
@@ -60,6 +63,7 @@ pub async fn up(operator: &Operator, args: &UpArgs) -> Result<(), Failure> {
         listen: args.listen,
         router: args.router,
         metrics: args.metrics,
+        kpi_commands: args.kpi_commands.clone(),
         once: args.once,
     };
     up::run(operator, plan, stop).await

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use footplate_core::name::{AppName, AppPath};
 use footplate_core::traffic::counts::{FailedRequest, How};
+use footplate_core::verdict::Recording;
+use footplate_core::verdict::recording::FORMAT;
 use serde::Serialize;
 
 use super::Operator;
@@ -63,7 +65,10 @@ pub async fn verdict(operator: &Operator, args: &VerdictArgs) -> Result<(), Fail
     let what = format!("cannot show the verdict on `{}` in {}", path.app, path.environment);
     let stages = operator.client()?.verdict(&path, args.number).await;
     let stages = stages.map_err(|error| operator.failed(&what, error))?;
-    let shown = stages.iter().map(|stage| shown(&path, stage, &what)).collect::<Result<Vec<_>, _>>()?;
+    let mut shown = stages.iter().map(|stage| shown(&path, stage, &what)).collect::<Result<Vec<_>, _>>()?;
+    // It ended with the last stage.
+    let count = shown.len();
+    shown.iter_mut().take(count.saturating_sub(1)).for_each(|shown| shown.subject.ended = None);
     // A page and a file are of what decided: the last stage.
     if let (Some(file), Some(last)) = (&args.html, shown.last()) {
         super::judge::write(file, &last.page())?;
@@ -89,8 +94,20 @@ fn shown(path: &AppPath, stage: &JudgedStage, what: &str) -> Result<Shown, Failu
         said_then: None,
     };
     let samples = stage.failed.iter().map(|failed| sample(stage, failed)).collect();
-    let shown = Shown::new(subject, &stage.recording, samples);
-    let mut shown = shown.map_err(|error| Failure::new(Exit::Failed, what).because(&error))?;
+    let replayed = Shown::new(subject.clone(), &stage.recording, samples);
+    let mut shown = match (replayed, &stage.verdict) {
+        // What the oldest trials heard is forgotten; their verdicts are not.
+        (Ok(shown), Some(verdict)) if shown.readings == 0 => Shown { verdict: verdict.clone(), ..shown },
+        (Ok(shown), _) => shown,
+        (Err(error), Some(verdict)) => {
+            tracing::warn!(%error, "what was heard cannot be judged again; this is what was found then");
+            let nothing = Recording { readings: Vec::new(), format: FORMAT, ..stage.recording.clone() };
+            let shown = Shown::new(subject, &nothing, Vec::new());
+            let shown = shown.map_err(|error| Failure::new(Exit::Failed, what).because(&error))?;
+            Shown { verdict: verdict.clone(), ..shown }
+        }
+        (Err(error), None) => return Err(Failure::new(Exit::Failed, what).because(&error)),
+    };
     let said_then = stage.verdict.as_ref().map(|verdict| verdict.sentence.clone());
     shown.subject.said_then = said_then.filter(|said| *said != shown.verdict.sentence);
     Ok(shown)

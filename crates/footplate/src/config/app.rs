@@ -159,7 +159,7 @@ fn read(root: &mut Table) -> Option<AppConfig> {
     }
     check_acceptance(root, &policy, &workload);
     let retain = read_retain(root.table("retain"));
-    let judge = Judge::usual(&policy, &workload).read(root);
+    let judge = Judge::usual(&workload).read(root);
     let gate = gate::read(root.table("gate"));
     let environments = read_environments(root, &workload, &judge, &gate);
     Some(AppConfig { app: app?, build, workload, policy, retain, environments })

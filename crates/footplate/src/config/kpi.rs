@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use footplate_core::release::Workload;
 use footplate_core::release::service::Kind;
-use footplate_core::rollout::{Policy, Strategy};
 use footplate_core::traffic::Share;
 use footplate_core::verdict::kpi::{Bound, Silence, Then, Tolerance};
 use footplate_core::verdict::source::{Asked, Command, Http, OF_ROUTER, OfService, Prometheus};
@@ -18,6 +17,9 @@ use footplate_core::verdict::{
 
 use super::table::Table;
 
+/// The shortest watch in which anything can be found once a release has all requests.
+const AFTER_MIN: Duration = Duration::from_secs(60);
+
 /// What is judged so far: by itself, or by the tables that were read.
 #[derive(Clone, Debug)]
 pub(super) struct Judge {
@@ -25,6 +27,8 @@ pub(super) struct Judge {
     is_asked_for: bool,
     /// What a table says of that itself.
     enabled: Option<bool>,
+    /// Whether a release has services.
+    has_services: bool,
     judging: Judging,
 }
 
@@ -46,16 +50,16 @@ enum Says {
 }
 
 impl Judge {
-    /// Returns what judges once a table asks for it: the KPIs of requests, where a release with a port goes out in steps.
-    pub(super) fn usual(policy: &Policy, workload: &Workload) -> Self {
+    /// Returns what judges once a table asks for it: the KPIs of requests, where a release has a port. With a barrier nothing answers
+    /// beside it: it is held against what was before.
+    pub(super) fn usual(workload: &Workload) -> Self {
         let services = match workload {
             Workload::Service { services, .. } => Some(services),
             Workload::Command(_) | Workload::ReleaseDir(_) => None,
         };
         let mut webs =
             services.into_iter().flatten().filter(|(_, service)| matches!(service.kind, Kind::Web { .. }));
-        let has_steps = !matches!(policy.strategy, Strategy::Barrier);
-        let by_requests = has_steps && webs.clone().next().is_some();
+        let by_requests = webs.clone().next().is_some();
         let drawn = match webs.any(|(_, service)| service.sticky.is_some()) {
             true => Drawn::Client,
             false => Drawn::Request,
@@ -65,7 +69,7 @@ impl Judge {
             judging.plan.kpis.clear();
             judging.sources.clear();
         }
-        Self { is_asked_for: false, enabled: None, judging }
+        Self { is_asked_for: false, enabled: None, has_services: services.is_some(), judging }
     }
 
     /// Reads `[judge]` and `[kpi]` of this table, on top of what is judged so far.
@@ -89,13 +93,31 @@ impl Judge {
 
     /// Returns what judges; nothing when nobody does.
     pub(super) fn finish(self, table: &Table) -> Option<Judging> {
-        if !self.enabled.unwrap_or(self.is_asked_for) || self.judging.plan.kpis.is_empty() {
+        if !self.enabled.unwrap_or(self.is_asked_for) {
+            return None;
+        }
+        if let Some((what, right)) = self.is_in_vain() {
+            table.mistake(table.span(), what, right);
             return None;
         }
         if let Err(error) = self.judging.check() {
             table.mistake(table.span(), "nobody could judge by this", error.to_string());
         }
         Some(self.judging)
+    }
+
+    /// Returns why nobody would judge although a table asks for it, and what to do.
+    fn is_in_vain(&self) -> Option<(String, &'static str)> {
+        let what = |why: &str| format!("nobody would judge: {why}");
+        if !self.has_services {
+            let why = what("files and hooks have nothing that runs");
+            return Some((
+                why,
+                "take the tables [judge] and [kpi] out, or set `enabled` in [judge] to false",
+            ));
+        }
+        let right = "name a KPI in a table [kpi.NAME], or set `enabled` in [judge] to false";
+        self.judging.plan.kpis.is_empty().then(|| (what("there is no KPI"), right))
     }
 
     fn read_rules(&mut self, table: &mut Table) {
@@ -105,7 +127,13 @@ impl Judge {
         self.enabled = table.flag("enabled").or(self.enabled);
         set(&mut judging.on_unknown, table.choice("on_unknown", &unknown));
         set(&mut judging.unknown_max, table.duration("unknown_max"));
-        set(&mut judging.after, table.duration("after"));
+        if let Some(after) = table.duration("after") {
+            if !after.is_zero() && after < AFTER_MIN {
+                let right = "expected \"0s\", or at least \"1m\": by eleven looks of five seconds something is found at the earliest";
+                table.mistake(table.span(), "`after` is too short to find anything", right);
+            }
+            judging.after = after;
+        }
         for (key, part) in [
             ("false_rollback", &mut judging.plan.false_rollback),
             ("false_promotion", &mut judging.plan.false_promotion),
@@ -308,14 +336,15 @@ fn read_bound(table: &mut Table, source: &Source, before: Option<&Measure>) -> B
     let usual = match (before, source) {
         (Some(Measure::Number(before)), _) => before.clone(),
         (_, Source::Service { what: OfService::Restarts }) => {
-            Bound { worse_than: Some(Factor::ONE), limit: None, is_low_bad: false }
+            Bound { worse_than: Some(Factor::ONE), limit: None, is_low_bad: false, is_part: false }
         }
-        _ => Bound { worse_than: None, limit: None, is_low_bad: false },
+        _ => Bound { worse_than: None, limit: None, is_low_bad: false, is_part: false },
     };
     Bound {
         worse_than: table.parsed("worse_than").or(usual.worse_than),
         limit: table.number("limit").and_then(Number::new).or(usual.limit),
         is_low_bad: table.flag("low_is_bad").unwrap_or(usual.is_low_bad),
+        is_part: false,
     }
 }
 

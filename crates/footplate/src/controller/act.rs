@@ -108,7 +108,7 @@ impl Worker<'_> {
         let (keeper, mut lost) = oneshot::channel();
         let kept = keep_lease(self.shared.store.clone(), self.lease.clone(), keeper);
         let _keeper = AbortOnDropHandle::new(tokio::spawn(kept));
-        let _judge = AbortOnDropHandle::new(tokio::spawn(judging::judge(self.shared.clone())));
+        let _judge = AbortOnDropHandle::new(tokio::spawn(judging::watch(self.shared.clone())));
         let (mut reading, mut writing) = (troubles.of("read the store"), troubles.of("write to the store"));
         let mut read_all_at = Instant::now();
         let mut forget_at = Instant::now();

@@ -6,9 +6,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use footplate_core::moment::Moment;
 use footplate_core::name::{Actor, AppPath};
 use footplate_core::rollout::{Announcement, Class};
-use footplate_drivers::ledger::{Filter, Happening, Ledger, LedgerError, Sqlite};
+use footplate_core::verdict::Verdict;
+use footplate_drivers::ledger::{Filter, Happening, Ledger, LedgerError, Sqlite, TrialName};
 use tokio::sync::mpsc;
 
 use crate::clock;
@@ -29,6 +31,19 @@ enum Waiting {
     Append(Happening),
     /// Append unless the rollout's history has this kind already.
     AppendOnce(Happening),
+    BeginTrial {
+        name: TrialName,
+        began: Moment,
+        head: String,
+    },
+    Hear {
+        name: TrialName,
+        lines: Vec<String>,
+    },
+    EndTrial {
+        name: TrialName,
+        verdict: String,
+    },
     Flush(tokio::sync::oneshot::Sender<()>),
 }
 
@@ -77,6 +92,22 @@ impl Journal {
         self.push(Waiting::AppendOnce(noted(Some(path), Some(rollout), kind, actor, text)));
     }
 
+    /// Remembers that a judge begins to hear of a rollout.
+    pub(crate) fn begin_trial(&self, name: TrialName, began: Moment, head: String) {
+        self.push(Waiting::BeginTrial { name, began, head });
+    }
+
+    /// Remembers what a judge heard.
+    pub(crate) fn hear(&self, name: TrialName, lines: Vec<String>) {
+        self.push(Waiting::Hear { name, lines });
+    }
+
+    /// Remembers what a judge found.
+    pub(crate) fn end_trial(&self, name: TrialName, verdict: &Verdict) {
+        let verdict = serde_json::to_string(verdict).expect("a verdict can always be written");
+        self.push(Waiting::EndTrial { name, verdict });
+    }
+
     /// Waits until everything said so far is on the disk.
     pub(crate) async fn flush(&self) {
         let (done, written) = tokio::sync::oneshot::channel();
@@ -87,7 +118,7 @@ impl Journal {
 
     fn push(&self, waiting: Waiting) {
         if self.waiting.try_send(waiting).is_err() {
-            tracing::warn!("the ledger does not keep up; a line of history is lost");
+            tracing::warn!("the ledger does not keep up; a line of it is lost");
         }
     }
 }
@@ -97,6 +128,9 @@ async fn write(ledger: Arc<dyn Ledger>, mut inbox: mpsc::Receiver<Waiting>) {
         let result = match waiting {
             Waiting::Append(happening) => ledger.append(&[happening]).await.map(drop),
             Waiting::AppendOnce(happening) => append_once(ledger.as_ref(), happening).await,
+            Waiting::BeginTrial { name, began, head } => ledger.begin_trial(&name, began, &head).await,
+            Waiting::Hear { name, lines } => ledger.hear(&name, &lines).await,
+            Waiting::EndTrial { name, verdict } => ledger.end_trial(&name, &verdict).await,
             Waiting::Flush(done) => {
                 if done.send(()).is_err() {
                     tracing::debug!("the one who waited for the ledger has gone");
@@ -105,7 +139,7 @@ async fn write(ledger: Arc<dyn Ledger>, mut inbox: mpsc::Receiver<Waiting>) {
             }
         };
         if let Err(error) = result {
-            tracing::warn!(%error, next = error.next(), "a line of history is lost");
+            tracing::warn!(%error, next = error.next(), "a line of the ledger is lost");
         }
     }
 }

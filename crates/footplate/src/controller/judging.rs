@@ -7,16 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use footplate_core::moment::Moment;
 use footplate_core::name::{AppPath, GroupName, HostName, ReleaseId, TargetName};
 use footplate_core::rollout::{Judged, Part, Phase, Rollout};
 use footplate_core::traffic::Share;
+use footplate_core::verdict::source::Names;
 use footplate_core::verdict::{Judging, KpiName, OnUnknown, Source, power};
+use footplate_drivers::kpi;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
 use super::site::{App, Site};
 use super::traffic::Told;
+use crate::api::{Problem, ProblemKind};
 use crate::clock;
 use trial::Trial;
 
@@ -34,13 +38,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAST: Duration = Duration::from_secs(30);
 /// How far an outlook looks.
 const WITHIN: Duration = Duration::from_secs(3600);
-/// Every so many looks the words are brought up to date for readers; what a rollout acts on is told at once.
-const WORTH_READING: u64 = 5;
+/// How often the words are brought up to date for readers; what a rollout acts on is told at once.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// What a judge says, and when readers were told last.
+struct Spoken {
+    judged: Judged,
+    told_at: Moment,
+}
 
 /// What the judges of all apps say.
 #[derive(Default)]
 pub(crate) struct Bench {
-    judged: Mutex<BTreeMap<AppPath, Judged>>,
+    judged: Mutex<BTreeMap<AppPath, Spoken>>,
     news: Notify,
 }
 
@@ -49,7 +59,7 @@ impl Bench {
     pub(super) fn tell(&self, site: &mut Site) {
         let all = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         for (path, app) in &mut site.apps {
-            app.judged = all.get(path).cloned();
+            app.judged = all.get(path).map(|spoken| spoken.judged.clone());
         }
     }
 
@@ -58,14 +68,21 @@ impl Bench {
         self.news.notified().await;
     }
 
-    fn say(&self, path: &AppPath, judged: Judged, is_worth_reading: bool) {
+    fn say(&self, path: &AppPath, judged: Judged) {
         let decisive = |judged: &Judged| (judged.rollout, judged.standing, judged.is_doubtful);
         let mut all = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_decisive = all.get(path).is_none_or(|before| decisive(before) != decisive(&judged));
-        all.insert(path.clone(), judged);
-        if is_decisive || is_worth_reading {
+        let same = all.get(path).filter(|before| decisive(&before.judged) == decisive(&judged));
+        let untold = same.filter(|before| judged.at.since(before.told_at) < TELL_EVERY);
+        let told_at = untold.map_or(judged.at, |before| before.told_at);
+        if told_at == judged.at {
             self.news.notify_one();
         }
+        all.insert(path.clone(), Spoken { judged, told_at });
+    }
+
+    /// Forgets what was said before this controller acted.
+    fn clear(&self) {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn forget(&self, path: &AppPath) {
@@ -100,11 +117,13 @@ pub(super) enum Stage {
 }
 
 /// Looks once a second at every rollout that is judged.
-pub(super) async fn judge(shared: Arc<Shared>) {
+pub(super) async fn watch(shared: Arc<Shared>) {
+    shared.bench.clear();
+    end_what_was_left(&shared).await;
     let mut trials: BTreeMap<AppPath, Trial> = BTreeMap::new();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for look in 0_u64.. {
+    loop {
         looks.tick().await;
         let subjects = subjects(&shared.site());
         let is_over = |path: &AppPath, trial: &Trial| {
@@ -117,7 +136,7 @@ pub(super) async fn judge(shared: Arc<Shared>) {
             .collect();
         for path in over {
             if let Some(trial) = trials.remove(&path) {
-                trial.end(&shared).await;
+                trial.end(&shared);
             }
             shared.bench.forget(&path);
         }
@@ -126,11 +145,59 @@ pub(super) async fn judge(shared: Arc<Shared>) {
                 trials.insert(path.clone(), Trial::open(&shared, &subject).await);
             }
             let trial = trials.get_mut(&path).expect("it was just opened");
-            if let Some(judged) = trial.look(&shared, &subject, clock::now()).await {
-                shared.bench.say(&path, judged, look.is_multiple_of(WORTH_READING));
+            if let Some(judged) = trial.look(&shared, &subject, clock::now()) {
+                shared.bench.say(&path, judged);
             }
         }
     }
+}
+
+/// Ends the trials of rollouts that ended, or turned back, while no controller looked.
+async fn end_what_was_left(shared: &Shared) {
+    let left: Vec<(AppPath, u64)> = {
+        let site = shared.site();
+        let going = subjects(&site);
+        let judged = |app: &App| app.rollout.as_ref().filter(|it| it.judging().is_some()).map(|it| it.number);
+        let all = site.apps.iter().filter_map(|(path, app)| Some((path.clone(), judged(app)?)));
+        all.filter(|(path, number)| going.get(path).is_none_or(|subject| subject.number != *number)).collect()
+    };
+    for (path, number) in left {
+        let trials = match shared.journal.ledger().trials(&path, Some(number)).await {
+            Ok(trials) => trials,
+            Err(error) => {
+                tracing::warn!(%error, %path, next = error.next(), "what was heard cannot be read");
+                continue;
+            }
+        };
+        for trial in trials.iter().filter(|trial| trial.verdict.is_none()) {
+            let Some((head, _)) = kept::recording(trial) else { continue };
+            if let Ok(verdict) = head.recording.verdict() {
+                shared.journal.end_trial(trial.name.clone(), &verdict);
+            }
+        }
+    }
+}
+
+/// Refuses to deploy what is to be judged by something that this controller cannot ask.
+pub(super) fn refuse_unaskable(
+    settings: &kpi::Settings,
+    path: &AppPath,
+    release: &ReleaseId,
+    judging: &Judging,
+    what: &str,
+) -> Result<(), Problem> {
+    // Whichever is the baseline.
+    let (canary, baseline) = (release.clone(), release.clone());
+    let names = Names { path: path.clone(), groups: BTreeSet::new(), canary, baseline };
+    for (name, source) in &judging.sources {
+        let Some(kpi) = judging.plan.kpis.get(name) else { continue };
+        if let Err(error) = kpi::open(source, &kpi.measure, &names, settings) {
+            let because = format!("nobody could ask for its KPI `{name}`: {error}");
+            let next = format!("{}; or take it out: `enabled = false` in [kpi.{name}]", error.next());
+            return Err(Problem::new(ProblemKind::Refused, what, because, &next));
+        }
+    }
+    Ok(())
 }
 
 /// Says by what a rollout will be judged, and what that can see with the traffic of this moment.
@@ -148,8 +215,7 @@ pub(super) fn outlook(told: &Told, rollout: &Rollout) -> Vec<String> {
     let first = rollout.goals().first().and_then(|goal| goal.share);
     let running: BTreeMap<TargetName, ReleaseId> = targets(&rollout.path, rollout).collect();
     if let (Some((_, kpi)), Some(share), Some(traffic)) = (errors, first, told.traffic_of(&running, PAST)) {
-        let budget = f64::from(judging.plan.false_rollback.millionths()) / 1e6;
-        let error = budget * judging.plan.part_of_budget(kpi);
+        let error = judging.plan.clone().beside().budget() * judging.plan.part_of_budget(kpi);
         said.extend(power::statement(traffic, share, WITHIN, error));
     }
     said
@@ -197,6 +263,8 @@ fn stage(rollout: &Rollout) -> Option<Stage> {
         Phase::Preparing { .. } | Phase::Holding { .. } => Some(Stage::Before),
         Phase::Stepping { .. } if rollout.is_watched_afterwards() => Some(Stage::After),
         Phase::Stepping { .. } if !rollout.lets_in() => Some(Stage::Before),
+        // The old release is there still, for the way back, and answers nobody.
+        Phase::Stepping { .. } if rollout.share() == Some(Share::ALL) => Some(Stage::After),
         Phase::Stepping { part, .. } => {
             // Every router has said by then that it follows this share, and the next one is not given yet.
             let is_known = matches!(part, Part::Watching | Part::Settling);

@@ -109,11 +109,11 @@ pub(super) async fn carry_out(worker: &Worker<'_>, ask: Ask) -> Result<Answer, P
         Ask::Look => Ok(Answer::Looked),
         Ask::Push(push) => push_release(worker, *push, &what).await.map(Box::new).map(Answer::Pushed),
         Ask::Plan(deploy) => {
-            let decided = decide_deploy(&worker.shared.site(), &deploy, &what)?;
+            let decided = decide_deploy(worker.shared, &deploy, &what)?;
             Ok(planned(worker, &decided))
         }
         Ask::Deploy(deploy) => {
-            let decided = decide_deploy(&worker.shared.site(), &deploy, &what)?;
+            let decided = decide_deploy(worker.shared, &deploy, &what)?;
             begin(worker, decided, &what).await
         }
         Ask::RollBack(order) => {
@@ -142,7 +142,8 @@ impl Decided {
     }
 }
 
-fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decided, Problem> {
+fn decide_deploy(shared: &super::Shared, deploy: &api::Deploy, what: &str) -> Result<Decided, Problem> {
+    let site = &shared.site();
     let path = &deploy.path;
     refuse_unreadable(site, path, what)?;
     let pushed = find(site, path, &deploy.release, what)?;
@@ -174,6 +175,9 @@ fn decide_deploy(site: &Site, deploy: &api::Deploy, what: &str) -> Result<Decide
         let next = "leave that out, or choose the strategy that has it with `--strategy`";
         Problem::new(ProblemKind::Invalid, what, error, next)
     })?;
+    if let Some(judging) = &policy.judging {
+        judging::refuse_unaskable(&shared.config.kpi, path, &pushed.release.id, judging, what)?;
+    }
     let fix = deploy.fix.clone();
     let passes = site.door(path, Some(delivery), seen.now).pass(
         path,

@@ -203,8 +203,7 @@ fn power(recording: &Recording, lasted: Duration) -> Vec<String> {
     };
     let share = Share::from_millionths((canary.of as f64 / all * 1e6).round() as u32);
     let traffic = Traffic { requests_per_second: all / seconds, part };
-    let error =
-        f64::from(recording.plan.false_rollback.millionths()) / 1e6 * recording.plan.part_of_budget(kpi);
+    let error = recording.plan.budget() * recording.plan.part_of_budget(kpi);
     power::statement(traffic, rounded(share), lasted.max(Duration::from_secs(60)), error)
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use footplate_core::name::{EnvironmentName, HostName};
+use footplate_drivers::kpi;
 use footplate_drivers::source::{Git, Source};
 use footplate_drivers::store::Store;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub router: SocketAddr,
     /// Where Prometheus reads the router's counts; nowhere when absent.
     pub metrics: Option<SocketAddr>,
+    /// The folder of the programs that may be asked for KPIs; none may when absent.
+    pub kpi_commands: Option<PathBuf>,
     /// Deploy once and stop, with the rollout's exit code.
     pub once: bool,
 }
@@ -96,7 +99,7 @@ async fn with_store(
         advertise: None,
         tls: None,
         keep_pushed: controller::KEEP_PUSHED_DEFAULT,
-        kpi: footplate_drivers::kpi::Settings::default(),
+        kpi: kpi::Settings { commands: plan.kpi_commands.clone(), ..kpi::Settings::default() },
         acts: true,
     };
     let mut controller = controller::start(config, store.clone(), controllers_stop.clone()).await?;

@@ -174,7 +174,8 @@ fn with_scripts(text: &str) -> String {
     for line in text.lines() {
         let line = line.strip_prefix("#| ").unwrap_or(line);
         if line.starts_with('[') {
-            excluded = line == "[build]" || line == "[hooks]" || line.contains("service.");
+            let of_services = ["service.", "judge]", "kpi."].iter().any(|part| line.contains(part));
+            excluded = line == "[build]" || line == "[hooks]" || of_services;
         }
         // Scripts are judged by how they end; the hook tries services.
         if !excluded && !line.starts_with("acceptance ") {

@@ -332,7 +332,7 @@ async fn a_canarys_share_is_its_weight_and_it_takes_nothing_before_it_has_one() 
         };
         (of("1"), of("2"))
     };
-    let seen = eventually(&consul, "the canary takes its share", |told| weights(told) == (2000, 222)).await;
+    let seen = eventually(&consul, "the canary takes its share", |told| weights(told) == (1800, 200)).await;
     assert!(seen.iter().all(|one| one.state == "serving"), "{seen:?}");
     eventually(&consul, "all is the canary's", |told| {
         by_release(told) == [("2".to_owned(), 2)].into() && weights(told) == (0, 2000)

@@ -204,7 +204,7 @@ mod tests {
             view.refresh(&store, &[target.clone()].into()).await.expect("it is read");
             shown.push(view.places(&target).values().map(|place| place.weight).collect::<Vec<_>>());
         }
-        assert_eq!(shown, [vec![1000, 0], vec![1000, 0], vec![1000, 111]]);
+        assert_eq!(shown, [vec![1000, 0], vec![1000, 0], vec![900, 100]]);
         assert!(view.next_end() <= Duration::from_secs(60));
     }
 }

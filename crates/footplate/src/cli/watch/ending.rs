@@ -43,8 +43,12 @@ pub(super) fn conclude(
     let told = [outputs(&ended.app, &ended.rollout), aftermath(&ended.app, record, traffic)];
     let told: Vec<String> = told.into_iter().filter(|text| !text.is_empty()).collect();
     let failure = if told.is_empty() { failure } else { failure.details(told.join("\n")) };
+    let evidence = match record.judging() {
+        Some(_) => format!("`footplate verdict {place}` shows what it was judged by, "),
+        None => String::new(),
+    };
     Err(failure.next(format!(
-        "`footplate logs {place}` shows what it printed, `footplate status {place}` what runs; mend it, push it, and deploy again"
+        "{evidence}`footplate logs {place}` shows what it printed, `footplate status {place}` what runs; mend it, push it, and deploy again"
     )))
 }
 

@@ -29,21 +29,31 @@ fn source<'a>(judging: &'a Judging, name: &str) -> &'a Source {
 }
 
 #[test]
-fn a_release_with_a_port_that_goes_out_in_steps_is_judged_by_its_requests_once_it_is_asked_for() {
+fn a_release_with_a_port_is_judged_by_its_requests_once_it_is_asked_for() {
     assert_eq!(judging(STEPS, "production"), None);
     let asked = format!("{STEPS}[judge]\n");
     assert_eq!(judging(&asked, "production"), Some(Judging::of_requests(Drawn::Request)));
     let sticky = asked.replace("\"serve\"", "\"serve\"\nsticky = { address = true }");
     assert_eq!(judging(&sticky, "production"), Some(Judging::of_requests(Drawn::Client)));
-    for nobody in
-        ["app = \"shop\"\n[judge]\n", &asked.replace("canary", "barrier"), &asked.replace("web", "worker")]
-    {
-        assert_eq!(judging(nobody, "production"), None, "{nobody}");
-    }
+    let barrier = asked.replace("canary", "barrier");
+    assert_eq!(judging(&barrier, "production"), Some(Judging::of_requests(Drawn::Request)));
     assert_eq!(
         judging(&format!("{asked}enabled = false\n[kpi.errors]\nworse_than = \"2x\"\n"), "production"),
         None
     );
+}
+
+#[test]
+fn tables_by_which_nobody_would_judge_are_mistakes() {
+    let told = |text: &str| AppConfig::parse("footplate.toml", text).expect_err("it has a mistake").render();
+    let asked = format!("{STEPS}[judge]\n");
+    assert!(told("app = \"shop\"\n[judge]\n").contains("files and hooks have nothing that runs"));
+    assert!(told(&asked.replace("web", "worker")).contains("nobody would judge: there is no KPI"));
+    let out = ["errors", "\"latency.p50\"", "\"latency.p90\"", "\"latency.p99\""]
+        .map(|kpi| format!("[kpi.{kpi}]\nenabled = false\n"));
+    assert!(told(&format!("{asked}{}", out.concat())).contains("there is no KPI"));
+    assert!(told(&format!("{asked}after = \"45s\"\n")).contains("`after` is too short to find anything"));
+    assert_eq!(judging(&format!("{asked}after = \"0s\"\n"), "production").unwrap().after, Duration::ZERO);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //!
 //! Invariant: an answer is heard once; where none came since the last look, nothing is said.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use footplate_core::name::{GroupName, ReleaseId};
 use footplate_core::verdict::source::Names;
-use footplate_core::verdict::{KpiName, Said};
+use footplate_core::verdict::{KpiName, Said, Source};
 use footplate_drivers::kpi;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,15 +35,19 @@ impl Asked {
         let names = names(subject);
         for (name, source) in &subject.judging.sources {
             let Some(kpi) = subject.judging.plan.kpis.get(name) else { continue };
-            let opened = names.as_ref().map(|names| kpi::open(source, &kpi.measure, names, settings));
+            let opened = match &names {
+                Ok(names) => kpi::open(source, &kpi.measure, names, settings)
+                    .map_err(|error| format!("{error}; {}", error.next())),
+                Err(_) if matches!(source, Source::Router | Source::Service { .. }) => Ok(None),
+                Err(why) => Err(why.clone()),
+            };
             match opened {
-                None | Some(Ok(None)) => {}
-                Some(Ok(Some(kpi))) => {
+                Ok(None) => {}
+                Ok(Some(kpi)) => {
                     let ask = ask(name.clone(), kpi, answers.clone());
                     asking.push(AbortOnDropHandle::new(tokio::spawn(ask)));
                 }
-                Some(Err(error)) => {
-                    let why = format!("{error}; {}", error.next());
+                Err(why) => {
                     hopeless.insert(name.clone(), Said::Nothing(why));
                 }
             }
@@ -69,8 +74,16 @@ async fn ask(name: KpiName, mut kpi: kpi::Kpi, answers: Answers) {
     }
 }
 
-fn names(subject: &Subject) -> Option<Names> {
-    let baseline = subject.from.values().next()?.clone();
+/// Returns what queries are about, or why there is no one release to hold it against.
+fn names(subject: &Subject) -> Result<Names, String> {
+    let baselines: BTreeSet<&ReleaseId> = subject.from.values().collect();
+    let mut baselines = baselines.into_iter();
+    let (Some(baseline), None) = (baselines.next(), baselines.next()) else {
+        let of = |(group, release): (&GroupName, &ReleaseId)| format!("{group} {release}");
+        let of: Vec<String> = subject.from.iter().map(of).collect();
+        return Err(format!("its process groups ran different releases before ({})", of.join(", ")));
+    };
     let groups = subject.from.keys().cloned().collect();
-    Some(Names { path: subject.path.clone(), groups, canary: subject.to.clone(), baseline })
+    let (path, canary) = (subject.path.clone(), subject.to.clone());
+    Ok(Names { path, groups, canary, baseline: baseline.clone() })
 }

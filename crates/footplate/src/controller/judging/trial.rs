@@ -10,8 +10,10 @@ use footplate_core::rollout::Judged;
 use footplate_core::traffic::Share;
 use footplate_core::traffic::counts::{FailedRequest, Histogram};
 use footplate_core::verdict::afterwards::{LOOK, afterwards};
+use footplate_core::verdict::finding::KpiStanding;
 use footplate_core::verdict::{
-    Basis, Cuts, Judge, KpiName, Number, Plan, Reading, Said, Side, Source, Split, Standing, Verdict,
+    Basis, Cuts, Judge, KpiName, KpiVerdict, Number, Plan, Reading, Said, Side, Source, Split, Standing,
+    Verdict,
 };
 use footplate_drivers::ledger::TrialName;
 
@@ -31,6 +33,8 @@ const LEANS_FROM: u64 = 3;
 /// How many failed requests are kept of one look, and of all.
 const SAMPLES_A_LOOK_MAX: usize = 10;
 const SAMPLES_MAX: usize = 200;
+/// For how long what was heard before is waited for.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// The stages that are kept, in one word each.
 const BESIDE: &str = "beside";
 const AFTER: &str = "after";
@@ -88,17 +92,30 @@ impl Trial {
             begun: BTreeSet::new(),
         };
         trial.remember(said(subject, Ok(&lately), &trial.cuts));
-        match shared.journal.ledger().trials(&subject.path, Some(subject.number)).await {
-            Ok(trials) => trial.resume(&trials),
-            Err(error) => tracing::warn!(%error, "what was heard of this rollout before cannot be read"),
+        let read = async {
+            shared.journal.flush().await;
+            shared.journal.ledger().trials(&subject.path, Some(subject.number)).await
+        };
+        let app = &subject.path;
+        match tokio::time::timeout(READ_WITHIN, read).await {
+            Ok(Ok(trials)) => trial.resume(&trials),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, %app, "what was heard of this rollout before cannot be read");
+            }
+            Err(_) => tracing::warn!(%app, "what was heard of this rollout before is not read in time"),
         }
         trial
     }
 
     fn resume(&mut self, trials: &[footplate_drivers::ledger::Trial]) {
         for heard in trials {
-            let Some((Head { recording, .. }, _)) = recording(heard) else { continue };
-            let Ok(judge) = recording.replay() else { continue };
+            let replayed =
+                recording(heard).map(|(Head { recording, .. }, _)| (recording.replay(), recording));
+            let Some((Ok(judge), recording)) = replayed else {
+                let TrialName { path, rollout, stage } = &heard.name;
+                tracing::warn!(%path, rollout, stage, "what was heard cannot be judged again; it is judged from here on");
+                continue;
+            };
             self.cuts = recording.cuts;
             self.latest = Some(judge.latest());
             match heard.name.stage.as_str() {
@@ -115,8 +132,12 @@ impl Trial {
         self.name.rollout
     }
 
-    /// Looks once, and returns what the judge says then; nothing before there is anything to judge.
-    pub(super) async fn look(&mut self, shared: &Shared, subject: &Subject, now: Moment) -> Option<Judged> {
+    /// Looks once, and returns what the judge says then; nothing before there is anything to judge. What was heard goes to the ledger,
+    /// which nobody waits for.
+    ///
+    /// A clock that is set back stands until it is where it was.
+    pub(super) fn look(&mut self, shared: &Shared, subject: &Subject, now: Moment) -> Option<Judged> {
+        let now = self.latest.map_or(now, |latest| now.max(latest + Duration::from_millis(1)));
         let looked = self.counted.look(&shared.told, subject);
         let over = now.since(self.latest.unwrap_or(now));
         let latest = self.latest.replace(now);
@@ -131,39 +152,50 @@ impl Trial {
             // The first look is where counting begins.
             _ if latest.is_none() || over.is_zero() => None,
             Stage::Beside(share) => {
-                let share = self.share(share, now);
+                // What was counted in silence came at nobody knows which shares.
+                let share = self.share(share.filter(|_| looked.is_ok()), now);
                 let used = self.used.look(shared, subject, now);
                 let judge = Self::begun(&mut self.beside, &subject.judging.plan, now - over)?;
                 let mut kpis = said(subject, looked.as_ref(), &self.cuts);
                 kpis.extend(self.asked.take());
                 kpis.extend(used);
                 let reading = Reading { at: now, over, share, kpis };
-                let judged = hear(judge, &reading, self.name.rollout);
+                let judged = hear(judge, &reading, self.name.rollout)?;
                 let head = head(judge, self.cuts, subject);
                 let failed = looked.as_ref().map(|change| change.failed.clone()).unwrap_or_default();
-                self.keep(shared, BESIDE, now - over, &head, &reading, failed).await;
+                self.keep(shared, BESIDE, now - over, &head, &reading, failed);
                 self.freeze(looked.as_ref().ok());
-                judged
+                Some(judged)
             }
-            Stage::After => self.look_after(shared, subject, looked, now).await,
+            Stage::After => self.look_after(shared, subject, looked, now),
         }
     }
 
-    async fn look_after(
+    fn look_after(
         &mut self,
         shared: &Shared,
         subject: &Subject,
         looked: Result<Change, String>,
         now: Moment,
     ) -> Option<Judged> {
+        let (cuts, rollout) = (self.cuts, self.name.rollout);
         if self.after.is_none() {
-            let begun = |plan| Judge::new(plan, now).ok();
             // One that came at once had nothing beside it.
-            let nothing = begun(subject.judging.plan.clone())?;
-            let judge = begun(afterwards(self.beside.as_ref().unwrap_or(&nothing), &self.before)?)?;
+            let nothing = Judge::new(subject.judging.plan.clone().beside(), now);
+            let past = self.beside.as_ref().or(nothing.as_ref().ok());
+            let plan = past.and_then(|past| afterwards(past, &self.before));
+            let Some(judge) = plan.and_then(|plan| Judge::new(plan, now).ok()) else {
+                let sentence = "nothing is known of how it was before, so nobody watches it".to_owned();
+                return Some(Judged {
+                    rollout,
+                    at: now,
+                    standing: Standing::Unknown,
+                    is_doubtful: false,
+                    sentence,
+                });
+            };
             self.after = Some(Afterwards { judge, change: Change::default(), since: now });
         }
-        let (cuts, rollout) = (self.cuts, self.name.rollout);
         let after = self.after.as_mut()?;
         if let Ok(change) = &looked {
             after.change.extend(change);
@@ -171,14 +203,15 @@ impl Trial {
         if now.since(after.since) < LOOK {
             return None;
         }
-        let change = std::mem::take(&mut after.change);
+        // What was counted before a silence is heard after it.
+        let change = match &looked {
+            Ok(_) => std::mem::take(&mut after.change),
+            Err(_) => Change::default(),
+        };
         let over = now.since(after.since);
         let began = after.since;
         after.since = now;
-        let parts = match looked {
-            Ok(_) => change.parts(&cuts, &subject.to),
-            Err(_) => BTreeMap::new(),
-        };
+        let parts = change.parts(&cuts, &subject.to);
         let number = |(name, part)| {
             let canary = Number::new(part)?;
             Some((name, Said::Numbers { canary, baseline: None }))
@@ -188,10 +221,10 @@ impl Trial {
         kpis.extend(others.filter_map(alone));
         let after = self.after.as_mut()?;
         let reading = Reading { at: now, over, share: None, kpis };
-        let judged = hear(&mut after.judge, &reading, rollout);
+        let judged = hear(&mut after.judge, &reading, rollout)?;
         let head = head(&after.judge, cuts, subject);
-        self.keep(shared, AFTER, began, &head, &reading, change.failed).await;
-        judged
+        self.keep(shared, AFTER, began, &head, &reading, change.failed);
+        Some(judged)
     }
 
     /// Keeps what the old release did, for when it answers no more.
@@ -227,7 +260,7 @@ impl Trial {
 
     fn begun<'a>(judge: &'a mut Option<Judge>, plan: &Plan, began: Moment) -> Option<&'a mut Judge> {
         if judge.is_none() {
-            match Judge::new(plan.clone(), began) {
+            match Judge::new(plan.clone().beside(), began) {
                 Ok(begun) => *judge = Some(begun),
                 Err(impossible) => tracing::warn!(%impossible, "nobody can judge by these rules"),
             }
@@ -235,7 +268,7 @@ impl Trial {
         judge.as_mut()
     }
 
-    async fn keep(
+    fn keep(
         &mut self,
         shared: &Shared,
         stage: &'static str,
@@ -245,45 +278,27 @@ impl Trial {
         failed: Vec<FailedRequest>,
     ) {
         let name = TrialName { stage: stage.to_owned(), ..self.name.clone() };
-        let ledger = shared.journal.ledger();
-        let line = serde_json::to_string(reading).expect("a reading can always be written");
+        if self.begun.insert(stage) {
+            let head = serde_json::to_string(head).expect("a recording can always be written");
+            shared.journal.begin_trial(name.clone(), began, head);
+        }
         let room = SAMPLES_MAX.saturating_sub(self.samples);
         let failed: Vec<FailedRequest> = failed.into_iter().take(room.min(SAMPLES_A_LOOK_MAX)).collect();
         self.samples += failed.len();
-        let mut lines = vec![line];
+        let mut lines = vec![serde_json::to_string(reading).expect("a reading can always be written")];
         if !failed.is_empty() {
             lines.push(serde_json::to_string(&Samples { failed }).expect("requests can always be written"));
         }
-        let begun = match self.begun.contains(stage) {
-            true => Ok(()),
-            false => {
-                let head = serde_json::to_string(head).expect("a recording can always be written");
-                ledger.begin_trial(&name, began, &head).await
-            }
-        };
-        let kept = match begun {
-            Ok(()) => {
-                self.begun.insert(stage);
-                ledger.hear(&name, &lines).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = kept {
-            tracing::warn!(%error, next = error.next(), "what a judge heard is not kept");
-        }
+        shared.journal.hear(name, lines);
     }
 
     /// Keeps the verdicts, once the rollout is judged no more.
-    pub(super) async fn end(self, shared: &Shared) {
+    pub(super) fn end(self, shared: &Shared) {
         let judges = [(BESIDE, self.beside), (AFTER, self.after.map(|after| after.judge))];
         for (stage, judge) in judges {
             let Some(judge) = judge else { continue };
-            let verdict = judge.verdict(judge.latest());
             let name = TrialName { stage: stage.to_owned(), ..self.name.clone() };
-            let text = serde_json::to_string(&verdict).expect("a verdict can always be written");
-            if let Err(error) = shared.journal.ledger().end_trial(&name, &text).await {
-                tracing::warn!(%error, next = error.next(), "a verdict is not kept");
-            }
+            shared.journal.end_trial(name, &judge.verdict(judge.latest()));
         }
     }
 }
@@ -325,22 +340,43 @@ fn alone((name, said): (KpiName, Said)) -> Option<(KpiName, Said)> {
 }
 
 fn hear(judge: &mut Judge, reading: &Reading, rollout: u64) -> Option<Judged> {
-    let standing = judge.hear(reading).ok()?;
+    let standing = match judge.hear(reading) {
+        Ok(standing) => standing,
+        Err(error) => {
+            tracing::warn!(%error, rollout, "a reading is left out");
+            return None;
+        }
+    };
     let verdict = judge.verdict(reading.at);
-    Some(Judged {
-        rollout,
-        standing,
-        is_doubtful: standing != Standing::NotWorse && is_doubtful(judge, &verdict),
-        sentence: verdict.sentence,
-    })
+    let doubt = if standing == Standing::NotWorse { None } else { doubt(judge, &verdict) };
+    let is_doubtful = doubt.is_some();
+    let sentence = match doubt.filter(|_| standing == Standing::Unknown) {
+        Some(doubt) => format!("{}; against it: {doubt}", verdict.sentence),
+        None => verdict.sentence,
+    };
+    Some(Judged { rollout, at: reading.at, standing, is_doubtful, sentence })
 }
 
-fn is_doubtful(judge: &Judge, verdict: &Verdict) -> bool {
-    let leans = verdict.kpis.values().any(|kpi| match &kpi.basis {
+/// Returns what speaks against more requests, whatever is proved: a KPI that looks worse, or of which nothing is heard.
+fn doubt(judge: &Judge, verdict: &Verdict) -> Option<String> {
+    let leaning = verdict.kpis.iter().find(|(_, kpi)| match &kpi.basis {
         Basis::Events { canary, baseline, .. } => leans(*canary, *baseline),
         Basis::Numbers { .. } => false,
     });
-    leans || judge.evidence().p_value() < DOUBT || verdict.is_any_silent()
+    if let Some((name, _)) = leaning {
+        return Some(format!("`{name}` happens more than twice as often"));
+    }
+    if judge.evidence().p_value() < DOUBT {
+        let most = |left: &(&KpiName, &KpiVerdict), right: &(&KpiName, &KpiVerdict)| {
+            right.1.p_value.total_cmp(&left.1.p_value)
+        };
+        let name = verdict.kpis.iter().max_by(most).map_or(String::new(), |(name, _)| format!("`{name}` "));
+        return Some(format!("{name}looks worse"));
+    }
+    let silent = verdict.kpis.iter().find(|(_, kpi)| kpi.standing == KpiStanding::Silent);
+    verdict.is_any_silent().then(|| {
+        silent.map_or_else(|| "a KPI is silent".to_owned(), |(name, _)| format!("`{name}` is silent"))
+    })
 }
 
 /// Tells whether what happened looks worse, whatever it proves: a few times, and more than twice as often. It takes nothing back, but

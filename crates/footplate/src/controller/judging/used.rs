@@ -15,8 +15,10 @@ use footplate_core::verdict::{KpiName, Number, Said, Source};
 use super::Subject;
 use crate::controller::Shared;
 
-/// Over which while agents' numbers are taken.
-const OVER: Duration = Duration::from_secs(60);
+/// Over which while it is looked at how memory grows.
+const SLOPE_OVER: Duration = Duration::from_secs(60);
+/// Over which while restarts are counted: each is in a few looks, so that one alone proves nothing.
+const RESTARTS_OVER: Duration = Duration::from_secs(20);
 
 /// Looks at what agents tell, as often as they tell it.
 #[derive(Default)]
@@ -70,20 +72,21 @@ impl Used {
             return Vec::new();
         }
         self.at = Some(now);
-        let told = shared.told.services(&subject.path, OVER);
-        let of = |is_canary: bool| {
-            subject
-                .from
-                .iter()
-                .filter_map(|(group, from)| {
+        let numbers = |(name, what)| {
+            let over = match what {
+                OfService::Restarts => RESTARTS_OVER,
+                OfService::MemorySlope => SLOPE_OVER,
+            };
+            let told = shared.told.services(&subject.path, over);
+            let of = |is_canary: bool| {
+                let told = subject.from.iter().filter_map(|(group, from)| {
                     let target = TargetName { path: subject.path.clone(), group: group.clone() };
                     told.get(&target)?.get(if is_canary { &subject.to } else { from })
-                })
-                .collect::<Vec<_>>()
+                });
+                number(what, &told.collect::<Vec<_>>())
+            };
+            Numbers { name, canary: of(true), baseline: of(false) }
         };
-        let (canary, baseline) = (of(true), of(false));
-        let numbers =
-            |(name, what)| Numbers { name, canary: number(what, &canary), baseline: number(what, &baseline) };
         asked.into_iter().map(numbers).collect()
     }
 }
