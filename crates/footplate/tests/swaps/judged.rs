@@ -184,6 +184,8 @@ fn one_that_crashes_when_all_have_it_is_taken_back_and_restarted_meanwhile() {
 #[test]
 fn one_that_came_at_once_is_held_against_the_release_before_and_taken_back() {
     let story = Story::<Builtin>::begin();
+    // By what it did the new one is measured.
+    eventually("the old release has answered for a while", || story.loads[0].done() > 2_000);
     let blue_green =
         "strategy = \"blue_green\"\nwatch = \"1s\"\nstep_deadline = \"60s\"\n[judge]\nafter = \"3m\"\n";
     let said =
