@@ -3,7 +3,7 @@
 //! Invariants: limits come from what the old release did, and from what the new one did as long as that was proved not to be worse, and
 //! never move; they leave room for what chance hid in few requests, and for what changes over a day, so this watch finds what is plainly
 //! worse, and less of it than a judge with two versions finds. A shared incident is told from a bad release only by how long it lasts:
-//! eleven looks in a row beyond a limit are needed at the least.
+//! fourteen looks in a row beyond a limit are needed at the least.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use footplate_core::verdict::{
 use super::table::Table;
 
 /// The shortest watch in which anything can be found once a release has all requests.
-const AFTER_MIN: Duration = Duration::from_secs(60);
+const AFTER_MIN: Duration = Duration::from_secs(90);
 
 /// What is judged so far: by itself, or by the tables that were read.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl Judge {
         set(&mut judging.unknown_max, table.duration("unknown_max"));
         if let Some(after) = table.duration("after") {
             if !after.is_zero() && after < AFTER_MIN {
-                let right = "expected \"0s\", or at least \"1m\": by eleven looks of five seconds something is found at the earliest";
+                let right = "expected \"0s\", or at least \"90s\": it takes fourteen looks of five seconds and more to find anything";
                 table.mistake(table.span(), "`after` is too short to find anything", right);
             }
             judging.after = after;

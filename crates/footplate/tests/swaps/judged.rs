@@ -171,7 +171,7 @@ fn one_that_crashes_when_all_have_it_is_taken_back_and_restarted_meanwhile() {
     let story = Story::<Builtin>::begin();
     let (arguments, after) = match setting("FOOTPLATE_PROVE_SLOW") {
         Some(_) => ("crash 60000", "10m"),
-        None => ("crash 20000", "60s"),
+        None => ("crash 20000", "90s"),
     };
     let watched = CANARY.replace("after = \"0s\"", &format!("after = \"{after}\""));
     let said = story.must_be_taken_back(&Version { arguments, ..Version::good("2", &watched) });
@@ -192,7 +192,7 @@ fn one_that_came_at_once_is_held_against_the_release_before_and_taken_back() {
         story.must_be_taken_back(&Version { arguments: "failing 3", ..Version::good("2", blue_green) });
     assert!(said.contains("worse: `errors"), "{said}");
     story.must_be_explained("errors");
-    // All requests, of which a third fails, for eleven looks of five seconds at the least.
+    // All requests, of which a third fails, for fourteen looks of five seconds at the least.
     let (failed, all) = story.failed();
     assert!(failed > 0 && failed < all / 2, "{failed} of {all}");
 }
