@@ -13,7 +13,9 @@ use crate::gate::Fix;
 use crate::moment::Moment;
 use crate::name::{Actor, AppPath, ChangeId, LaneName, Version};
 
+mod batch;
 mod effect;
+mod eta;
 mod line;
 mod look;
 mod obey;
@@ -24,14 +26,17 @@ mod standing;
 mod step;
 mod tell;
 mod undoing;
+mod waiting;
 
 pub use effect::{Base, Deed, Effect, Reach, Undo, WorkKey, effects};
+pub use eta::{Eta, Span, Typical, eta};
 pub use obey::{Command, Settlement};
 pub use seen::{ChangeSeen, Moving, Seen, Work};
 pub use settings::{LandAt, Limits, OnSilence, Settings};
 pub use stage::{Stage, State, Tries};
 pub use step::{Event, Step, step};
 pub use tell::{Announcement, Urgency};
+pub use waiting::why_waiting;
 
 /// The most changes that wait in one lane.
 pub const QUEUE_MAX: usize = 1000;
@@ -39,6 +44,8 @@ pub const QUEUE_MAX: usize = 1000;
 pub const ENDED_MAX: usize = 50;
 /// How many commands a lane knows again when they come twice.
 pub const OBEYED_MAX: usize = 100;
+/// Of how many changes a lane remembers whether they were faulty.
+const FAULTS_MAX: usize = 50;
 /// Of how many builds a lane remembers how long they took.
 const BUILDS_MAX: usize = 20;
 
@@ -72,6 +79,9 @@ pub struct Lane {
     /// How many seconds the latest green builds took, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<u64>,
+    /// Whether each of the latest changes was at fault: it was left behind. The newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<bool>,
 }
 
 /// A pull request or a commit that wants to ship.
@@ -164,6 +174,9 @@ pub struct Trip {
     /// Whether it goes on without a green build; until the build is green after all.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_unproved: bool,
+    /// Why its build was red after all, once it went on without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub red_late: Option<String>,
     /// What people skipped for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub emergencies: Vec<Emergency>,
@@ -284,6 +297,7 @@ impl Lane {
             ended: Vec::new(),
             obeyed: Vec::new(),
             builds: Vec::new(),
+            faults: Vec::new(),
         }
     }
 

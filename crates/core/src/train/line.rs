@@ -4,8 +4,8 @@ use super::effect::Undo;
 use super::look::Turn;
 use super::stage::Stage;
 use super::{
-    BUILDS_MAX, Candidate, ChangeId, ENDED_MAX, Ended, Ending, LandAt, Lane, Leftover, Place, Queued, Seen,
-    State, Trip, Work,
+    BUILDS_MAX, Candidate, ChangeId, ENDED_MAX, Ended, Ending, FAULTS_MAX, LandAt, Lane, Leftover, Place,
+    Queued, Seen, State, Trip, Work,
 };
 use crate::moment::Moment;
 use crate::name::Version;
@@ -19,7 +19,13 @@ impl Lane {
         for number in numbers {
             if let Some(index) = self.index(number) {
                 let turn = self.look(index, seen);
+                let leaves_one = matches!(turn, Turn::Eject { .. });
                 self.apply(index, turn, seen.now);
+                // What happens to those who stay is not put off by one that left.
+                if let Some(index) = self.index(number).filter(|_| leaves_one) {
+                    let turn = self.look(index, seen);
+                    self.apply(index, turn, seen.now);
+                }
             }
         }
         self.hear_late_builds(seen);
@@ -201,6 +207,7 @@ impl Lane {
             is_suspect: false,
             is_verified: false,
             is_unproved: false,
+            red_late: None,
             emergencies: Vec::new(),
         }
     }
@@ -241,6 +248,13 @@ impl Lane {
     }
 
     pub(super) fn remember(&mut self, ended: Ended) {
+        match ended.ending {
+            Ending::Done { .. } => self.faults.push(false),
+            Ending::Ejected { .. } => self.faults.push(true),
+            _ => {}
+        }
+        let surplus = self.faults.len().saturating_sub(FAULTS_MAX);
+        self.faults.drain(..surplus);
         self.ended.push(ended);
         let surplus = self.ended.len().saturating_sub(ENDED_MAX);
         self.ended.drain(..surplus);
@@ -250,8 +264,10 @@ impl Lane {
     fn hear_late_builds(&mut self, seen: &Seen) {
         for trip in self.trips.iter_mut().filter(|trip| trip.is_unproved) {
             let build = trip.candidate.as_ref().and_then(|candidate| candidate.build.as_ref());
-            if build.and_then(|key| seen.works.get(key)) == Some(&Work::Passed) {
-                trip.is_unproved = false;
+            match build.and_then(|key| seen.works.get(key)) {
+                Some(Work::Passed) => (trip.is_unproved, trip.red_late) = (false, None),
+                Some(Work::Red { why, .. }) => trip.red_late = Some(why.clone()),
+                _ => {}
             }
         }
     }
@@ -260,7 +276,7 @@ impl Lane {
     fn fill(&mut self, seen: &Seen) {
         let now = seen.now;
         while let Some(place) = self.queue.iter().position(|queued| queued.place == Place::Waiting) {
-            let batch = self.settings.batch();
+            let batch = self.batch();
             let queued = &self.queue[place];
             let is_urgent = queued.front.is_some() || mends(&queued.change, seen);
             let last = self.trips.last().is_some_and(|trip| trip.takes_along(batch)) && !is_urgent;

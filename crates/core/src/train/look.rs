@@ -75,12 +75,11 @@ impl Lane {
 
     fn boarding(&self, index: usize, late: bool) -> Turn {
         let (trip, earlier) = (&self.trips[index], &self.trips[..index]);
-        let stands = |before: &Trip| before.candidate.is_some() && !before.state.goes_back();
-        if !earlier.iter().all(stands) {
+        if !earlier.iter().all(Trip::stands) {
             return if late { Again } else { Stay };
         }
         let is_free = earlier.iter().all(|before| before.state == State::Soaking);
-        if !late && !is_free && trip.takes_along(self.settings.batch()) {
+        if !late && !is_free && trip.takes_along(self.batch()) {
             return Stay;
         }
         let unlanded = earlier.iter().rev().find(|before| !before.has_landed);
@@ -195,7 +194,7 @@ impl Lane {
     fn canary_starting(&self, trip: &Trip, (work, late): (Option<&Work>, bool), now: Moment) -> Turn {
         match moving(trip, work) {
             Some(Moving::Bad { why }) => To(State::CanaryBad { why }),
-            Some(Moving::Canary { standing: Standing::Worse }) => To(State::CanaryBad { why: worse() }),
+            Some(Moving::Canary { standing: Standing::Worse, .. }) => To(State::CanaryBad { why: worse() }),
             Some(Moving::Canary { .. }) => To(State::CanaryWatching { well: None }),
             Some(Moving::Rolling { .. } | Moving::Arrived) => To(self.beyond_canary(trip, now)),
             _ if late => To(State::CanaryBad { why: "the canary did not start in time".to_owned() }),
@@ -209,9 +208,9 @@ impl Lane {
         let by_itself = self.settings.on_silence == OnSilence::GoWhenProved;
         match moving(trip, work) {
             Some(Moving::Bad { why }) => To(State::CanaryBad { why }),
-            Some(Moving::Canary { standing: Standing::Worse }) => To(State::CanaryBad { why: worse() }),
+            Some(Moving::Canary { standing: Standing::Worse, .. }) => To(State::CanaryBad { why: worse() }),
             Some(Moving::Canary { .. }) if told && watched => To(self.beyond_canary(trip, now)),
-            Some(Moving::Canary { standing: Standing::NotWorse }) if by_itself && watched => {
+            Some(Moving::Canary { standing: Standing::NotWorse, .. }) if by_itself && watched => {
                 To(self.beyond_canary(trip, now))
             }
             Some(Moving::Rolling { .. } | Moving::Arrived) => To(self.beyond_canary(trip, now)),
@@ -229,6 +228,7 @@ impl Lane {
         let stuck = |why: String| To(State::RollBad { why });
         match moving(trip, work) {
             Some(Moving::Bad { why }) => stuck(why),
+            Some(Moving::Canary { standing: Standing::Worse, .. }) => stuck(worse()),
             Some(Moving::Arrived) => Turn::Arrived(match trip.land_at {
                 LandAt::AfterRoll if !trip.has_landed => self.land(),
                 _ => State::Soaking,
@@ -236,7 +236,8 @@ impl Lane {
             _ if now.since(began) >= limits.rolling => {
                 stuck(format!("it has not arrived within {}", in_words(limits.rolling)))
             }
-            Some(Moving::Rolling { there: more }) if more > there => {
+            // A ramp of shares may go on for long: each of its steps is progress as well.
+            Some(Moving::Rolling { there: more } | Moving::Canary { there: more, .. }) if more > there => {
                 To(State::Rolling { there: more, began })
             }
             _ if now >= trip.until => {

@@ -91,6 +91,8 @@ pub enum Moving {
     Canary {
         /// What its judge has proved.
         standing: Standing,
+        /// How many steps are done.
+        there: u32,
     },
     /// It goes on beyond the canary.
     Rolling {
@@ -115,6 +117,7 @@ impl Moving {
         let worst = each().min_by_key(|moving| moving.rank()).unwrap_or(&Moving::Starting);
         match worst {
             Moving::Rolling { .. } => Moving::Rolling { there },
+            Moving::Canary { standing, .. } => Moving::Canary { standing: *standing, there },
             other => other.clone(),
         }
     }
@@ -129,7 +132,9 @@ impl Moving {
             Phase::Stepping { .. } if standing == Standing::Worse => {
                 Moving::Bad { why: judged.map(|judged| judged.sentence.clone()).unwrap_or_default() }
             }
-            Phase::Stepping { .. } if rollout.is_side_by_side() => Moving::Canary { standing },
+            Phase::Stepping { step, .. } if rollout.is_side_by_side() => {
+                Moving::Canary { standing, there: *step }
+            }
             Phase::Stepping { step, .. } if rollout.has_met_users() => Moving::Rolling { there: *step },
             Phase::Stepping { .. } => Moving::Starting,
             Phase::TurningBack { why, .. } => Moving::Bad { why: why.sentence.clone() },
@@ -142,9 +147,9 @@ impl Moving {
         match self {
             Moving::Bad { .. } => 0,
             Moving::Starting => 1,
-            Moving::Canary { standing: Standing::Worse } => 2,
-            Moving::Canary { standing: Standing::Unknown } => 3,
-            Moving::Canary { standing: Standing::NotWorse } => 4,
+            Moving::Canary { standing: Standing::Worse, .. } => 2,
+            Moving::Canary { standing: Standing::Unknown, .. } => 3,
+            Moving::Canary { standing: Standing::NotWorse, .. } => 4,
             Moving::Rolling { .. } => 5,
             Moving::Arrived => 6,
         }
@@ -152,7 +157,7 @@ impl Moving {
 
     fn there(&self) -> u32 {
         match self {
-            Moving::Rolling { there } => *there,
+            Moving::Rolling { there } | Moving::Canary { there, .. } => *there,
             _ => 0,
         }
     }

@@ -4,6 +4,11 @@ use super::{Seen, State, Trip};
 use crate::gate::Door;
 
 impl Trip {
+    /// Tells whether a candidate can be made upon its own.
+    pub(super) fn stands(&self) -> bool {
+        self.candidate.is_some() && !self.state.goes_back()
+    }
+
     /// Tells whether it may take another change along: it boards for the first time, and carries nothing urgent.
     pub(super) fn takes_along(&self, batch: usize) -> bool {
         let is_urgent =

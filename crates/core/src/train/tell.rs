@@ -46,6 +46,7 @@ pub(super) fn tell(before: &Lane, after: &Lane) -> Vec<Announcement> {
         if former.is_none_or(|former| stamp(former) != stamp(trip)) {
             said.push(of_trip(after, trip));
         }
+        said.extend(red_late(after, former, trip));
         let count = former.map_or(0, |former| former.emergencies.len());
         said.extend(trip.emergencies[count..].iter().map(|emergency| {
             let text = format!(
@@ -66,6 +67,18 @@ pub(super) fn tell(before: &Lane, after: &Lane) -> Vec<Announcement> {
         }));
     }
     said
+}
+
+/// Calls people when the build that was skipped is red.
+fn red_late(lane: &Lane, former: Option<&Trip>, trip: &Trip) -> Option<Announcement> {
+    let why = trip.red_late.as_ref().filter(|_| former.is_none_or(|former| former.red_late.is_none()))?;
+    Some(Announcement {
+        key: format!("{}/{}/red late", lane.name, trip.number),
+        people: people(trip),
+        trip: Some(trip.number),
+        urgency: Urgency::Called,
+        text: format!("trip {} went on without a green build, and that is red: {why}", trip.number),
+    })
 }
 
 /// Returns from which place on what ended is new.

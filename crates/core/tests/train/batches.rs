@@ -109,7 +109,6 @@ fn a_conflict_is_tried_again_and_then_left_behind() {
         conflict 2 3 because changed the same lines as `2`
         conflict 2 3 because changed the same lines as `2`
           `3` was left behind: changed the same lines as `2`
-          trip 2 (`2`) waits for company, or for what is before it
           trip 2 (`2`) has its candidate made
         owed
           fence 1: build c1 (main/1/0/build/0)

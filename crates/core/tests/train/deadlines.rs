@@ -39,6 +39,7 @@ fn trip(number: u64, state: State) -> Trip {
         is_suspect: false,
         is_verified: false,
         is_unproved: false,
+        red_late: None,
         emergencies: Vec::new(),
     }
 }

@@ -15,12 +15,14 @@ use world::World;
 mod batches;
 mod deadlines;
 mod emergencies;
+mod moving;
 mod mutation;
 mod outside;
 mod promises;
 mod stage;
 mod trips;
 mod undone;
+mod waits;
 mod world;
 
 const SEEDS: u64 = 300;

@@ -352,11 +352,11 @@ impl Outside {
                 (Moving::Starting, _) if self.chance(0.05) => {
                     Moving::Bad { why: "it did not start".to_owned() }
                 }
-                (Moving::Starting, _) => Moving::Canary { standing: Standing::Unknown },
+                (Moving::Starting, _) => Moving::Canary { standing: Standing::Unknown, there: 0 },
                 (Moving::Canary { .. } | Moving::Rolling { .. }, _) if does_harm => bad,
                 (Moving::Canary { .. }, Reach::Everywhere) => Moving::Rolling { there: 1 },
                 (Moving::Canary { .. }, _) => match turn {
-                    0 => Moving::Canary { standing: Standing::NotWorse },
+                    0 => Moving::Canary { standing: Standing::NotWorse, there: 0 },
                     _ => continue,
                 },
                 (Moving::Rolling { there }, _) if *there < 4 => Moving::Rolling { there: there + 1 },

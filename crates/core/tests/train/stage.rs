@@ -9,7 +9,7 @@ use footplate_core::name::{AppPath, ChangeId, Version};
 use footplate_core::refusal::Refusal;
 use footplate_core::train::{
     Base, Change, ChangeSeen, Command, Deed, Effect, Event, LandAt, Lane, Moving, OnSilence, Reach, Seen,
-    Settings, Settlement, Undo, Work, WorkKey, effects, step,
+    Settings, Settlement, Span, Stage as At, Typical, Undo, Work, WorkKey, effects, eta, step, why_waiting,
 };
 use footplate_core::verdict::Standing;
 
@@ -70,6 +70,14 @@ impl Stage {
             ["closes", change] => self.seen(change).is_open = false,
             ["pushes", change, head] => self.seen(change).head = head.parse().unwrap(),
             ["owed"] => self.said.extend(effects(&self.lane).iter().map(owed)),
+            ["why", id] => {
+                let why = why_waiting(&self.lane, &id.parse().unwrap(), &self.snapshot());
+                self.said.push(why.unwrap_or_else(|| "it is not on its way".to_owned()));
+            }
+            ["eta", id] => self.said.push(match eta(&self.lane, &id.parse().unwrap(), &typical(), self.now) {
+                Ok(eta) => eta.sentence(self.now),
+                Err(why) => format!("nobody knows: {why}"),
+            }),
             ["line"] => self.said.push(self.line()),
             ["verified"] => self.said.push(self.lane.verified.as_ref().map_or("nothing", Version::as_str).to_owned()),["queue", ids @ ..] => ids.iter().for_each(|id| {
                 self.command(Command::Queue(change(id)));
@@ -111,9 +119,13 @@ impl Stage {
             ("qualifies", []) => ("qualify", Work::Passed),
             ("lands", [tip]) => ("land", Work::Landed { tip: version(tip) }),
             ("moved", []) => ("land", Work::Moved),
-            ("canary", ["unknown"]) => ("roll", moving(Moving::Canary { standing: Standing::Unknown })),
-            ("canary", ["proved"]) => ("roll", moving(Moving::Canary { standing: Standing::NotWorse })),
-            ("canary", ["worse"]) => ("roll", moving(Moving::Canary { standing: Standing::Worse })),
+            ("canary", ["unknown"]) => {
+                ("roll", moving(Moving::Canary { standing: Standing::Unknown, there: 0 }))
+            }
+            ("canary", ["proved"]) => {
+                ("roll", moving(Moving::Canary { standing: Standing::NotWorse, there: 0 }))
+            }
+            ("canary", ["worse"]) => ("roll", moving(Moving::Canary { standing: Standing::Worse, there: 0 })),
             ("rolls", [there]) => ("roll", moving(Moving::Rolling { there: there.parse().unwrap() })),
             ("arrives", []) => ("roll", moving(Moving::Arrived)),
             ("bad", []) => ("roll", moving(Moving::Bad { why })),
@@ -168,9 +180,7 @@ impl Stage {
     }
 
     fn look(&mut self) {
-        let doors = BTreeMap::from([(shop(), self.door.clone())]);
-        let (now, changes, works) = (self.now, self.changes.clone(), self.works.clone());
-        let seen = Event::Observed(Seen { now, doors, changes, works });
+        let seen = Event::Observed(self.snapshot());
         for _ in 0..10 {
             let before = self.lane.clone();
             self.step(&seen).unwrap();
@@ -179,6 +189,11 @@ impl Stage {
             }
         }
         panic!("the lane does not come to rest: {:?}", self.lane.trips);
+    }
+
+    fn snapshot(&self) -> Seen {
+        let doors = BTreeMap::from([(shop(), self.door.clone())]);
+        Seen { now: self.now, doors, changes: self.changes.clone(), works: self.works.clone() }
     }
 
     fn step(&mut self, event: &Event) -> Result<(), Refusal> {
@@ -230,6 +245,21 @@ fn change(id: &str) -> Change {
         fix: is_fix.then(Fix::default),
         migrates: false,
     }
+}
+
+/// Returns how long stages take: half of them as many minutes, nine of ten twice as many; six of a hundred changes are at fault.
+fn typical() -> Typical {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let stages = [
+        (At::Preparing, 1),
+        (At::Building, 15),
+        (At::CanaryStarting, 1),
+        (At::CanaryWatching, 7),
+        (At::Rolling, 8),
+    ];
+    let span = |count| Span { median: minutes(count), nine_of_ten: minutes(2 * count) };
+    let stages = stages.into_iter().map(|(stage, count)| (stage, span(count))).collect();
+    Typical { stages, faults_permille: 60 }
 }
 
 fn halted() -> Halted {
