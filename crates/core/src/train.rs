@@ -164,7 +164,7 @@ pub struct Trip {
     pub has_landed: bool,
     /// Whether production is its own, or was: only then may anything of it be there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub has_turn: bool,
+    pub has_right_of_way: bool,
     /// Whether it is a part of a trip that did not build: a fault is looked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_suspect: bool,
@@ -342,7 +342,7 @@ impl Trip {
 
     /// Tells whether taking it back by itself is safe: it changes nothing that is stored.
     pub fn is_safe_to_undo(&self) -> bool {
-        !self.has_turn || self.changes.iter().all(|change| !change.migrates)
+        !self.has_right_of_way || self.changes.iter().all(|change| !change.migrates)
     }
 
     /// Enters a state: its deadline begins, and how to undo what it will do is written down.

@@ -1,7 +1,7 @@
 //! What a look changes: the queue, who boards which trip, and what each trip becomes.
 
 use super::effect::Undo;
-use super::look::Turn;
+use super::look::Next;
 use super::stage::Stage;
 use super::{
     BUILDS_MAX, Candidate, ChangeId, ENDED_MAX, Ended, Ending, FAULTS_MAX, LandAt, Lane, Leftover, Place,
@@ -18,13 +18,13 @@ impl Lane {
         let numbers: Vec<u64> = self.trips.iter().map(|trip| trip.number).collect();
         for number in numbers {
             if let Some(index) = self.index(number) {
-                let turn = self.look(index, seen);
-                let leaves_one = matches!(turn, Turn::Eject { .. });
-                self.apply(index, turn, seen.now);
+                let next = self.look(index, seen);
+                let leaves_one = matches!(next, Next::Eject { .. });
+                self.apply(index, next, seen.now);
                 // What happens to those who stay is not put off by one that left.
                 if let Some(index) = self.index(number).filter(|_| leaves_one) {
-                    let turn = self.look(index, seen);
-                    self.apply(index, turn, seen.now);
+                    let next = self.look(index, seen);
+                    self.apply(index, next, seen.now);
                 }
             }
         }
@@ -32,32 +32,32 @@ impl Lane {
         self.fill(seen);
     }
 
-    fn apply(&mut self, index: usize, turn: Turn, now: Moment) {
-        match turn {
-            Turn::Stay => {}
-            Turn::To(state) => self.enter(index, state, now),
-            Turn::Again => self.wait_on(index, now),
-            Turn::Stands { base, commit, next } => {
+    fn apply(&mut self, index: usize, next: Next, now: Moment) {
+        match next {
+            Next::Stay => {}
+            Next::To(state) => self.enter(index, state, now),
+            Next::Again => self.wait_on(index, now),
+            Next::Stands { base, commit, next } => {
                 self.trips[index].candidate = Some(Candidate { base, commit, build: None });
                 self.enter(index, next, now);
             }
-            Turn::Landed { tip } => self.landed(index, &tip, now),
-            Turn::Begin(state) => {
-                self.trips[index].has_turn = true;
+            Next::Landed { tip } => self.landed(index, &tip, now),
+            Next::Begin(state) => {
+                self.trips[index].has_right_of_way = true;
                 self.enter(index, state, now);
             }
-            Turn::Green => self.green(index, now),
-            Turn::Arrived(state) => {
+            Next::Green => self.green(index, now),
+            Next::Arrived(state) => {
                 let trip = &mut self.trips[index];
                 trip.is_verified = trip.emergencies.is_empty();
                 self.enter(index, state, now);
             }
-            Turn::Redo => self.redo(index, now),
-            Turn::Split => self.split(index, now),
-            Turn::Eject { change, ending } => self.eject(index, &change, ending, now),
-            Turn::TakeBack(ending) => self.take_back(index, ending, now),
-            Turn::Undone => self.undone(index, now),
-            Turn::Done => self.done(index, None, now),
+            Next::Redo => self.redo(index, now),
+            Next::Split => self.split(index, now),
+            Next::Eject { change, ending } => self.eject(index, &change, ending, now),
+            Next::TakeBack(ending) => self.take_back(index, ending, now),
+            Next::Undone => self.undone(index, now),
+            Next::Done => self.done(index, None, now),
         }
     }
 
@@ -158,7 +158,7 @@ impl Lane {
         let length = self.settings.limits.boarding;
         let trip = &mut self.trips[index];
         trip.round += 1;
-        (trip.candidate, trip.has_turn, trip.is_unproved) = (None, false, false);
+        (trip.candidate, trip.has_right_of_way, trip.is_unproved) = (None, false, false);
         match &mut trip.state {
             State::Held { was, .. } => **was = State::Boarding,
             _ => trip.enter(State::Boarding, now, length),
@@ -203,7 +203,7 @@ impl Lane {
             candidate: None,
             undo: Vec::new(),
             has_landed: false,
-            has_turn: false,
+            has_right_of_way: false,
             is_suspect: false,
             is_verified: false,
             is_unproved: false,
@@ -298,7 +298,8 @@ impl Lane {
     fn begin(&mut self, queued: Queued, is_urgent: bool, now: Moment) {
         let mut trip = self.new_trip(vec![queued.change], now);
         trip.emergencies.extend(queued.front);
-        let begun = self.trips.iter().rposition(|trip| trip.has_turn || trip.undo.contains(&Undo::Landed));
+        let begun =
+            self.trips.iter().rposition(|trip| trip.has_right_of_way || trip.undo.contains(&Undo::Landed));
         let first_free = begun.map_or(0, |last| last + 1);
         let at = if is_urgent { first_free } else { self.trips.len() };
         self.trips.insert(at, trip);

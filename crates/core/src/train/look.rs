@@ -8,7 +8,7 @@ use crate::name::Version;
 use crate::verdict::Standing;
 
 /// What becomes of a trip.
-pub(super) enum Turn {
+pub(super) enum Next {
     /// Nothing.
     Stay,
     /// It enters this state.
@@ -19,7 +19,7 @@ pub(super) enum Turn {
     Stands { base: Version, commit: Version, next: State },
     /// The mainline has it.
     Landed { tip: Version },
-    /// It has its turn in production.
+    /// It has its right of way.
     Begin(State),
     /// Its build is green.
     Green,
@@ -39,14 +39,14 @@ pub(super) enum Turn {
     Done,
 }
 
-use Turn::{Again, Redo, Stay, To};
+use Next::{Again, Redo, Stay, To};
 
 impl Lane {
     /// Decides what one look makes of the trip at this place in line.
-    pub(super) fn look(&self, index: usize, seen: &Seen) -> Turn {
+    pub(super) fn look(&self, index: usize, seen: &Seen) -> Next {
         let trip = &self.trips[index];
-        if let Some(turn) = closed(trip, seen) {
-            return turn;
+        if let Some(next) = closed(trip, seen) {
+            return next;
         }
         let work = self.key(trip).and_then(|key| seen.works.get(&key));
         let late = seen.now >= trip.until;
@@ -73,7 +73,7 @@ impl Lane {
         }
     }
 
-    fn boarding(&self, index: usize, late: bool) -> Turn {
+    fn boarding(&self, index: usize, late: bool) -> Next {
         let (trip, earlier) = (&self.trips[index], &self.trips[..index]);
         if !earlier.iter().all(Trip::stands) {
             return if late { Again } else { Stay };
@@ -88,7 +88,7 @@ impl Lane {
         To(State::Preparing { base, tries: Tries::first(self.settings.tries_max) })
     }
 
-    fn preparing(&self, trip: &Trip, base: &Base, (work, late): (Option<&Work>, bool), tries: Tries) -> Turn {
+    fn preparing(&self, trip: &Trip, base: &Base, (work, late): (Option<&Work>, bool), tries: Tries) -> Next {
         let again =
             |base: &Base| tries.next().map(|tries| To(State::Preparing { base: base.clone(), tries }));
         match work {
@@ -97,11 +97,11 @@ impl Lane {
                     LandAt::First => self.land(),
                     _ => self.build(),
                 };
-                Turn::Stands { base: base.clone(), commit: commit.clone(), next }
+                Next::Stands { base: base.clone(), commit: commit.clone(), next }
             }
             Some(Work::Conflict { change, why }) => match again(base).filter(|_| tries.number == 0) {
-                Some(turn) => turn,
-                None => Turn::Eject { change: change.clone(), ending: Ending::Ejected { why: why.clone() } },
+                Some(next) => next,
+                None => Next::Eject { change: change.clone(), ending: Ending::Ejected { why: why.clone() } },
             },
             Some(Work::Failed { why }) => again(base).unwrap_or_else(|| ejected(why.clone())),
             _ if late => again(base).unwrap_or_else(|| ejected("no candidate could be made in time".into())),
@@ -109,14 +109,14 @@ impl Lane {
         }
     }
 
-    fn landing(&self, trip: &Trip, merges: bool, (work, late): (Option<&Work>, bool), tries: Tries) -> Turn {
+    fn landing(&self, trip: &Trip, merges: bool, (work, late): (Option<&Work>, bool), tries: Tries) -> Next {
         let here = State::Landing { merges, tries };
         let again = |why: &str| match tries.next() {
             Some(tries) => To(State::Landing { merges, tries }),
             None => To(ask(here.clone(), format!("the mainline could not be moved: {why}"))),
         };
         match work {
-            Some(Work::Landed { tip }) => Turn::Landed { tip: tip.clone() },
+            Some(Work::Landed { tip }) => Next::Landed { tip: tip.clone() },
             Some(Work::Moved) if trip.has_rollouts() => {
                 To(ask(here, "the mainline was moved while the trip was in production".to_owned()))
             }
@@ -127,9 +127,9 @@ impl Lane {
         }
     }
 
-    fn building(&self, index: usize, (work, late): (Option<&Work>, bool), tries: Tries) -> Turn {
+    fn building(&self, index: usize, (work, late): (Option<&Work>, bool), tries: Tries) -> Next {
         match work {
-            Some(Work::Passed) => Turn::Green,
+            Some(Work::Passed) => Next::Green,
             Some(Work::Red { is_flaky: true, .. } | Work::Failed { .. }) if tries.left > 0 => {
                 let tries = Tries { number: tries.number + 1, left: tries.left - 1 };
                 To(State::Building { only_failed: true, tries })
@@ -141,7 +141,7 @@ impl Lane {
     }
 
     /// Decides what a red build means: nothing before all that it stands on is green, then the halves of it, then its end.
-    fn red(&self, index: usize, why: String, tries: Tries, late: bool) -> Turn {
+    fn red(&self, index: usize, why: String, tries: Tries, late: bool) -> Next {
         let trip = &self.trips[index];
         let is_tested = matches!(trip.state, State::Qualifying { .. });
         if !self.trips[..index].iter().all(|before| before.is_green(is_tested)) {
@@ -150,11 +150,11 @@ impl Lane {
         match trip.changes.len() {
             0 | 1 if trip.is_suspect => ejected(why),
             0 | 1 => To(State::BuildRed { why, tries, is_built: is_tested }),
-            _ => Turn::Split,
+            _ => Next::Split,
         }
     }
 
-    fn qualifying(&self, index: usize, (work, late): (Option<&Work>, bool), of: (Tries, Tries)) -> Turn {
+    fn qualifying(&self, index: usize, (work, late): (Option<&Work>, bool), of: (Tries, Tries)) -> Next {
         let (tries, built) = of;
         let again = |why: String| match tries.next() {
             Some(tries) => To(State::Qualifying { tries, built }),
@@ -169,7 +169,7 @@ impl Lane {
         }
     }
 
-    fn ready(&self, index: usize, seen: &Seen, late: bool) -> Turn {
+    fn ready(&self, index: usize, seen: &Seen, late: bool) -> Next {
         let trip = &self.trips[index];
         let is_free = self.is_next(index);
         match trip.land_at {
@@ -180,8 +180,8 @@ impl Lane {
                     Stay
                 }
             }
-            LandAt::AfterBuild => Turn::Begin(self.land()),
-            LandAt::First | LandAt::AfterCanary | LandAt::AfterRoll => Turn::Begin(State::CanaryStarting),
+            LandAt::AfterBuild => Next::Begin(self.land()),
+            LandAt::First | LandAt::AfterCanary | LandAt::AfterRoll => Next::Begin(State::CanaryStarting),
         }
     }
 
@@ -191,7 +191,7 @@ impl Lane {
         self.trips[..index].iter().all(|before| before.state == State::Soaking && !holds)
     }
 
-    fn canary_starting(&self, trip: &Trip, (work, late): (Option<&Work>, bool), now: Moment) -> Turn {
+    fn canary_starting(&self, trip: &Trip, (work, late): (Option<&Work>, bool), now: Moment) -> Next {
         match moving(trip, work) {
             Some(Moving::Bad { why }) => To(State::CanaryBad { why }),
             Some(Moving::Canary { standing: Standing::Worse, .. }) => To(State::CanaryBad { why: worse() }),
@@ -202,7 +202,7 @@ impl Lane {
         }
     }
 
-    fn canary_watching(&self, trip: &Trip, told: bool, (work, now): (Option<&Work>, Moment)) -> Turn {
+    fn canary_watching(&self, trip: &Trip, told: bool, (work, now): (Option<&Work>, Moment)) -> Next {
         let limits = &self.settings.limits;
         let watched = now.since(trip.since) >= limits.canary_watch_min || trip.skips(Skips::Canary);
         let by_itself = self.settings.on_silence == OnSilence::GoWhenProved;
@@ -217,19 +217,19 @@ impl Lane {
             _ if now >= trip.until => {
                 let waited = in_words(limits.canary_watching);
                 let why = format!("nobody said within {waited} that its canary is well");
-                Turn::TakeBack(Ending::RolledBack { why })
+                Next::TakeBack(Ending::RolledBack { why })
             }
             _ => Stay,
         }
     }
 
-    fn rolling(&self, trip: &Trip, at: (u32, Moment), (work, now): (Option<&Work>, Moment)) -> Turn {
+    fn rolling(&self, trip: &Trip, at: (u32, Moment), (work, now): (Option<&Work>, Moment)) -> Next {
         let ((there, began), limits) = (at, &self.settings.limits);
         let stuck = |why: String| To(State::RollBad { why });
         match moving(trip, work) {
             Some(Moving::Bad { why }) => stuck(why),
             Some(Moving::Canary { standing: Standing::Worse, .. }) => stuck(worse()),
-            Some(Moving::Arrived) => Turn::Arrived(match trip.land_at {
+            Some(Moving::Arrived) => Next::Arrived(match trip.land_at {
                 LandAt::AfterRoll if !trip.has_landed => self.land(),
                 _ => State::Soaking,
             }),
@@ -247,10 +247,10 @@ impl Lane {
         }
     }
 
-    fn soaking(&self, index: usize, work: Option<&Work>, late: bool) -> Turn {
+    fn soaking(&self, index: usize, work: Option<&Work>, late: bool) -> Next {
         match moving(&self.trips[index], work) {
-            Some(Moving::Bad { why }) => Turn::TakeBack(Ending::RolledBack { why }),
-            _ if late && self.may_end(index) => Turn::Done,
+            Some(Moving::Bad { why }) => Next::TakeBack(Ending::RolledBack { why }),
+            _ if late && self.may_end(index) => Next::Done,
             _ if late => Again,
             _ => Stay,
         }
@@ -267,7 +267,7 @@ impl Lane {
         (work, late): (Option<&Work>, bool),
         ends: &Ending,
         tries: Tries,
-    ) -> Turn {
+    ) -> Next {
         if !self.may_undo(index) {
             return if late { Again } else { Stay };
         }
@@ -276,7 +276,7 @@ impl Lane {
             None => To(State::Stuck { ends: ends.clone(), why, tries }),
         };
         match work {
-            Some(Work::Undone) => Turn::Undone,
+            Some(Work::Undone) => Next::Undone,
             Some(Work::Conflict { change, why }) => {
                 let why = format!("what landed could not be reverted: `{change}` {why}");
                 To(ask(State::Undoing { ends: ends.clone(), tries }, why))
@@ -305,34 +305,34 @@ impl Lane {
 }
 
 /// Takes out a change that nobody wants to ship any more, as long as nothing of it is in production.
-fn closed(trip: &Trip, seen: &Seen) -> Option<Turn> {
-    if trip.has_turn || trip.state.goes_back() {
+fn closed(trip: &Trip, seen: &Seen) -> Option<Next> {
+    if trip.has_right_of_way || trip.state.goes_back() {
         return None;
     }
     let is_closed = |id: &ChangeId| seen.changes.get(id).is_some_and(|change| !change.is_open);
     let change = trip.changes.iter().find(|change| is_closed(&change.id))?;
     let ending = Ending::Cancelled { why: "it was closed where it came from".to_owned() };
-    Some(Turn::Eject { change: change.id.clone(), ending })
+    Some(Next::Eject { change: change.id.clone(), ending })
 }
 
-fn build_red(why: &str, work: Option<&Work>, late: bool) -> Turn {
+fn build_red(why: &str, work: Option<&Work>, late: bool) -> Next {
     match work {
-        Some(Work::Passed) => Turn::Green,
+        Some(Work::Passed) => Next::Green,
         _ if late => ejected(why.to_owned()),
         _ => Stay,
     }
 }
 
-fn bad(why: &str, late: bool) -> Turn {
+fn bad(why: &str, late: bool) -> Next {
     match late {
-        true => Turn::TakeBack(Ending::RolledBack { why: why.to_owned() }),
+        true => Next::TakeBack(Ending::RolledBack { why: why.to_owned() }),
         false => Stay,
     }
 }
 
 type HeldFrom<'a> = (&'a State, &'a str, &'a Option<crate::name::Actor>);
 
-fn held(trip: &Trip, (was, why, by): HeldFrom, is_asked: bool, late: bool) -> Turn {
+fn held(trip: &Trip, (was, why, by): HeldFrom, is_asked: bool, late: bool) -> Next {
     let asked = || {
         let (was, why, by) = (Box::new(was.clone()), why.to_owned(), by.clone());
         To(State::Held { was, why, by, is_asked: true })
@@ -346,7 +346,7 @@ fn held(trip: &Trip, (was, why, by): HeldFrom, is_asked: bool, late: bool) -> Tu
             To(State::Undoing { ends: ends.clone(), tries: tries.again(tries.left + 1) })
         }
         _ if trip.is_safe_to_undo() => {
-            Turn::TakeBack(Ending::RolledBack { why: format!("nobody decided: {why}") })
+            Next::TakeBack(Ending::RolledBack { why: format!("nobody decided: {why}") })
         }
         _ => Again,
     }
@@ -365,8 +365,8 @@ pub(super) fn ask(was: State, why: String) -> State {
     State::Held { was: Box::new(was), why, by: None, is_asked: false }
 }
 
-fn ejected(why: String) -> Turn {
-    Turn::TakeBack(Ending::Ejected { why })
+fn ejected(why: String) -> Next {
+    Next::TakeBack(Ending::Ejected { why })
 }
 
 fn worse() -> String {

@@ -159,7 +159,7 @@ impl Lane {
         let Some(trip) = self.trip_of(change) else {
             return Err(Refusal::new(what, "it is not on its way", "see how it ended in the history"));
         };
-        if trip.has_turn || trip.state.goes_back() {
+        if trip.has_right_of_way || trip.state.goes_back() {
             let because = format!("trip {} is {}", trip.number, trip.state.stage().word());
             return Err(Refusal::new(what, because, "take the trip back instead"));
         }

@@ -35,7 +35,7 @@ pub struct Settings {
 pub enum LandAt {
     /// Before they are built: merge first. Taking them back takes a revert.
     First,
-    /// Once they are green and have their turn in production.
+    /// Once they are green and have the right of way.
     #[default]
     AfterBuild,
     /// Once the canary is well.
@@ -139,7 +139,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Returns a candidate first, landed when it is green and has its turn; four changes a trip, three trips ahead.
+    /// Returns a candidate first, landed when it is green and has its right of way; four changes a trip, three trips ahead.
     fn default() -> Self {
         Self {
             land_at: LandAt::default(),

@@ -52,7 +52,7 @@ pub enum State {
         /// The try of the build, for the next one.
         built: Tries,
     },
-    /// It is green, and waits for its turn in production and an open gate.
+    /// It is green, and waits for its right of way and an open gate.
     Ready,
     /// Canaries start.
     CanaryStarting,

@@ -27,7 +27,7 @@ impl Trip {
             | State::Undoing { .. }
             | State::Stuck { .. } => false,
             State::Qualifying { .. } => !is_tested,
-            State::Landing { .. } => self.has_turn && !self.is_unproved,
+            State::Landing { .. } => self.has_right_of_way && !self.is_unproved,
             _ => !self.is_unproved,
         }
     }

@@ -178,7 +178,7 @@ impl State {
             State::Building { .. } => "is built".to_owned(),
             State::BuildRed { why, .. } => format!("did not build: {why}"),
             State::Qualifying { .. } => "goes through the further tests".to_owned(),
-            State::Ready => "waits for its turn in production".to_owned(),
+            State::Ready => "waits for its right of way".to_owned(),
             State::CanaryStarting => "starts its canary".to_owned(),
             State::CanaryWatching { .. } => "has a canary to look at".to_owned(),
             State::CanaryBad { why } => format!("has a bad canary: {why}"),

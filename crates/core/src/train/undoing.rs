@@ -27,7 +27,7 @@ impl Lane {
             let others = Ending::RolledBack { why: why.clone() };
             let ends = if at == index { ends.clone() } else { others };
             let trip = &mut self.trips[at];
-            let goes = at == index || trip.has_turn && (in_production || at > index);
+            let goes = at == index || trip.has_right_of_way && (in_production || at > index);
             if !goes || trip.state.goes_back() {
                 continue;
             }

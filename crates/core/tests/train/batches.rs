@@ -158,7 +158,7 @@ fn a_mainline_that_somebody_moved_costs_a_new_candidate_before_production_and_a_
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         moved 1
           trip 1 (`7`) waits for company, or for what is before it
@@ -183,7 +183,7 @@ fn a_mainline_that_somebody_moved_costs_a_new_candidate_before_production_and_a_
         builds 2
           trip 2 (`8`) goes through the further tests
         qualifies 2
-          trip 2 (`8`) waits for its turn in production
+          trip 2 (`8`) waits for its right of way
           trip 2 (`8`) starts its canary
         canary 2 proved
           trip 2 (`8`) has a canary to look at

@@ -35,7 +35,7 @@ fn trip(number: u64, state: State) -> Trip {
             Undo::Rollout { to: Some(version("v0")) },
         ],
         has_landed: true,
-        has_turn: true,
+        has_right_of_way: true,
         is_suspect: false,
         is_verified: false,
         is_unproved: false,

@@ -29,7 +29,7 @@ fn the_front_of_the_queue_costs_a_reason_and_new_candidates() {
         builds 1
           trip 1 (`1`) goes through the further tests
         qualifies 1
-          trip 1 (`1`) waits for its turn in production
+          trip 1 (`1`) waits for its right of way
           trip 1 (`1`) lands on the mainline
         front 5
           error: cannot put `5` first
@@ -69,7 +69,7 @@ fn a_green_build_can_be_skipped_with_a_reason_and_what_it_brings_is_not_gone_bac
           because: no reason was given
           next: say why in a line or two
         skip-green 1 because the shop is down
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           ann skips the green build for trip 1: the shop is down
           trip 1 (`7`) lands on the mainline
         owed
@@ -116,9 +116,9 @@ fn a_halted_gate_keeps_trips_waiting_and_the_fix_goes_before_them() {
         builds 1
           trip 1 (`1`) goes through the further tests
         qualifies 1
-          trip 1 (`1`) waits for its turn in production
+          trip 1 (`1`) waits for its right of way
         wait 60
-          trip 1 (`1`) waits for its turn in production
+          trip 1 (`1`) waits for its right of way
           trip 2 (`2`) has its candidate made
         queue 3!
           `3` is checking, at place 1
@@ -134,7 +134,7 @@ fn a_halted_gate_keeps_trips_waiting_and_the_fix_goes_before_them() {
         builds 3
           trip 3 (`3`) goes through the further tests
         qualifies 3
-          trip 3 (`3`) waits for its turn in production
+          trip 3 (`3`) waits for its right of way
           trip 3 (`3`) lands on the mainline
         ",
     );

@@ -19,7 +19,7 @@ pub enum Mutation {
     LaneForgetsHowToUndo,
     LaneGoesBackAnywhere,
     LaneHidesEmergencies,
-    LaneLetsTwoHaveTheTurn,
+    LaneLetsTwoHaveTheRightOfWay,
     LaneEndsBeforeItIsUndone,
     LaneForgetsWhatStandsUpon,
 }
@@ -38,7 +38,7 @@ impl Mutation {
         Mutation::LaneForgetsHowToUndo,
         Mutation::LaneGoesBackAnywhere,
         Mutation::LaneHidesEmergencies,
-        Mutation::LaneLetsTwoHaveTheTurn,
+        Mutation::LaneLetsTwoHaveTheRightOfWay,
         Mutation::LaneEndsBeforeItIsUndone,
         Mutation::LaneForgetsWhatStandsUpon,
     ];
@@ -84,10 +84,10 @@ impl Mutation {
                     .iter_mut()
                     .for_each(|trip| trip.emergencies.retain(|one| one.skips == Skips::Queue));
             }
-            Mutation::LaneLetsTwoHaveTheTurn => {
+            Mutation::LaneLetsTwoHaveTheRightOfWay => {
                 for trip in &mut next.trips {
                     if trip.state.stage() == Stage::Ready {
-                        trip.has_turn = true;
+                        trip.has_right_of_way = true;
                         trip.undo.push(Undo::Rollout { to: next.verified.clone() });
                         trip.state = State::CanaryStarting;
                     }

@@ -17,11 +17,11 @@ pub fn of_step(world: &World, before: &Lane, event: &Event, fresh: Option<&Seen>
     if *event == Event::TakenOver {
         written(lane)?;
     }
-    turns(lane)?;
+    rights_of_way(lane)?;
     emergencies(world, before)?;
     for trip in &lane.trips {
         let former = before.trip(trip.number);
-        if trip.has_turn && former.is_some_and(|former| !former.has_turn) {
+        if trip.has_right_of_way && former.is_some_and(|former| !former.has_right_of_way) {
             green(world, trip)?;
             if let Some(fresh) = fresh {
                 passed(fresh, trip)?;
@@ -71,10 +71,10 @@ fn written(lane: &Lane) -> Result<(), String> {
 }
 
 /// One trip at a time goes through production: the others that are there only soak, or go back.
-fn turns(lane: &Lane) -> Result<(), String> {
+fn rights_of_way(lane: &Lane) -> Result<(), String> {
     let is_moving = |trip: &&Trip| {
         let stage = trip.state.beneath().stage();
-        trip.has_turn && !trip.state.goes_back() && stage != Stage::Soaking
+        trip.has_right_of_way && !trip.state.goes_back() && stage != Stage::Soaking
     };
     let moving: Vec<u64> = lane.trips.iter().filter(is_moving).map(|trip| trip.number).collect();
     hold(moving.len() <= 1, || format!("trips {moving:?} go through production at once"))
@@ -97,7 +97,7 @@ fn emergencies(world: &World, before: &Lane) -> Result<(), String> {
     Ok(())
 }
 
-/// What gets its turn in production was built green, or a person skipped that.
+/// What gets its right of way was built green, or a person skipped that.
 fn green(world: &World, trip: &Trip) -> Result<(), String> {
     let commit = trip.candidate.as_ref().map(|candidate| &candidate.commit);
     let is_green = commit.is_some_and(|commit| world.outside.green.contains(commit));

@@ -19,7 +19,7 @@ fn a_good_change_goes_from_the_queue_to_production() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         owed
           fence 1: land from m0 to c1 (main/1/0/land/0)

@@ -44,7 +44,7 @@ fn a_canary_that_is_bad_goes_back_by_itself_and_what_landed_is_reverted() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         lands 1 c1
           trip 1 (`7`) starts its canary
@@ -87,7 +87,7 @@ fn a_person_holds_what_is_bad_and_it_goes_back_when_nobody_decides() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) starts its canary
         canary 1 unknown
           trip 1 (`7`) has a canary to look at
@@ -125,7 +125,7 @@ fn a_rollout_that_stands_still_goes_back() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) starts its canary
         canary 1 proved
           trip 1 (`7`) has a canary to look at
@@ -164,7 +164,7 @@ fn nobody_looks_at_a_canary_and_it_goes_back() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         lands 1 c1
           trip 1 (`7`) starts its canary
@@ -191,7 +191,7 @@ fn where_proof_is_enough_nobody_need_look() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         lands 1 c1
           trip 1 (`7`) starts its canary
@@ -300,7 +300,7 @@ fn a_breach_while_it_is_watched_takes_along_what_went_upon_it() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         lands 1 c1
           trip 1 (`7`) starts its canary
@@ -320,7 +320,7 @@ fn a_breach_while_it_is_watched_takes_along_what_went_upon_it() {
         builds 2
           trip 2 (`8`) goes through the further tests
         qualifies 2
-          trip 2 (`8`) waits for its turn in production
+          trip 2 (`8`) waits for its right of way
           trip 2 (`8`) lands on the mainline
         lands 2 c2
           trip 2 (`8`) starts its canary
@@ -359,7 +359,7 @@ fn a_bad_canary_goes_back_to_what_is_still_watched() {
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1
-          trip 1 (`7`) waits for its turn in production
+          trip 1 (`7`) waits for its right of way
           trip 1 (`7`) lands on the mainline
         lands 1 c1
           trip 1 (`7`) starts its canary
@@ -379,7 +379,7 @@ fn a_bad_canary_goes_back_to_what_is_still_watched() {
         builds 2
           trip 2 (`8`) goes through the further tests
         qualifies 2
-          trip 2 (`8`) waits for its turn in production
+          trip 2 (`8`) waits for its right of way
           trip 2 (`8`) lands on the mainline
         lands 2 c2
           trip 2 (`8`) starts its canary

@@ -54,7 +54,7 @@ fn whoever_waits_for_a_turn_or_for_a_person_is_told_so() {
         builds 1
           trip 1 (`1`) goes through the further tests
         qualifies 1
-          trip 1 (`1`) waits for its turn in production
+          trip 1 (`1`) waits for its right of way
           trip 1 (`1`) lands on the mainline
         lands 1 c1
           trip 1 (`1`) starts its canary
@@ -63,7 +63,7 @@ fn whoever_waits_for_a_turn_or_for_a_person_is_told_so() {
         builds 2
           trip 2 (`2`) goes through the further tests
         qualifies 2
-          trip 2 (`2`) waits for its turn in production
+          trip 2 (`2`) waits for its right of way
         why 2
           trip 2 waits for trip 1, which starts its canary
         canary 1 unknown
@@ -149,7 +149,7 @@ fn an_arrival_comes_nearer_and_nobody_knows_it_while_a_person_is_asked() {
         builds 1
           trip 1 (`1`) goes through the further tests
         qualifies 1
-          trip 1 (`1`) waits for its turn in production
+          trip 1 (`1`) waits for its right of way
           trip 1 (`1`) lands on the mainline
         lands 1 c1
           trip 1 (`1`) starts its canary
@@ -189,7 +189,7 @@ fn a_build_that_was_skipped_and_is_red_calls_people() {
         made 1 m0 c1
           trip 1 (`1`) is built
         skip-green 1 because the shop is down
-          trip 1 (`1`) waits for its turn in production
+          trip 1 (`1`) waits for its right of way
           ann skips the green build for trip 1: the shop is down
           trip 1 (`1`) lands on the mainline
         lands 1 c1
