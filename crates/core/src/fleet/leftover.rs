@@ -118,6 +118,8 @@ fn comes_back(seen: &Seen, current: &Current, target: &Target, order: &Assignmen
         Some(stands) if report.is_some_and(|report| report.generation > stands.generation) => {
             Some(current.left)
         }
+        // Others were told to have nothing up since, and a store that was restored may have forgotten that this one was, too.
+        Some(stands) if stands.generation < current.left => Some(current.left),
         Some(_) => None,
         None => Some(current.left),
     };
