@@ -16,7 +16,7 @@ use crate::release::duration_millis;
 use crate::traffic::Share;
 
 /// What part of the error budget is spent while both versions answer, in millionths.
-const BESIDE: u32 = 800_000;
+const BESIDE: u32 = 900_000;
 
 /// How a deployment is judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,7 +255,7 @@ impl Plan {
         }
     }
 
-    /// Returns the plan of the stage in which both versions answer: with four fifths of what may be spent.
+    /// Returns the plan of the stage in which both versions answer: with nine tenths of what may be spent.
     pub fn beside(self) -> Self {
         Self { spends: Share::from_millionths(BESIDE), ..self }
     }
