@@ -1,6 +1,7 @@
 //! Stories of changes that travel together, and of trips that build ahead.
 
-use crate::check;
+use crate::openings::SEVEN_IS_BUILT;
+use crate::{check, check_from};
 
 /// A trip of four changes is red, upon one that is still built.
 const FOUR_ARE_RED: &str = "
@@ -122,14 +123,9 @@ fn a_conflict_is_tried_again_and_then_left_behind() {
 
 #[test]
 fn a_flake_is_built_again_and_what_failed_alone() {
-    check(
+    check_from(
+        &[SEVEN_IS_BUILT],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
         flaky 1 because a test flickers
         owed
           fence 1: build c1, what failed (main/1/0/build/1)
@@ -147,14 +143,9 @@ fn a_flake_is_built_again_and_what_failed_alone() {
 
 #[test]
 fn a_mainline_that_somebody_moved_costs_a_new_candidate_before_production_and_a_word_after() {
-    check(
+    check_from(
+        &[SEVEN_IS_BUILT],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
         builds 1
           trip 1 (`7`) goes through the further tests
         qualifies 1

@@ -1,23 +1,13 @@
 //! Stories of what people skip, and of the gate.
 
-use crate::check;
+use crate::openings::{FIVE_WAIT, SEVEN_IS_BUILT};
+use crate::{check, check_from};
 
 #[test]
 fn the_front_of_the_queue_costs_a_reason_and_new_candidates() {
-    check(
+    check_from(
+        &[FIVE_WAIT],
         "
-        queue 1 2 3 4 5
-          `1` is checking, at place 1
-          trip 1 (`1`) waits for company, or for what is before it
-          trip 1 (`1`) has its candidate made
-          `2` is checking, at place 1
-          trip 2 (`2`) waits for company, or for what is before it
-          `3` is checking, at place 1
-          trip 3 (`3`) waits for company, or for what is before it
-          `4` is checking, at place 1
-          `4` is queued, at place 1
-          `5` is checking, at place 2
-          `5` is queued, at place 2
         line
           1:1 preparing, 2:2 boarding, 3:3 boarding, 4 queued, 5 queued
         made 1 m0 c1
@@ -56,14 +46,9 @@ fn the_front_of_the_queue_costs_a_reason_and_new_candidates() {
 
 #[test]
 fn a_green_build_can_be_skipped_with_a_reason_and_what_it_brings_is_not_gone_back_to() {
-    check(
+    check_from(
+        &[SEVEN_IS_BUILT],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
         skip-green 1
           error: cannot take trip 1 on without a green build
           because: no reason was given

@@ -17,6 +17,7 @@ mod deadlines;
 mod emergencies;
 mod moving;
 mod mutation;
+mod openings;
 mod outside;
 mod promises;
 mod stage;
@@ -91,10 +92,20 @@ fn simulated_lanes_catch_every_planted_fault() {
 
 /// Plays a story and expects the answers that stand in it.
 fn check(story: &str) {
-    let lines = || story.lines().filter(|line| !line.trim().is_empty());
-    let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
-    let expected: Vec<&str> = lines().map(|line| &line[indent..]).collect();
+    check_from(&[], story);
+}
+
+/// The same for a story that opens with these parts.
+fn check_from(opening: &[&str], story: &str) {
+    let expected: Vec<&str> = opening.iter().chain([&story]).flat_map(|part| lines(part)).collect();
     let told = stage::play(expected.iter().copied().filter(|line| !line.starts_with(' ')));
     let expected = expected.join("\n");
     assert!(told == expected, "the story went like this:\n{told}\n\nand not like this:\n{expected}");
+}
+
+/// Returns the lines of a part of a story without the indent that they share.
+fn lines(part: &str) -> impl Iterator<Item = &str> {
+    let lines = || part.lines().filter(|line| !line.trim().is_empty());
+    let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    lines().map(move |line| &line[indent..])
 }

@@ -1,17 +1,16 @@
 //! Stories of trips that are taken back, from every state, and of what cannot be taken back.
 
-use crate::check;
+use crate::openings::{
+    AFTER_BUILD, AFTER_ROLL, EIGHT_HAS_LANDED, EIGHT_IS_BUILT, SEVEN_HAS_LANDED, SEVEN_IS_A_CANARY,
+    SEVEN_IS_BUILT, SEVEN_IS_EVERYWHERE, SEVEN_IS_GOOD, SEVEN_IS_PROVED,
+};
+use crate::{check, check_from};
 
 #[test]
 fn nothing_of_a_change_that_is_taken_back_while_it_builds_is_left() {
-    check(
+    check_from(
+        &[SEVEN_IS_BUILT],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
         back 1
           error: cannot take trip 1 back
           because: no reason was given
@@ -33,23 +32,9 @@ fn nothing_of_a_change_that_is_taken_back_while_it_builds_is_left() {
 
 #[test]
 fn a_canary_that_is_bad_goes_back_by_itself_and_what_landed_is_reverted() {
-    check(
+    check_from(
+        &[SEVEN_IS_BUILT, SEVEN_HAS_LANDED, SEVEN_IS_A_CANARY],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
-        builds 1
-          trip 1 (`7`) goes through the further tests
-        qualifies 1
-          trip 1 (`7`) waits for its right of way
-          trip 1 (`7`) lands on the mainline
-        lands 1 c1
-          trip 1 (`7`) starts its canary
-        canary 1 unknown
-          trip 1 (`7`) has a canary to look at
         owed
           fence 1: roll c1, to the canary (main/1/roll)
         canary 1 worse
@@ -75,22 +60,9 @@ fn a_canary_that_is_bad_goes_back_by_itself_and_what_landed_is_reverted() {
 
 #[test]
 fn a_person_holds_what_is_bad_and_it_goes_back_when_nobody_decides() {
-    check(
+    check_from(
+        &[AFTER_ROLL, SEVEN_IS_BUILT, SEVEN_IS_GOOD, SEVEN_IS_A_CANARY],
         "
-        settings after_roll
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
-        builds 1
-          trip 1 (`7`) goes through the further tests
-        qualifies 1
-          trip 1 (`7`) waits for its right of way
-          trip 1 (`7`) starts its canary
-        canary 1 unknown
-          trip 1 (`7`) has a canary to look at
         wait 6
         well 1
           trip 1 (`7`) goes on to all targets
@@ -153,23 +125,9 @@ fn a_rollout_that_stands_still_goes_back() {
 
 #[test]
 fn nobody_looks_at_a_canary_and_it_goes_back() {
-    check(
+    check_from(
+        &[SEVEN_IS_BUILT, SEVEN_HAS_LANDED, SEVEN_IS_PROVED],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
-        builds 1
-          trip 1 (`7`) goes through the further tests
-        qualifies 1
-          trip 1 (`7`) waits for its right of way
-          trip 1 (`7`) lands on the mainline
-        lands 1 c1
-          trip 1 (`7`) starts its canary
-        canary 1 proved
-          trip 1 (`7`) has a canary to look at
         wait 19
         wait 1
           trip 1 (`7`) goes back: nobody said within 20 min that its canary is well
@@ -288,42 +246,17 @@ fn what_cannot_be_reverted_asks_and_what_cannot_be_undone_calls() {
 
 #[test]
 fn a_breach_while_it_is_watched_takes_along_what_went_upon_it() {
-    check(
+    check_from(
+        &[
+            AFTER_BUILD,
+            SEVEN_IS_BUILT,
+            SEVEN_HAS_LANDED,
+            SEVEN_IS_PROVED,
+            SEVEN_IS_EVERYWHERE,
+            EIGHT_IS_BUILT,
+            EIGHT_HAS_LANDED,
+        ],
         "
-        settings after_build
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
-        builds 1
-          trip 1 (`7`) goes through the further tests
-        qualifies 1
-          trip 1 (`7`) waits for its right of way
-          trip 1 (`7`) lands on the mainline
-        lands 1 c1
-          trip 1 (`7`) starts its canary
-        canary 1 proved
-          trip 1 (`7`) has a canary to look at
-        wait 6
-        well 1
-          trip 1 (`7`) goes on to all targets
-        arrives 1
-          trip 1 (`7`) runs everywhere and is watched
-        queue 8
-          `8` is checking, at place 1
-          trip 2 (`8`) waits for company, or for what is before it
-          trip 2 (`8`) has its candidate made
-        made 2 c1 c2
-          trip 2 (`8`) is built
-        builds 2
-          trip 2 (`8`) goes through the further tests
-        qualifies 2
-          trip 2 (`8`) waits for its right of way
-          trip 2 (`8`) lands on the mainline
-        lands 2 c2
-          trip 2 (`8`) starts its canary
         canary 2 proved
           trip 2 (`8`) has a canary to look at
         line
@@ -348,41 +281,16 @@ fn a_breach_while_it_is_watched_takes_along_what_went_upon_it() {
 
 #[test]
 fn a_bad_canary_goes_back_to_what_is_still_watched() {
-    check(
+    check_from(
+        &[
+            SEVEN_IS_BUILT,
+            SEVEN_HAS_LANDED,
+            SEVEN_IS_PROVED,
+            SEVEN_IS_EVERYWHERE,
+            EIGHT_IS_BUILT,
+            EIGHT_HAS_LANDED,
+        ],
         "
-        queue 7
-          `7` is checking, at place 1
-          trip 1 (`7`) waits for company, or for what is before it
-          trip 1 (`7`) has its candidate made
-        made 1 m0 c1
-          trip 1 (`7`) is built
-        builds 1
-          trip 1 (`7`) goes through the further tests
-        qualifies 1
-          trip 1 (`7`) waits for its right of way
-          trip 1 (`7`) lands on the mainline
-        lands 1 c1
-          trip 1 (`7`) starts its canary
-        canary 1 proved
-          trip 1 (`7`) has a canary to look at
-        wait 6
-        well 1
-          trip 1 (`7`) goes on to all targets
-        arrives 1
-          trip 1 (`7`) runs everywhere and is watched
-        queue 8
-          `8` is checking, at place 1
-          trip 2 (`8`) waits for company, or for what is before it
-          trip 2 (`8`) has its candidate made
-        made 2 c1 c2
-          trip 2 (`8`) is built
-        builds 2
-          trip 2 (`8`) goes through the further tests
-        qualifies 2
-          trip 2 (`8`) waits for its right of way
-          trip 2 (`8`) lands on the mainline
-        lands 2 c2
-          trip 2 (`8`) starts its canary
         canary 2 worse
           trip 2 (`8`) has a bad canary: its canary is worse than what runs beside it
         wait 1

@@ -1,23 +1,13 @@
 //! Stories of those who wait: why, and until when.
 
-use crate::check;
+use crate::openings::FIVE_WAIT;
+use crate::{check, check_from};
 
 #[test]
 fn whoever_waits_is_told_for_what() {
-    check(
+    check_from(
+        &[FIVE_WAIT],
         "
-        queue 1 2 3 4 5
-          `1` is checking, at place 1
-          trip 1 (`1`) waits for company, or for what is before it
-          trip 1 (`1`) has its candidate made
-          `2` is checking, at place 1
-          trip 2 (`2`) waits for company, or for what is before it
-          `3` is checking, at place 1
-          trip 3 (`3`) waits for company, or for what is before it
-          `4` is checking, at place 1
-          `4` is queued, at place 1
-          `5` is checking, at place 2
-          `5` is queued, at place 2
         why 1
           trip 1 has its candidate made, for another 5 min at most
         why 2
