@@ -52,6 +52,11 @@ impl Share {
         self.0
     }
 
+    /// Returns it as a part of one.
+    pub fn part(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::ALL.0)
+    }
+
     /// Returns how many of `all` carry this share, rounded up, and at least one of any.
     pub fn of(self, all: usize) -> usize {
         let part = (self.0 as usize).saturating_mul(all).div_ceil(Self::ALL.0 as usize);

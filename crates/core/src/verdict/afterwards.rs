@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::judge::{Counted, Judge, Standing, Watch};
 use super::kpi::{Bound, Kpi, Measure, Plan, Silence, Then};
 use super::reading::{KpiName, Number, Said, Side};
+use crate::traffic::Share;
 
 /// How long one look is.
 pub const LOOK: Duration = Duration::from_secs(5);
@@ -46,7 +47,7 @@ fn bound(watch: &Watch, before: Option<&Said>, is_proved: bool) -> Option<Bound>
             if is_proved {
                 past.add(canary);
             }
-            let above = tolerance.worse_above.map(|share| f64::from(share.millionths()) / 1e6);
+            let above = tolerance.worse_above.map(Share::part);
             let factor = tolerance.worse_than.map_or(1.0, |factor| factor.value().max(1.0));
             let twice = at_most(past).map(|part| (TIMES * factor * part + ROOM, part));
             match (twice, above) {

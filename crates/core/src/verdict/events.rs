@@ -18,6 +18,7 @@ use super::share::{Bet, SLOWER, ShareTest, WORSE};
 use super::sign::{self, SignTest};
 use super::window::{Busiest, Part, Pool, Window};
 use crate::moment::Moment;
+use crate::traffic::Share;
 
 /// How many facts against the canary there must be at least: two are never enough, however unlikely they were.
 const FACTS_MIN: u64 = 3;
@@ -79,8 +80,7 @@ impl Events {
     /// Begins to judge.
     pub fn new(tolerance: &Tolerance, drawn: Drawn) -> Self {
         let trial = || Trial { before: Evidence::NONE, test: Test::Sign(SignTest::default()) };
-        let limit =
-            |share: Option<crate::traffic::Share>| share.map(|share| f64::from(share.millionths()) / 1e6);
+        let limit = |share: Option<Share>| share.map(Share::part);
         let absolute = tolerance.worse_than.is_none().then_some(tolerance.worse_above).flatten();
         Self {
             counting: None,

@@ -264,7 +264,7 @@ fn requests(events: &Events, missing: f64, lasted: Duration) -> Lack {
     let tolerance = events.tolerance();
     let absolute = tolerance.worse_above.filter(|_| tolerance.worse_than.is_none());
     let by_part = tolerance.fine_below.or(absolute).map_or(0.0, |limit| {
-        let limit = f64::from(limit.millionths()) / 1e6;
+        let limit = limit.part();
         // A block of two events' worth of requests multiplies the bet by 1.9 at most.
         let gain = if events.is_concentrated() { limit * ln(1.9) / 2.0 } else { -ln(1.0 - limit) };
         if part < limit { gain } else { 0.0 }

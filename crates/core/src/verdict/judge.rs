@@ -104,8 +104,7 @@ impl Judge {
             return Err(OutOfOrder { at: reading.at, latest: self.latest });
         }
         self.latest = reading.at;
-        let share =
-            reading.share.map(|share| f64::from(share.millionths()) / f64::from(Share::ALL.millionths()));
+        let share = reading.share.map(Share::part);
         if self.first.is_none() && reading.kpis.values().any(reaches_the_canary) {
             self.first = Some(reading.at - reading.over);
         }
@@ -187,7 +186,7 @@ impl Judge {
 
     /// Returns the evidence that is enough for one KPI to be called not worse.
     pub fn enough_for_not_worse(&self) -> Evidence {
-        Evidence::enough_for(part(self.plan.false_promotion))
+        Evidence::enough_for(self.plan.false_promotion.part())
     }
 
     /// Returns how the evidence went, over all KPIs: the sum for worse, the weakest KPI's for not worse.
@@ -284,8 +283,4 @@ impl Watch {
 
 fn reaches_the_canary(said: &Said) -> bool {
     matches!(said, Said::Events(split) if split.canary.of > 0) || matches!(said, Said::Numbers { .. })
-}
-
-fn part(share: Share) -> f64 {
-    f64::from(share.millionths()) / f64::from(Share::ALL.millionths())
 }

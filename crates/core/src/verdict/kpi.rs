@@ -267,8 +267,7 @@ impl Plan {
 
     /// Returns how likely it may become that a release that is not worse is called worse in this stage.
     pub fn budget(&self) -> f64 {
-        let part = |share: Share| f64::from(share.millionths()) / f64::from(Share::ALL.millionths());
-        part(self.false_rollback) * part(self.spends)
+        self.false_rollback.part() * self.spends.part()
     }
 
     /// Tells whether one can judge by it.

@@ -67,7 +67,7 @@ fn events_per_second(traffic: Traffic, share: f64, ratio: f64) -> f64 {
 fn through(ramp: &[Step], needed: f64, gain: impl Fn(f64) -> f64) -> Option<Duration> {
     let (mut missing, mut passed) = (needed, 0.0);
     for (index, step) in ramp.iter().enumerate() {
-        let share = f64::from(step.share.millionths()) / 1e6;
+        let share = step.share.part();
         let gain = if share > 0.0 && share < 1.0 { gain(share) } else { 0.0 };
         let lasts = step.lasts.as_secs_f64();
         if index + 1 == ramp.len() || gain * lasts >= missing {

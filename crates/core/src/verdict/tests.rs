@@ -91,7 +91,7 @@ fn run(plan: &Plan, seed: u64, seconds: u64, ramp: &[(u64, &str)], errors: (f64,
     let (mut random, mut judge) = (Random(seed), judge(plan.clone()));
     for now in 1..=seconds {
         let share = ramp.iter().rev().find(|(from, _)| *from < now).unwrap().1;
-        let part = f64::from(share.parse::<Share>().unwrap().millionths()) / 1e6;
+        let part = share.parse::<Share>().unwrap().part();
         let said = Said::Events(second(&mut random, part, errors));
         judge.hear(&reading(now, share, &[("errors", said)])).unwrap();
     }

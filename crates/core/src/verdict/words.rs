@@ -41,7 +41,7 @@ pub fn kpi(name: &KpiName, kpi: &Kpi, standing: KpiStanding, basis: &Basis, lack
                 _ => None,
             };
             let fine = fine.filter(|fine| {
-                canary.part().is_some_and(|part| part < f64::from(fine.millionths()) / 1e6)
+                canary.part().is_some_and(|part| part < fine.part())
                     && ratio.and_then(|ratio| ratio.high).is_none_or(|high| high > 1.0)
             });
             let fine = fine.map_or(String::new(), |fine| format!(", and below {fine} is fine"));
